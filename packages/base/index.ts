@@ -1,0 +1,13 @@
+export { AssertionError, assert, unreachable } from './assert.ts';
+export { type BitField, bit, bits, get, set } from './bits.ts';
+export { OperatingError } from './errors.ts';
+export type {
+  ByteSink,
+  Clock,
+  DeliveryMode,
+  GuestMemory,
+  InterruptMessage,
+  InterruptSink,
+  IrqLine,
+  Timer,
+} from './wires.ts';

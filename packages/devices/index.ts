@@ -1,0 +1,1 @@
+export { type AccessSize, allOnes, type Device } from './device.ts';
