@@ -1,0 +1,45 @@
+// Functions of the lift language: microcode and instruction handlers. A function is built when something calls it,
+// once for each module. Every function gets the vCPU's base address as its first, hidden parameter.
+
+import type { ValueType } from '../wasm/opcodes.ts';
+import type { Lift } from './lift.ts';
+import type { Value } from './value.ts';
+
+export type Params = Readonly<Record<string, ValueType>>;
+export type Arguments<P extends Params> = { readonly [K in keyof P]: Value };
+
+export interface FunctionRef {
+  readonly name: string;
+  readonly params: readonly ValueType[];
+  readonly result: ValueType | undefined;
+  /** The function can record a guest fault; its callers look and pass it on. */
+  readonly faults: boolean;
+  /** Undefined: a host function, imported under its name. */
+  readonly build: ((l: Lift, args: readonly Value[]) => void) | undefined;
+}
+
+export interface FunctionOptions<P extends Params> {
+  readonly params: P;
+  readonly result?: ValueType;
+  /** Set when the body raises, touches guest memory, or calls something that does. */
+  readonly faults?: boolean;
+  readonly build: (l: Lift, args: Arguments<P>) => void;
+}
+
+/** Declares a microcode function. Names are unique: they show in profiles and disassembly. */
+export function fn<const P extends Params>(name: string, options: FunctionOptions<P>): FunctionRef {
+  const names = Object.keys(options.params);
+  return {
+    name,
+    params: Object.values(options.params),
+    result: options.result,
+    faults: options.faults ?? false,
+    build: (l, args) =>
+      options.build(l, Object.fromEntries(names.map((key, i) => [key, args[i]!])) as Arguments<P>),
+  };
+}
+
+/** Declares a function that the host supplies (never on a hot path). */
+export function imported(name: string, params: Params, result?: ValueType, options: { faults?: boolean } = {}): FunctionRef {
+  return { name, params: Object.values(params), result, faults: options.faults ?? false, build: undefined };
+}

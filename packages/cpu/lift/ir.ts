@@ -1,0 +1,49 @@
+// What `lift` builds: typed expressions over WebAssembly operations, and statements in structured control flow.
+// Expressions are pure or read only what their place in the statement order fixes; everything else is a statement.
+
+import type { ValueType } from '../wasm/opcodes.ts';
+import type { FunctionRef } from './function.ts';
+
+/** A variable of one function; the emitter assigns it a WebAssembly local. */
+export interface Local {
+  readonly type: ValueType;
+  readonly id: number;
+  /** Parameters have fixed WebAssembly indices. */
+  readonly parameter?: number;
+}
+
+export type Node =
+  | { readonly kind: 'const'; readonly type: ValueType; readonly value: number | bigint | Uint8Array }
+  | { readonly kind: 'local'; readonly type: ValueType; readonly local: Local }
+  | {
+      readonly kind: 'op';
+      readonly type: ValueType;
+      readonly op: string;
+      readonly args: readonly Node[];
+      /** Lane index, or the 16 lanes of a shuffle. */
+      readonly lanes?: readonly number[];
+    }
+  | { readonly kind: 'select'; readonly type: ValueType; readonly condition: Node; readonly then: Node; readonly otherwise: Node }
+  /** A load from memory at address + offset. */
+  | { readonly kind: 'load'; readonly type: ValueType; readonly op: string; readonly address: Node; readonly offset: number; readonly value?: Node; readonly lane?: number }
+  | { readonly kind: 'call'; readonly type: ValueType; readonly callee: FunctionRef; readonly args: readonly Node[] }; // biome-ignore format: one alternative a line
+
+export type Label = { readonly id: number };
+
+/** How an instruction ends other than by falling through to the next one. */
+export type InstructionExit = 'fault' | 'jump' | 'retry' | 'again';
+
+export type Statement =
+  | { readonly kind: 'set'; readonly local: Local; readonly value: Node }
+  | { readonly kind: 'store'; readonly op: string; readonly address: Node; readonly offset: number; readonly value: Node; readonly lane?: number }
+  | { readonly kind: 'effect'; readonly op: string; readonly args: readonly Node[] }
+  | { readonly kind: 'call'; readonly callee: FunctionRef; readonly args: readonly Node[] }
+  | { readonly kind: 'if'; readonly condition: Node; readonly then: readonly Statement[]; readonly otherwise: readonly Statement[]; readonly likely: boolean | undefined }
+  | { readonly kind: 'switch'; readonly selector: Node; readonly cases: readonly (readonly Statement[])[]; readonly otherwise: readonly Statement[] }
+  | { readonly kind: 'loop'; readonly label: Label; readonly body: readonly Statement[] }
+  | { readonly kind: 'block'; readonly label: Label; readonly body: readonly Statement[] }
+  | { readonly kind: 'branch'; readonly label: Label }
+  | { readonly kind: 'return'; readonly value: Node | undefined }
+  /** Abandons the instruction (microcode returns through all its callers for 'fault'). */
+  | { readonly kind: 'exit'; readonly exit: InstructionExit }
+  | { readonly kind: 'trap' }; // biome-ignore format: one alternative a line

@@ -1,0 +1,176 @@
+// Values of the lift language: a fluent face on expression nodes. Operations choose i32 or i64 by their operand;
+// plain numbers and bigints become constants of the other operand's type.
+
+import type { ValueType } from '../wasm/opcodes.ts';
+import { wasmOp } from '../wasm/opcodes.ts';
+import type { Node } from './ir.ts';
+
+export type Operand = Value | number | bigint;
+
+export class Value {
+  readonly node: Node;
+  constructor(node: Node) {
+    this.node = node;
+  }
+  get type(): ValueType {
+    return this.node.type;
+  }
+
+  add(b: Operand): Value { return isZero(b) ? this : this.#binary('add', b); }
+  sub(b: Operand): Value { return isZero(b) ? this : this.#binary('sub', b); }
+  mul(b: Operand): Value { return this.#binary('mul', b); }
+  and(b: Operand): Value { return this.#binary('and', b); }
+  or(b: Operand): Value { return isZero(b) ? this : this.#binary('or', b); }
+  xor(b: Operand): Value { return isZero(b) ? this : this.#binary('xor', b); }
+  /** Shifts take their count modulo the width, as WebAssembly does; a count of the other integer type is converted. */
+  shl(b: Operand): Value { return isZero(b) ? this : this.#shift('shl', b); }
+  shru(b: Operand): Value { return isZero(b) ? this : this.#shift('shr_u', b); }
+  shrs(b: Operand): Value { return isZero(b) ? this : this.#shift('shr_s', b); }
+  rotl(b: Operand): Value { return this.#shift('rotl', b); }
+  rotr(b: Operand): Value { return this.#shift('rotr', b); }
+  /** Division traps on zero and overflow: check before. */
+  divu(b: Operand): Value { return this.#binary('div_u', b); }
+  divs(b: Operand): Value { return this.#binary('div_s', b); }
+  remu(b: Operand): Value { return this.#binary('rem_u', b); }
+  rems(b: Operand): Value { return this.#binary('rem_s', b); }
+  not(): Value { return this.xor(this.type === 'i64' ? -1n : -1); }
+  /** Negation: integer 0 - x, or the float's sign flipped. */
+  neg(): Value { return isFloat(this) ? this.unary('neg') : constant(this.type, 0).sub(this); }
+  clz(): Value { return this.unary('clz'); }
+  ctz(): Value { return this.unary('ctz'); }
+  popcnt(): Value { return this.unary('popcnt'); }
+
+  /** Comparisons give i32 0 or 1. */
+  eq(b: Operand): Value { return this.#binary('eq', b); }
+  ne(b: Operand): Value { return this.#binary('ne', b); }
+  eqz(): Value { return this.unary('eqz'); }
+  nez(): Value { return this.#binary('ne', 0); }
+  ltu(b: Operand): Value { return this.#binary('lt_u', b); }
+  lts(b: Operand): Value { return this.#binary('lt_s', b); }
+  leu(b: Operand): Value { return this.#binary('le_u', b); }
+  les(b: Operand): Value { return this.#binary('le_s', b); }
+  gtu(b: Operand): Value { return this.#binary('gt_u', b); }
+  gts(b: Operand): Value { return this.#binary('gt_s', b); }
+  geu(b: Operand): Value { return this.#binary('ge_u', b); }
+  ges(b: Operand): Value { return this.#binary('ge_s', b); }
+  /** Float comparisons. */
+  lt(b: Operand): Value { return this.#binary('lt', b); }
+  le(b: Operand): Value { return this.#binary('le', b); }
+  gt(b: Operand): Value { return this.#binary('gt', b); }
+  ge(b: Operand): Value { return this.#binary('ge', b); }
+  div(b: Operand): Value { return this.#binary('div', b); }
+  sqrt(): Value { return this.unary('sqrt'); }
+  abs(): Value { return this.unary('abs'); }
+
+  /** To i32: the low half of an i64, or itself. */
+  i32(): Value { return this.type === 'i64' ? op('i32.wrap_i64', this) : this; }
+  /** To i64 without sign, or itself. */
+  u64(): Value { return this.type === 'i32' ? op('i64.extend_i32_u', this) : this; }
+  /** To i64 with sign, or itself. */
+  s64(): Value { return this.type === 'i32' ? op('i64.extend_i32_s', this) : this; }
+  /** Keeps the type and extends the low 8, 16 or 32 bits; from the full width it is the value itself. */
+  sext(bits: number): Value {
+    if (bits === (this.type === 'i64' ? 64 : 32)) return this;
+    return this.unary(`extend${bits}_s`);
+  }
+  zext(bits: number): Value {
+    if (bits === (this.type === 'i64' ? 64 : 32)) return this;
+    return this.and(this.type === 'i64' ? (1n << BigInt(bits)) - 1n : 2 ** bits - 1);
+  }
+  /** The bit at `index` as 0 or 1, i32. */
+  bit(index: number): Value { return this.shru(index).and(1).i32(); }
+  /** Float bits as an integer and back. */
+  bits(): Value { return this.type === 'f64' ? op('i64.reinterpret_f64', this) : op('i32.reinterpret_f32', this); }
+  float(): Value { return this.type === 'i64' ? op('f64.reinterpret_i64', this) : op('f32.reinterpret_i32', this); }
+
+  unary(name: string): Value {
+    return op(`${this.type}.${name}`, this);
+  }
+  #binary(name: string, b: Operand): Value {
+    return op(`${this.type}.${name}`, this, b);
+  }
+  #shift(name: string, b: Operand): Value {
+    const count = b instanceof Value ? (this.type === 'i64' ? b.u64() : b.i32()) : b;
+    return op(`${this.type}.${name}`, this, count);
+  }
+}
+// biome-ignore format: one operation a line
+
+function isZero(b: Operand): boolean {
+  return b === 0 || b === 0n;
+}
+
+function isFloat(v: Value): boolean {
+  return v.type === 'f32' || v.type === 'f64';
+}
+
+/** A constant of the given type. */
+export function constant(type: ValueType, value: number | bigint | Uint8Array): Value {
+  if (type === 'i64' && typeof value === 'number') return new Value({ kind: 'const', type, value: BigInt(value) });
+  if (type !== 'i64' && typeof value === 'bigint') return new Value({ kind: 'const', type, value: Number(BigInt.asIntN(32, value)) });
+  return new Value({ kind: 'const', type, value });
+}
+
+/** A v128 constant from its 16 bytes, lowest first. */
+export function v128(bytes: readonly number[]): Value {
+  return constant('v128', Uint8Array.from(bytes));
+}
+
+/** Any WebAssembly operation by its text name; numbers become constants of the parameter's type. Folds constants. */
+export function op(name: string, ...args: Operand[]): Value {
+  return lanewise(name, undefined, ...args);
+}
+
+/** An operation with lane immediates: extract_lane, replace_lane (one lane) or i8x16.shuffle (sixteen). */
+export function lanewise(name: string, lanes: readonly number[] | undefined, ...args: Operand[]): Value {
+  const { params, result } = wasmOp(name);
+  if (!result) throw new Error(`${name} gives no value`);
+  const nodes = args.map((arg, i) => {
+    const want = params[i];
+    const value = arg instanceof Value ? arg : constant(want!, arg);
+    if (value.type !== want) throw new Error(`${name}: operand ${i} is ${value.type}, not ${want}`);
+    return value.node;
+  });
+  if (nodes.length !== params.length) throw new Error(`${name}: ${nodes.length} operands`);
+  return fold(name, nodes) ?? new Value({ kind: 'op', type: result, op: name, args: nodes, ...(lanes && { lanes }) });
+}
+
+const FOLDS: Readonly<Record<string, (a: bigint, b: bigint, bits: number) => bigint>> = {
+  add: (a, b) => a + b,
+  sub: (a, b) => a - b,
+  mul: (a, b) => a * b,
+  and: (a, b) => a & b,
+  or: (a, b) => a | b,
+  xor: (a, b) => a ^ b,
+  shl: (a, b, bits) => a << (b & BigInt(bits - 1)),
+  shr_u: (a, b, bits) => BigInt.asUintN(bits, a) >> (b & BigInt(bits - 1)),
+  eq: (a, b) => (a === b ? 1n : 0n),
+  ne: (a, b) => (a === b ? 0n : 1n),
+};
+
+function fold(name: string, nodes: readonly Node[]): Value | undefined {
+  const [type, operation] = name.split('.') as [ValueType, string];
+  const [a, b] = nodes;
+  if (type !== 'i32' && type !== 'i64') return undefined;
+  if (a?.kind !== 'const') return undefined;
+  const bits = type === 'i64' ? 64 : 32;
+  const big = (node: Node & { kind: 'const' }) => BigInt.asIntN(bits, BigInt(node.value as number | bigint));
+  if (b === undefined) {
+    if (name === 'i32.wrap_i64') return constant('i32', BigInt(a.value as bigint));
+    if (name === 'i64.extend_i32_u') return constant('i64', BigInt.asUintN(32, BigInt(a.value as number)));
+    if (name === 'i64.extend_i32_s') return constant('i64', BigInt.asIntN(32, BigInt(a.value as number)));
+    if (operation === 'eqz') return constant('i32', big(a) === 0n ? 1 : 0);
+    return undefined;
+  }
+  const folder = FOLDS[operation];
+  if (!folder || b.kind !== 'const') return undefined;
+  const result = folder(big(a), big(b), bits);
+  const resultType = operation === 'eq' || operation === 'ne' ? 'i32' : type;
+  return constant(resultType, resultType === 'i64' ? BigInt.asIntN(64, result) : Number(BigInt.asIntN(32, result)));
+}
+
+/** The number a constant value has, or undefined. */
+export function constantOf(value: Value): bigint | undefined {
+  if (value.node.kind !== 'const' || value.node.value instanceof Uint8Array) return undefined;
+  return BigInt(value.node.value);
+}

@@ -1,0 +1,286 @@
+// The WebAssembly encoder: the only place that knows sections and binary layout. Core specification 2.0 §5.
+
+import type { ValueType, WasmOp } from './opcodes.ts';
+
+const TYPE_BYTE: Readonly<Record<ValueType, number>> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
+
+/** Growing byte buffer with the encodings of the binary format. */
+export class ByteWriter {
+  #bytes = new Uint8Array(256);
+  #view = new DataView(this.#bytes.buffer);
+  length = 0;
+
+  #reserve(count: number): void {
+    if (this.length + count <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.length + count));
+    grown.set(this.#bytes.subarray(0, this.length));
+    this.#bytes = grown;
+    this.#view = new DataView(grown.buffer);
+  }
+  byte(value: number): this {
+    this.#reserve(1);
+    this.#bytes[this.length++] = value;
+    return this;
+  }
+  bytes(values: ArrayLike<number>): this {
+    this.#reserve(values.length);
+    this.#bytes.set(values, this.length);
+    this.length += values.length;
+    return this;
+  }
+  /** Unsigned LEB128, up to 32 bits. */
+  u32(value: number): this {
+    let rest = value >>> 0;
+    while (rest >= 0x80) {
+      this.byte((rest & 0x7f) | 0x80);
+      rest >>>= 7;
+    }
+    return this.byte(rest);
+  }
+  /** Signed LEB128 of a 32-bit value. */
+  s32(value: number): this {
+    let rest = value | 0;
+    for (;;) {
+      const low = rest & 0x7f;
+      rest >>= 7;
+      if ((rest === 0 && !(low & 0x40)) || (rest === -1 && low & 0x40)) return this.byte(low);
+      this.byte(low | 0x80);
+    }
+  }
+  /** Signed LEB128 of a 64-bit value (taken modulo 2^64). */
+  s64(value: bigint): this {
+    let rest = BigInt.asIntN(64, value);
+    for (;;) {
+      const low = Number(rest & 0x7fn);
+      rest >>= 7n;
+      if ((rest === 0n && !(low & 0x40)) || (rest === -1n && low & 0x40)) return this.byte(low);
+      this.byte(low | 0x80);
+    }
+  }
+  f32(value: number): this {
+    this.#reserve(4);
+    this.#view.setFloat32(this.length, value, true);
+    this.length += 4;
+    return this;
+  }
+  f64(value: number): this {
+    this.#reserve(8);
+    this.#view.setFloat64(this.length, value, true);
+    this.length += 8;
+    return this;
+  }
+  name(text: string): this {
+    const bytes = new TextEncoder().encode(text);
+    return this.u32(bytes.length).bytes(bytes);
+  }
+  /** A copy of what was written. */
+  take(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.slice(0, this.length);
+  }
+}
+
+/** Writes instructions of one function body. Labels are counted by whoever nests blocks. */
+export class CodeWriter extends ByteWriter {
+  op(op: WasmOp): this {
+    return this.bytes(op.code);
+  }
+  memoryOp(op: WasmOp, offset: number, lane?: number): this {
+    this.bytes(op.code).u32(op.align).u32(offset);
+    return lane === undefined ? this : this.byte(lane);
+  }
+  localGet(index: number): this {
+    return this.byte(0x20).u32(index);
+  }
+  localSet(index: number): this {
+    return this.byte(0x21).u32(index);
+  }
+  i32(value: number): this {
+    return this.byte(0x41).s32(value);
+  }
+  i64(value: bigint): this {
+    return this.byte(0x42).s64(value);
+  }
+  block(): this {
+    return this.byte(0x02).byte(0x40);
+  }
+  loop(): this {
+    return this.byte(0x03).byte(0x40);
+  }
+  /** An if without a result; `result` gives it one. */
+  if(result?: ValueType): this {
+    return this.byte(0x04).byte(result ? TYPE_BYTE[result] : 0x40);
+  }
+  else(): this {
+    return this.byte(0x05);
+  }
+  end(): this {
+    return this.byte(0x0b);
+  }
+  br(depth: number): this {
+    return this.byte(0x0c).u32(depth);
+  }
+  brIf(depth: number): this {
+    return this.byte(0x0d).u32(depth);
+  }
+  brTable(depths: readonly number[], otherwise: number): this {
+    this.byte(0x0e).u32(depths.length);
+    for (const depth of depths) this.u32(depth);
+    return this.u32(otherwise);
+  }
+  return(): this {
+    return this.byte(0x0f);
+  }
+  call(index: number): this {
+    return this.byte(0x10).u32(index);
+  }
+  callIndirect(typeIndex: number): this {
+    return this.byte(0x11).u32(typeIndex).byte(0);
+  }
+  drop(): this {
+    return this.byte(0x1a);
+  }
+  select(): this {
+    return this.byte(0x1b);
+  }
+  unreachable(): this {
+    return this.byte(0x00);
+  }
+}
+
+export interface FunctionType {
+  readonly params: readonly ValueType[];
+  readonly results: readonly ValueType[];
+}
+
+/** A function body: the types of its locals beyond the parameters, its code without the final `end`, its branch hints. */
+export interface FunctionBody {
+  readonly locals: readonly ValueType[];
+  readonly code: Uint8Array;
+  /** Byte offsets in `code` of `if`/`br_if` instructions with what is likely: metadata.code.branch_hint. */
+  readonly hints: readonly { offset: number; likely: boolean }[];
+}
+
+/** Collects the parts of a module and encodes it. Memory 0 is always imported as env.memory, shared. */
+export class ModuleBuilder {
+  readonly #types: FunctionType[] = [];
+  readonly #imports: { module: string; name: string; type: number }[] = [];
+  readonly #functions: { type: number; name: string; body?: FunctionBody }[] = [];
+  readonly #exports: { name: string; functionIndex: number }[] = [];
+  readonly #memoryPagesMax: number;
+  #elements: readonly number[] = [];
+  #sealedImports = false;
+
+  constructor(options: { memoryPagesMax: number }) {
+    this.#memoryPagesMax = options.memoryPagesMax;
+  }
+
+  typeIndex(type: FunctionType): number {
+    const same = (a: readonly string[], b: readonly string[]) => a.length === b.length && a.every((x, i) => x === b[i]);
+    const found = this.#types.findIndex((t) => same(t.params, type.params) && same(t.results, type.results));
+    return found >= 0 ? found : this.#types.push(type) - 1;
+  }
+  /** Imports come before functions: their indices are shared. */
+  importFunction(module: string, name: string, type: FunctionType): number {
+    if (this.#sealedImports) throw new Error('imports must be declared before functions');
+    return this.#imports.push({ module, name, type: this.typeIndex(type) }) - 1;
+  }
+  declareFunction(name: string, type: FunctionType): number {
+    this.#sealedImports = true;
+    return this.#imports.length + this.#functions.push({ type: this.typeIndex(type), name }) - 1;
+  }
+  defineFunction(index: number, body: FunctionBody): void {
+    this.#functions[index - this.#imports.length]!.body = body;
+  }
+  exportFunction(name: string, functionIndex: number): void {
+    this.#exports.push({ name, functionIndex });
+  }
+  /** Table 0 of the module, filled from entry 0 and exported as "table". */
+  setTable(functionIndices: readonly number[]): void {
+    this.#elements = functionIndices;
+  }
+
+  encode(): Uint8Array<ArrayBuffer> {
+    const out = new ByteWriter().bytes([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    const section = (id: number, write: (w: ByteWriter) => void) => {
+      const content = new ByteWriter();
+      write(content);
+      const bytes = content.take();
+      out.byte(id).u32(bytes.length).bytes(bytes);
+    };
+    section(1, (w) => this.#writeTypes(w));
+    section(2, (w) => {
+      w.u32(this.#imports.length + 1);
+      w.name('env').name('memory').byte(2).byte(3).u32(1).u32(this.#memoryPagesMax);
+      for (const f of this.#imports) w.name(f.module).name(f.name).byte(0).u32(f.type);
+    });
+    section(3, (w) => {
+      w.u32(this.#functions.length);
+      for (const f of this.#functions) w.u32(f.type);
+    });
+    if (this.#elements.length) section(4, (w) => w.u32(1).byte(0x70).byte(0).u32(this.#elements.length));
+    section(7, (w) => {
+      w.u32(this.#exports.length + (this.#elements.length ? 1 : 0));
+      for (const e of this.#exports) w.name(e.name).byte(0).u32(e.functionIndex);
+      if (this.#elements.length) w.name('table').byte(1).u32(0);
+    });
+    if (this.#elements.length) {
+      section(9, (w) => {
+        w.u32(1).byte(0).byte(0x41).byte(0).byte(0x0b).u32(this.#elements.length);
+        for (const index of this.#elements) w.u32(index);
+      });
+    }
+    const prefixes = this.#functions.map((f) => localsPrefix(f.body!.locals));
+    section(0, (w) => this.#writeHints(w, prefixes));
+    section(10, (w) => {
+      w.u32(this.#functions.length);
+      this.#functions.forEach((f, i) => {
+        const prefix = prefixes[i]!;
+        w.u32(prefix.length + f.body!.code.length + 1).bytes(prefix).bytes(f.body!.code).byte(0x0b);
+      });
+    });
+    section(0, (w) => this.#writeNames(w));
+    return out.take();
+  }
+
+  #writeTypes(w: ByteWriter): void {
+    w.u32(this.#types.length);
+    for (const type of this.#types) {
+      w.byte(0x60).u32(type.params.length);
+      for (const t of type.params) w.byte(TYPE_BYTE[t]);
+      w.u32(type.results.length);
+      for (const t of type.results) w.byte(TYPE_BYTE[t]);
+    }
+  }
+
+  /** Branch hinting proposal: offsets count from the start of the function's locals. */
+  #writeHints(w: ByteWriter, prefixes: readonly Uint8Array[]): void {
+    w.name('metadata.code.branch_hint');
+    const hinted = this.#functions.map((f, i) => ({ f, i })).filter(({ f }) => f.body!.hints.length);
+    w.u32(hinted.length);
+    for (const { f, i } of hinted) {
+      w.u32(this.#imports.length + i).u32(f.body!.hints.length);
+      for (const hint of f.body!.hints) w.u32(prefixes[i]!.length + hint.offset).u32(1).byte(hint.likely ? 1 : 0);
+    }
+  }
+
+  #writeNames(w: ByteWriter): void {
+    const names = new ByteWriter().u32(this.#functions.length);
+    this.#functions.forEach((f, i) => {
+      names.u32(this.#imports.length + i).name(f.name);
+    });
+    const bytes = names.take();
+    w.name('name').byte(1).u32(bytes.length).bytes(bytes);
+  }
+}
+
+function localsPrefix(locals: readonly ValueType[]): Uint8Array {
+  const groups: { type: ValueType; count: number }[] = [];
+  for (const type of locals) {
+    const last = groups.at(-1);
+    if (last?.type === type) last.count++;
+    else groups.push({ type, count: 1 });
+  }
+  const w = new ByteWriter().u32(groups.length);
+  for (const group of groups) w.u32(group.count).byte(TYPE_BYTE[group.type]);
+  return w.take();
+}
