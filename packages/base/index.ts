@@ -1,5 +1,6 @@
 export { AssertionError, assert, unreachable } from './assert.ts';
 export { type BitField, bit, bits, get, set } from './bits.ts';
+export { loadLittleEndian, storeLittleEndian } from './bytes.ts';
 export { OperatingError } from './errors.ts';
 export type {
   ByteSink,
