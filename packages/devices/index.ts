@@ -1,1 +1,15 @@
 export { type AccessSize, allOnes, type Device } from './device.ts';
+export { PciBus, type PciConnection, type PciFunction, type PciLocation, pirqOf } from './pci/bus.ts';
+export {
+  type BarRegion,
+  COMMAND as PCI_COMMAND,
+  CONFIG as PCI_CONFIG,
+  ConfigSpace,
+  type MappingChanged,
+  type PciIdentity,
+  type Registers,
+} from './pci/config-space.ts';
+export { HostBridge, type HostBridgeState } from './pci/host-bridge.ts';
+export { type MsiWire, Msix, type MsixState } from './pci/msix.ts';
+export { Piix3Isa, type Piix3IsaState, type Piix3IsaWires } from './pci/piix3-isa.ts';
+export { Piix4Pm, type Piix4PmState, type Piix4PmWires } from './pci/piix4-pm.ts';
