@@ -11,7 +11,11 @@ export interface BitField {
 /** The field from bit `high` down to bit `low`, both included. */
 export function bits(high: number, low: number): BitField {
   const width = high - low + 1;
-  return { shift: low, width, mask: (width === 32 ? 0xffff_ffff : ((1 << width) - 1) << low) >>> 0 };
+  return {
+    shift: low,
+    width,
+    mask: (width === 32 ? 0xffff_ffff : ((1 << width) - 1) << low) >>> 0,
+  };
 }
 
 /** One bit. */
