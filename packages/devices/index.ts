@@ -1,5 +1,11 @@
 export { type AccessSize, allOnes, type Device } from './device.ts';
-export { PciBus, type PciConnection, type PciFunction, type PciLocation, pirqOf } from './pci/bus.ts';
+export {
+  PciBus,
+  type PciConnection,
+  type PciFunction,
+  type PciLocation,
+  pirqOf,
+} from './pci/bus.ts';
 export {
   type BarRegion,
   COMMAND as PCI_COMMAND,
@@ -13,3 +19,7 @@ export { HostBridge, type HostBridgeState } from './pci/host-bridge.ts';
 export { type MsiWire, Msix, type MsixState } from './pci/msix.ts';
 export { Piix3Isa, type Piix3IsaState, type Piix3IsaWires } from './pci/piix3-isa.ts';
 export { Piix4Pm, type Piix4PmState, type Piix4PmWires } from './pci/piix4-pm.ts';
+export { Pic8259, type PicState } from './pic8259.ts';
+export { Pit8254, type PitState } from './pit8254.ts';
+export { registerWindow } from './register-window.ts';
+export { type SpeakerTimer, SystemControlPort } from './system-control-port.ts';

@@ -1,0 +1,109 @@
+// The list of devices that contract.test.ts puts through the device contract, one factory each, with wires
+// that record what the device does to them. Imported by tests only. Add a line for every new device.
+
+import type { ByteSink, IrqLine, ManualClock } from '@mimic/base';
+import type { Device } from './device.ts';
+import { Pic8259 } from './pic8259.ts';
+import { Pit8254 } from './pit8254.ts';
+import { SystemControlPort } from './system-control-port.ts';
+
+/** A line that remembers its level and counts its rising edges. */
+export class RecordingLine implements IrqLine {
+  high = false;
+  rises = 0;
+
+  set(high: boolean): void {
+    if (high && !this.high) this.rises += 1;
+    this.high = high;
+  }
+}
+
+/** Pseudo-random numbers from 0 to `limit` - 1, the same in every run. */
+export type Random = (limit: number) => number;
+
+/** One device on a test bench. */
+export interface Bench {
+  readonly device: Device;
+  /** Output lines, by name. */
+  readonly lines: Readonly<Record<string, RecordingLine>>;
+  /** What else the device did to its wires since `forget`, in a form that can be compared. */
+  observed?(): unknown;
+  forget?(): void;
+  /** Does something to the device's inputs (a key, a packet, a line), if it has any. */
+  stimulate?(random: Random): void;
+}
+
+export interface ContractCase {
+  readonly name: string;
+  /** Offsets that hold registers; accesses go a little beyond. */
+  readonly sizeBytes: number;
+  /** A new device. Benches made with one clock see the same time. */
+  create(clock: ManualClock): Bench;
+}
+
+/** Keeps the last things that happened to the wires. */
+export class Recorder implements ByteSink {
+  #entries: unknown[] = [];
+
+  add(entry: unknown): void {
+    this.#entries = [...this.#entries, entry].slice(-64);
+  }
+
+  write(bytes: Uint8Array): void {
+    for (const byte of bytes) this.add(byte);
+  }
+
+  entries(): unknown[] {
+    return this.#entries;
+  }
+
+  forget(): void {
+    this.#entries = [];
+  }
+}
+
+export const CONTRACT_CASES: readonly ContractCase[] = [
+  {
+    name: 'pit8254',
+    sizeBytes: 4,
+    create(clock) {
+      const irq = new RecordingLine();
+      const device = new Pit8254({ irq, clock });
+      return {
+        device,
+        lines: { irq },
+        observed: () => device.output(2),
+        stimulate: (random) => device.setGate(random(3), random(2) === 1),
+      };
+    },
+  },
+  {
+    name: 'system-control-port',
+    sizeBytes: 1,
+    create(clock) {
+      const timer = { setGate: () => {}, output: () => clock.now() % 2 === 0 };
+      return { device: new SystemControlPort({ timer, clock }), lines: {} };
+    },
+  },
+  {
+    name: 'pic8259',
+    sizeBytes: 6,
+    create() {
+      const intr = new RecordingLine();
+      const device = new Pic8259({ intr });
+      let vector = 0;
+      return {
+        device,
+        lines: { intr },
+        observed: () => vector,
+        forget: () => {
+          vector = 0;
+        },
+        stimulate: (random) => {
+          if (random(3) === 0) vector = device.acknowledge();
+          else device.line(random(16)).set(random(2) === 1);
+        },
+      };
+    },
+  },
+];
