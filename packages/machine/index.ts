@@ -1,1 +1,28 @@
-export {};
+export type {
+  Computer,
+  ComputerWires,
+  DisassembledInstruction,
+  PartReport,
+  Processor,
+  StopCause,
+} from './computer.ts';
+export { MachineError, type MachineErrorCode } from './errors.ts';
+export type { Host, WorkerHandle, WorkerHost, WorkerStart } from './host.ts';
+export { Machine, type MachineEnd, type MachineEvents, type MachineState } from './machine.ts';
+export { formatRegisters } from './monitor.ts';
+export {
+  type ComputerConfig,
+  type DiskAttachment,
+  type EntropySource,
+  formatSize,
+  type MachineOptions,
+  MEMORY_DEFAULT_BYTES,
+  MEMORY_MAX_BYTES,
+  MEMORY_MIN_BYTES,
+  parseSize,
+  parseTraceKinds,
+} from './options.ts';
+export type { PanicNews } from './panic.ts';
+export { type Report, TRACE_KINDS, type TraceKind } from './protocol.ts';
+export type { ExpectMatch, ExpectOptions, SerialPort } from './serial.ts';
+export { type Assemble, runMachine } from './worker.ts';

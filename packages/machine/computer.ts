@@ -1,0 +1,71 @@
+// What the machine's loop drives: a processor and a board, behind the smallest interface that says so.
+// `pc.ts` assembles the real ones; tests of the loop drive a scripted one.
+
+import type { ByteSink, Clock, GuestMemory } from '@mimic/base';
+import type { TraceKind } from './protocol.ts';
+
+/**
+ * Why `run` came back. 'budget': enough instructions for now; 'halted': HLT, and nothing to wake for;
+ * 'event': something that the loop should look at; 'shutdown': triple fault.
+ */
+export type StopCause = 'budget' | 'halted' | 'event' | 'shutdown';
+
+/** Guest-virtual to guest-physical, by the current page tables and without side effects. */
+export interface Translation {
+  readonly gpa: number;
+}
+
+export interface DisassembledInstruction {
+  readonly gva: bigint;
+  readonly bytes: Uint8Array;
+  readonly text: string;
+}
+
+/** One processor as loop, monitor and debugger see it. */
+export interface Processor {
+  run(instructionsMax: number): StopCause;
+  /** Makes a `run` that is under way return soon; called from within it, by a device. */
+  stop(): void;
+  nmi(): void;
+  /** Undefined for a register that does not exist. Lower case: 'rax', 'cs', 'cr3', 'xmm0', 'st0', 'efer'. */
+  readRegister(name: string): bigint | undefined;
+  /** False for a register that does not exist. */
+  writeRegister(name: string, value: bigint): boolean;
+  translate(gva: bigint): Translation | undefined;
+  disassemble(gva: bigint, count: number): DisassembledInstruction[];
+  /** The names that `readRegister` knows, in the order to print them. */
+  readonly registerNames: readonly string[];
+}
+
+/** A part for the monitor's list. */
+export interface PartReport {
+  readonly name: string;
+  readonly where: string;
+  readonly state: object;
+}
+
+/** A whole computer, in the worker's thread. */
+export interface Computer {
+  readonly processor: Processor;
+  readonly memory: GuestMemory;
+  /** Cold start: all parts reset, kernel loaded again, processor at the kernel's entry. */
+  boot(): void;
+  pressPowerButton(): void;
+  /** How many bytes the first serial port can take now. */
+  serialRoom(): number;
+  serialInput(bytes: Uint8Array): void;
+  parts(): PartReport[];
+  setTrace(kinds: readonly TraceKind[]): void;
+}
+
+/** What a computer needs of the machine around it. */
+export interface ComputerWires {
+  readonly clock: Clock;
+  readonly serialOutput: ByteSink;
+  /** One line of trace, without its newline. */
+  readonly trace: (line: string) => void;
+  /** The guest turned itself off (ACPI S5). */
+  readonly powerOff: () => void;
+  /** The guest asked for a reset (i8042, port 0xCF9, ACPI reset register). */
+  readonly reset: () => void;
+}

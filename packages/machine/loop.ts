@@ -1,0 +1,205 @@
+// The loop that a machine's worker spends its life in: guest code in slices, between them timers, commands,
+// serial input and output. It sleeps on the mailbox's bell whenever the guest has nothing to do.
+
+import type { TimerQueue } from '@mimic/base';
+import { runCommand } from './commands.ts';
+import type { Computer, StopCause } from './computer.ts';
+import { MachineError } from './errors.ts';
+import type { Mailbox } from './mailbox.ts';
+import type { Output } from './output.ts';
+import type { CommandFrame, ErrorReport, Report, WorkerEnd } from './protocol.ts';
+
+/** A slice of guest code takes about this long, so that commands and input are seen soon. */
+const SLICE_NS = 2_000_000;
+const SLICE_INSTRUCTIONS_MIN = 2_000;
+const SLICE_INSTRUCTIONS_MAX = 4_000_000;
+/** Instructions a nanosecond: one slow slice, as when the host was asleep, must not make all that follow tiny. */
+const SPEED_MIN = 0.001;
+/** A sleep that nothing bounds is still looked at once in a while: a lost wake-up costs this, not a hang. */
+const SLEEP_MAX_MS = 1_000;
+
+export interface LoopOptions {
+  /** What follows a reset by the guest. */
+  readonly onReset: 'boot' | 'stop';
+  /** Hardware resets on a triple fault; people who start a kernel rather want to know about it. */
+  readonly onTripleFault: 'reset' | 'stop';
+}
+
+/** What the guest did during a slice that the loop deals with after it. */
+export interface GuestSignals {
+  poweredOff: boolean;
+  resetAsked: boolean;
+}
+
+export class MachineLoop {
+  readonly #computer: Computer;
+  readonly #clock: TimerQueue;
+  readonly #mailbox: Mailbox;
+  readonly #output: Output;
+  readonly #send: (report: Report) => void;
+  readonly #options: LoopOptions;
+  readonly #signals: GuestSignals;
+  #state: 'paused' | 'running' | 'stopped' = 'paused';
+  /** The guest's speed, as the last slices had it. */
+  #instructionsPerNs = 0.05;
+  /** When the slice under way should be over; never, between slices. */
+  #sliceEndNs = -Infinity;
+
+  constructor(parts: {
+    computer: Computer;
+    clock: TimerQueue;
+    mailbox: Mailbox;
+    output: Output;
+    send: (report: Report) => void;
+    signals: GuestSignals;
+    options: LoopOptions;
+  }) {
+    this.#computer = parts.computer;
+    this.#clock = parts.clock;
+    this.#mailbox = parts.mailbox;
+    this.#output = parts.output;
+    this.#send = parts.send;
+    this.#signals = parts.signals;
+    this.#options = parts.options;
+  }
+
+  /** Runs until the machine ends. Awaits between slices, so that promises of host back ends get their turn. */
+  async run(): Promise<WorkerEnd> {
+    for (;;) {
+      const bell = this.#mailbox.bell;
+      this.#takeCommands();
+      if (this.#state === 'stopped') return { reason: 'stopped' };
+      const held = this.#state === 'paused' || this.#output.full;
+      if (held) {
+        this.#clock.pause();
+        this.#output.flush();
+        this.#mailbox.sleep(bell, SLEEP_MAX_MS);
+      } else {
+        this.#clock.resume();
+        const end = this.#slice(bell);
+        if (end !== undefined) return end;
+      }
+      await undefined;
+    }
+  }
+
+  /** A timer was armed or cancelled, maybe by a device in the middle of a slice: that slice must not outlast it. */
+  deadlineChanged(): void {
+    const next = this.#clock.nextDeadlineNs();
+    if (next !== undefined && next < this.#sliceEndNs) this.#computer.processor.stop();
+  }
+
+  /** Timers, input, guest code, output; then sleeps if the guest halted. */
+  #slice(bell: number): WorkerEnd | undefined {
+    this.#clock.runExpired();
+    this.#feedSerial();
+    const cause = this.#runGuest();
+    this.#output.flush();
+    if (this.#signals.poweredOff) return { reason: 'power-off' };
+    if (cause === 'shutdown' && !this.#signals.resetAsked) {
+      if (this.#options.onTripleFault === 'stop') return this.#tripleFault();
+      this.#signals.resetAsked = true;
+    }
+    if (this.#signals.resetAsked) {
+      if (this.#options.onReset === 'stop') return { reason: 'reset' };
+      this.#boot();
+    } else if (cause === 'halted') {
+      this.#sleepUntilDeadline(bell);
+    }
+    return undefined;
+  }
+
+  /** Guest code until a slice is over or the next timer is due, as near as the guest's speed so far can tell. */
+  #runGuest(): StopCause {
+    const startNs = this.#clock.now();
+    const deadlineNs = this.#clock.nextDeadlineNs() ?? Infinity;
+    this.#sliceEndNs = Math.min(startNs + SLICE_NS, deadlineNs);
+    const ideal = Math.floor((this.#sliceEndNs - startNs) * this.#instructionsPerNs);
+    const budget = Math.max(SLICE_INSTRUCTIONS_MIN, Math.min(ideal, SLICE_INSTRUCTIONS_MAX));
+    const cause = this.#computer.processor.run(budget);
+    const tookNs = this.#clock.now() - startNs;
+    this.#sliceEndNs = -Infinity;
+    if (cause === 'budget' && tookNs > 0) {
+      // Half old, half new; at most doubled, because a slice may have ended early.
+      const speed = Math.min(budget / tookNs, 2 * this.#instructionsPerNs);
+      this.#instructionsPerNs = Math.max((this.#instructionsPerNs + speed) / 2, SPEED_MIN);
+    }
+    return cause;
+  }
+
+  #sleepUntilDeadline(bell: number): void {
+    const waitNs = (this.#clock.nextDeadlineNs() ?? Infinity) - this.#clock.now();
+    if (waitNs > 0) this.#mailbox.sleep(bell, Math.min(waitNs / 1e6, SLEEP_MAX_MS));
+  }
+
+  #feedSerial(): void {
+    const { serialInput } = this.#mailbox;
+    if (serialInput.length === 0) return;
+    const room = this.#computer.serialRoom();
+    if (room > 0) this.#computer.serialInput(serialInput.read(room));
+  }
+
+  #boot(): void {
+    this.#signals.resetAsked = false;
+    this.#computer.boot();
+    this.#send({ kind: 'reset' });
+  }
+
+  #tripleFault(): WorkerEnd {
+    const { processor } = this.#computer;
+    const registers: Record<string, bigint> = {};
+    for (const name of processor.registerNames) {
+      const value = processor.readRegister(name);
+      if (value !== undefined) registers[name] = value;
+    }
+    return { reason: 'triple-fault', registers };
+  }
+
+  #takeCommands(): void {
+    for (;;) {
+      const frame = this.#mailbox.take() as CommandFrame | undefined;
+      if (frame === undefined) return;
+      try {
+        const value = this.#command(frame);
+        this.#send({ kind: 'reply', id: frame.id, value });
+      } catch (error) {
+        this.#send({ kind: 'refused', id: frame.id, error: errorReport(error) });
+      }
+      if (this.#state === 'stopped') return;
+    }
+  }
+
+  #command(frame: CommandFrame): unknown {
+    switch (frame.name) {
+      case 'resume':
+        this.#state = 'running';
+        return null;
+      case 'pause':
+        this.#state = 'paused';
+        this.#output.flush();
+        return null;
+      case 'stop':
+        this.#state = 'stopped';
+        this.#output.flush();
+        return null;
+      case 'reset':
+        this.#boot();
+        return null;
+      default:
+        return runCommand(this.#computer, frame);
+    }
+  }
+}
+
+export function errorReport(error: unknown): ErrorReport {
+  if (error instanceof Error && 'code' in error && typeof error.code === 'string') {
+    const hint = error instanceof MachineError || 'hint' in error ? error.hint : undefined;
+    return {
+      code: error.code,
+      message: error.message,
+      hint: typeof hint === 'string' ? hint : undefined,
+    };
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { code: 'CRASHED', message: text, hint: undefined };
+}

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  checkOptions,
+  formatSize,
+  type MachineOptions,
+  parseSize,
+  parseTraceKinds,
+} from './options.ts';
+
+const KERNEL = { kernel: new Uint8Array() };
+
+test('sizes are binary and take the usual ways to write a unit', () => {
+  for (const [text, bytes] of [
+    ['4096', 4096],
+    ['64k', 65536],
+    ['512M', 512 << 20],
+    ['1.5G', 1.5 * 2 ** 30],
+    ['2GiB', 2 ** 31],
+    ['10MB', 10 << 20],
+  ] as const) {
+    assert.equal(parseSize(text), bytes, text);
+  }
+  for (const text of ['', 'M', '12X', '-5M', '1e9', '0.3K', '5 5', '99999999999T']) {
+    assert.throws(() => parseSize(text), { code: 'BAD_OPTION' }, text);
+  }
+});
+
+test('sizes are printed in the largest unit that leaves a whole number', () => {
+  assert.deepEqual(
+    [2 ** 30, 3584 * 2 ** 20, 65536, 1000].map((bytes) => formatSize(bytes)),
+    ['1G', '3584M', '64K', '1000 bytes'],
+  );
+});
+
+function refused(options: Partial<MachineOptions>, message: RegExp): void {
+  assert.throws(() => checkOptions({ ...KERNEL, ...options }), { code: 'BAD_OPTION', message });
+}
+
+test('memory is 16 MiB to 3584 MiB in whole pages', () => {
+  assert.equal(checkOptions({ ...KERNEL, memory: '16M' }).ramBytes, 2 ** 24);
+  assert.equal(checkOptions({ ...KERNEL, memory: '3584M' }).ramBytes, 3584 * 2 ** 20);
+  assert.equal(checkOptions(KERNEL).ramBytes, 2 ** 29);
+  refused({ memory: '15M' }, /15M of memory is out of range/);
+  refused({ memory: '3585M' }, /out of range/);
+  refused({ memory: Number.NaN }, /out of range/);
+  refused({ memory: 2 ** 24 + 1 }, /whole pages/);
+});
+
+test('what no machine can have is refused', () => {
+  refused({ cpus: 2 }, /2 processors/);
+  refused({ append: 'x'.repeat(2048) }, /2048 characters/);
+  refused({ append: 'a\0b' }, /zero byte/);
+  refused({ rng: { seed: 0.5 } }, /whole number/);
+  const disk = { sizeBytes: 512, readOnly: false, descriptor: null, close() {} };
+  refused({ disks: Array(17).fill(disk) }, /17 disks/);
+});
+
+test('a list of things to trace names each of them', () => {
+  assert.deepEqual(parseTraceKinds('ports, mmio'), ['ports', 'mmio']);
+  assert.throws(() => parseTraceKinds('ports,color'), { code: 'BAD_OPTION', message: /"color"/ });
+});

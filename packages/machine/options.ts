@@ -1,0 +1,153 @@
+// What a machine is made from, and the checks that name a wrong value before anything is started.
+
+import { MachineError } from './errors.ts';
+import { TRACE_KINDS, type TraceKind } from './protocol.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+export const MEMORY_MIN_BYTES = 16 * MIB;
+/** The 32-bit WebAssembly memory also holds the processors' state, and the PC's PCI hole ends at 4 GiB. */
+export const MEMORY_MAX_BYTES = 3584 * MIB;
+export const MEMORY_DEFAULT_BYTES = 512 * MIB;
+const PAGE_BYTES = 4 * KIB;
+/** Linux's COMMAND_LINE_SIZE on x86 is 2048, its terminating zero included. */
+export const COMMAND_LINE_LENGTH_MAX = 2047;
+export const DISK_COUNT_MAX = 16;
+
+/** A disk image that the host has opened and locked. */
+export interface DiskAttachment {
+  readonly sizeBytes: number;
+  readonly readOnly: boolean;
+  /** The host's own words for the open image: can be cloned to the worker, which turns it into a store. */
+  readonly descriptor: unknown;
+  /** Gives image and lock back; called once, after the machine has ended. */
+  close(): void;
+}
+
+export type EntropySource = 'host' | { readonly seed: number };
+
+export interface MachineOptions {
+  /** A Linux bzImage, or an ELF kernel with a PVH entry. */
+  readonly kernel: Uint8Array;
+  readonly initrd?: Uint8Array;
+  /** The kernel's command line. Default: none. */
+  readonly append?: string;
+  /** Bytes, or '512M', '1G'; 16 MiB to 3584 MiB. Default 512 MiB. */
+  readonly memory?: number | string;
+  /** Processors; 1 is the only count so far. */
+  readonly cpus?: number;
+  /** Virtio disks, /dev/vda first. */
+  readonly disks?: readonly DiskAttachment[];
+  /** Where the guest's random numbers come from. A seed makes them the same each time. Default 'host'. */
+  readonly rng?: EntropySource;
+  /** A guest that resets the machine is booted again (default), or the machine ends. */
+  readonly onReset?: 'boot' | 'stop';
+  /** Default 'stop': the machine ends and says where. */
+  readonly onTripleFault?: 'reset' | 'stop';
+  readonly trace?: readonly TraceKind[];
+  /** Takes the trace, whole lines of text. The guest waits for a promise that it returns. */
+  readonly onTrace?: (lines: Uint8Array) => void | Promise<void>;
+}
+
+/** What the worker gets: checked, complete, and made of things that can be cloned. */
+export interface ComputerConfig {
+  readonly kernel: Uint8Array;
+  readonly initrd: Uint8Array | undefined;
+  readonly append: string;
+  readonly ramBytes: number;
+  readonly disks: readonly {
+    readonly sizeBytes: number;
+    readonly readOnly: boolean;
+    readonly descriptor: unknown;
+  }[];
+  readonly rng: EntropySource;
+  readonly trace: readonly TraceKind[];
+  readonly onReset: 'boot' | 'stop';
+  readonly onTripleFault: 'reset' | 'stop';
+}
+
+/** Bytes of '64K', '512M', '2G' or '4096'; binary units, also written KiB, MB and so on. */
+export function parseSize(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(i?B)?$/i.exec(text.trim());
+  const unit = { '': 1, K: KIB, M: MIB, G: GIB, T: 1024 * GIB }[match?.[2]?.toUpperCase() ?? ''];
+  const bytes = Number(match?.[1]) * (unit ?? Number.NaN);
+  if (!Number.isSafeInteger(bytes)) {
+    throw new MachineError('BAD_OPTION', `"${text}" is not a size`, {
+      hint: 'write a number with an optional unit: 512M, 1G, 65536K',
+    });
+  }
+  return bytes;
+}
+
+/** '512M' for a whole number of MiB. */
+export function formatSize(bytes: number): string {
+  if (bytes % GIB === 0 && bytes > 0) return `${bytes / GIB}G`;
+  if (bytes % MIB === 0) return `${bytes / MIB}M`;
+  return bytes % KIB === 0 ? `${bytes / KIB}K` : `${bytes} bytes`;
+}
+
+/** Trace kinds of a list like 'ports,mmio'. */
+export function parseTraceKinds(list: string): TraceKind[] {
+  return list.split(',').map((word) => {
+    const kind = TRACE_KINDS.find((known) => known === word.trim());
+    if (kind !== undefined) return kind;
+    throw new MachineError('BAD_OPTION', `"${word}" is not something to trace`, {
+      hint: `choose from ${TRACE_KINDS.join(', ')}, with commas between`,
+    });
+  });
+}
+
+export function checkOptions(options: MachineOptions): ComputerConfig {
+  const { append = '', cpus = 1, disks = [], rng = 'host' } = options;
+  if (cpus !== 1) {
+    throw new MachineError('BAD_OPTION', `a machine with ${cpus} processors is not possible yet`, {
+      hint: 'leave the count at 1',
+    });
+  }
+  if (append.length > COMMAND_LINE_LENGTH_MAX || !/^[^\0]*$/.test(append)) {
+    throw new MachineError(
+      'BAD_OPTION',
+      `the kernel command line has ${append.length} characters or a zero byte among them`,
+      { hint: `Linux takes at most ${COMMAND_LINE_LENGTH_MAX} characters` },
+    );
+  }
+  if (disks.length > DISK_COUNT_MAX) {
+    throw new MachineError('BAD_OPTION', `${disks.length} disks are too many`, {
+      hint: `a machine has at most ${DISK_COUNT_MAX}`,
+    });
+  }
+  if (rng !== 'host' && !Number.isSafeInteger(rng.seed)) {
+    throw new MachineError('BAD_OPTION', `${rng.seed} is not a whole number to seed with`);
+  }
+  return {
+    kernel: options.kernel,
+    initrd: options.initrd,
+    append,
+    ramBytes: checkMemory(options.memory ?? MEMORY_DEFAULT_BYTES),
+    disks: disks.map(({ sizeBytes, readOnly, descriptor }) => ({
+      sizeBytes,
+      readOnly,
+      descriptor,
+    })),
+    rng,
+    trace: options.trace ?? [],
+    onReset: options.onReset ?? 'boot',
+    onTripleFault: options.onTripleFault ?? 'stop',
+  };
+}
+
+function checkMemory(memory: number | string): number {
+  const bytes = typeof memory === 'string' ? parseSize(memory) : memory;
+  const range = `a machine has ${formatSize(MEMORY_MIN_BYTES)} to ${formatSize(MEMORY_MAX_BYTES)}`;
+  if (!(bytes >= MEMORY_MIN_BYTES && bytes <= MEMORY_MAX_BYTES)) {
+    const size = typeof memory === 'string' ? memory : formatSize(memory);
+    throw new MachineError('BAD_OPTION', `${size} of memory is out of range`, { hint: range });
+  }
+  if (bytes % PAGE_BYTES !== 0) {
+    throw new MachineError('BAD_OPTION', `${bytes} bytes of memory are not whole pages of 4 KiB`, {
+      hint: `${range}, in steps of 4K`,
+    });
+  }
+  return bytes;
+}
