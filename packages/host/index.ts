@@ -1,1 +1,5 @@
-export {};
+export { fileError, HostError, type HostErrorCode } from './errors.ts';
+export { type DiskOptions, openDiskImage } from './node/disk-image.ts';
+export { nodeHost } from './node/node-host.ts';
+export { TcpConsole } from './node/tcp-console.ts';
+export { Terminal } from './node/terminal.ts';

@@ -1,0 +1,23 @@
+// What a machine's worker gets from Node: the clock, the way back to the host's thread, and open disk images.
+
+import { parentPort, workerData } from 'node:worker_threads';
+import { assert } from '@mimic/base';
+import { type Assemble, runMachine, type WorkerHost, type WorkerStart } from '@mimic/machine';
+import type { OpenImage } from './disk-image.ts';
+import { FileStore } from './file-store.ts';
+
+/** Runs the machine that this worker was started for. The worker ends when its event loop is empty afterwards. */
+export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> {
+  const port = parentPort;
+  assert(port !== null, 'the module runs as a worker');
+  const host: WorkerHost<FileStore> = {
+    now: () => performance.now() * 1e6,
+    send: (report) => {
+      const transfer = 'bytes' in report ? [report.bytes.buffer] : [];
+      port.postMessage(report, transfer);
+    },
+    // Cast: `openImage` of this package made the descriptor, and the machine hands it through untouched.
+    openStore: (disk) => new FileStore(disk.descriptor as OpenImage),
+  };
+  await runMachine(workerData as WorkerStart, host, assemble);
+}
