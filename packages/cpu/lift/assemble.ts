@@ -78,11 +78,13 @@ export function assemble(options: AssembleOptions): { bytes: Uint8Array<ArrayBuf
 }
 
 function buildFunction(ref: FunctionRef, access: AccessStrategy, isHandler: boolean): Built {
+  const exits = isHandler ? EXIT_CODES : {};
+  if (ref.statements) return { ref, statements: ref.statements, exits };
   const cpu = newLocal('i32', 0);
   const args = ref.params.map((type, i) => new Value({ kind: 'local', type, local: newLocal(type, i + 1) }));
   const l = new Lift({ cpu, access, mayFault: ref.faults });
   ref.build!(l, args);
-  return { ref, statements: l.statements, exits: isHandler ? EXIT_CODES : {} };
+  return { ref, statements: l.statements, exits };
 }
 
 function emitFunction(b: Built, functionIndex: (callee: FunctionRef) => number): FunctionBody {

@@ -2,6 +2,7 @@
 // once for each module. Every function gets the vCPU's base address as its first, hidden parameter.
 
 import type { ValueType } from '../wasm/opcodes.ts';
+import type { Statement } from './ir.ts';
 import type { Lift } from './lift.ts';
 import type { Value } from './value.ts';
 
@@ -16,6 +17,8 @@ export interface FunctionRef {
   readonly faults: boolean;
   /** Undefined: a host function, imported under its name. */
   readonly build: ((l: Lift, args: readonly Value[]) => void) | undefined;
+  /** What `build` would build, when it has been built already. */
+  readonly statements?: readonly Statement[];
 }
 
 export interface FunctionOptions<P extends Params> {

@@ -266,6 +266,10 @@ export class Lift {
     this.#statements.push({ kind: 'call', callee, args: nodes });
     this.#checkFault(callee);
   }
+  /** Calls microcode and leaves a fault of it recorded, for whoever delivers faults. */
+  attempt(callee: FunctionRef, ...args: Operand[]): void {
+    this.#statements.push({ kind: 'call', callee, args: this.#arguments(callee, args) });
+  }
   /** Raises an exception: records it and abandons the instruction. No state may have changed before. */
   raise(vector: number, errorCode?: Operand): void {
     this.#requireFaults('raise');

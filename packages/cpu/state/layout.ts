@@ -120,6 +120,8 @@ export const S = {
   /** XMM n is the low half of 32 bytes, so that YMM registers fit later. */
   xmm: field('xmm', 'v128', { count: 16, stride: 32 }),
   mxcsr: field('mxcsr', 'i32'),
+  /** Exception flags met by the running SSE instruction, in MXCSR's places (microcode/sse). */
+  sseFlags: field('sseFlags', 'i32'),
 
   /** x87 registers by physical number: 64-bit significand; MMX registers are the same bytes. */
   x87Significand: field('x87Significand', 'i64', { count: 8, stride: 16 }),
@@ -148,9 +150,19 @@ export const S = {
   tlbSystem: field('tlbSystem', 'i32'),
   /** Address of the TLB whose execute tags are in force. */
   tlbFetch: field('tlbFetch', 'i32'),
+  /** Bytes of guest RAM, from guest-physical 0; constant while the machine lives. */
+  ramBytes: field('ramBytes', 'i64'),
   /** Linear address of the page that code runs from, or all ones; and its guest-physical address. */
   codePageLinear: field('codePageLinear', 'i64'),
   codePagePhysical: field('codePagePhysical', 'i64'),
+  /** 1 when RFLAGS.TF was set as the running block began: a trap follows its one instruction. */
+  stepping: field('stepping', 'i32'),
+  /** 1: the next block is one instruction long, whatever the mode says. */
+  runOne: field('runOne', 'i32'),
+  /** 1 between the delivery of an NMI and the IRET that ends its handler. */
+  nmiBlocked: field('nmiBlocked', 'i32'),
+  /** 1: MWAIT was told to wake on interrupts even when they are masked. */
+  mwaitWakes: field('mwaitWakes', 'i32'),
   /** Decoding mode of the next block (decode/mode.ts). */
   mode: field('mode', 'i32'),
   /** Address of the record that runs, and of the first record of its block. */
@@ -175,6 +187,8 @@ export const S = {
   debugPending: field('debugPending', 'i32'),
   /** Monitored line of MONITOR, or all ones. */
   monitorAddress: field('monitorAddress', 'i64'),
+  /** Host's choice: faults end `run` instead of being delivered (tests, comparisons with a host processor). */
+  stopOnFault: field('stopOnFault', 'i32'),
   /** Scratch for microcode that returns more than one value; meaningful only right after the call. */
   result: field('result', 'i64', { count: 8 }),
   scratch: field('scratch', 'v128', { count: 8 }),

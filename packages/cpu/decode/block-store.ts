@@ -1,0 +1,306 @@
+// Blocks of decoded instructions in shared memory: filled on demand, found through the hash that the loop probes,
+// listed by physical page so that a write to code drops exactly the blocks it overlaps. When full, it starts anew.
+//
+// A block is a header, its records, and a record that looks up what follows. Dropping a block turns all its records
+// into look-ups, so that even the block that runs at that moment ends behind the instruction that wrote.
+
+import { MODE_SINGLE, blockHash } from '../interpreter/block-cache.ts';
+import type { HandlerTable } from '../interpreter/handlers.ts';
+import { PSEUDO_HANDLERS, R, RECORD_BYTES, RECORD_FLAGS } from '../interpreter/record.ts';
+import type { OperandSpec } from '../isa/instruction.ts';
+import { at, S, SEGMENT, TLB_BYTES, TLB_ENTRIES, TLB_ENTRY, TLB_MODES, TLB_OFFSET } from '../state/layout.ts';
+import {
+  BLOCK_HASH_BASE, BLOCK_HASH_ENTRIES, BLOCK_HASH_ENTRY_BYTES, PAGE, PAGE_BLOCKS_BASE, PAGE_BYTES, PAGE_FLAGS_BASE,
+  RAM_BASE, RECORDS_BASE, RECORDS_BYTES, vcpuBase,
+} from '../state/memory-map.ts'; // biome-ignore format: one import
+import { addressRegisterOffset, type Decoded, decodeInstruction, INSTRUCTION_LENGTH_MAX, registerStateOffset } from './decoder.ts';
+
+/** Instructions of one block at most. */
+export const BLOCK_LENGTH_MAX = 64;
+
+/** u32 words of a block header. */
+const HEADER = { next: 0, gpa: 1, bytes: 2, mode: 3, records: 4, first: 5, keyGpa: 6 } as const;
+const CODE_BITS = [16, 32, 64] as const;
+const REG_SOURCES = new Set(['reg', 'xmm', 'mmx', 'segment', 'control', 'debug']);
+const RM_SOURCES = new Set(['rm', 'rmRegister', 'opcode', 'xmmRm', 'xmmRmRegister', 'mmxRm', 'mmxRmRegister', 'sti']);
+
+/** Finds where the page behind an instruction that crosses lies: guest-physical address, or undefined after a fault. */
+export type NextPage = () => number | undefined;
+
+export class BlockStore {
+  readonly #u8: Uint8Array;
+  readonly #u16: Uint16Array;
+  readonly #u32: Uint32Array;
+  readonly #i64: BigInt64Array;
+  readonly #handlers: HandlerTable;
+  readonly #ramBytes: number;
+  readonly #vcpuCount: number;
+  readonly #crossing = new Uint8Array(INSTRUCTION_LENGTH_MAX);
+  #free = RECORDS_BASE;
+  /** Blocks decoded, dropped by writes, and times the store was emptied. */
+  readonly counters = { decoded: 0, dropped: 0, emptied: 0 };
+
+  constructor(options: { memory: WebAssembly.Memory; handlers: HandlerTable; ramBytes: number; vcpuCount: number }) {
+    const { buffer } = options.memory;
+    this.#u8 = new Uint8Array(buffer);
+    this.#u16 = new Uint16Array(buffer);
+    this.#u32 = new Uint32Array(buffer);
+    this.#i64 = new BigInt64Array(buffer);
+    this.#handlers = options.handlers;
+    this.#ramBytes = options.ramBytes;
+    this.#vcpuCount = options.vcpuCount;
+    this.clear();
+  }
+
+  /** Drops everything. */
+  clear(): void {
+    this.#free = RECORDS_BASE;
+    this.#u32.fill(0xffff_ffff, BLOCK_HASH_BASE / 4, BLOCK_HASH_BASE / 4 + BLOCK_HASH_ENTRIES * 4);
+    const pages = this.#ramBytes / PAGE_BYTES;
+    for (let page = 0; page < pages; page++) {
+      if (!(this.#u8[PAGE_FLAGS_BASE + page]! & PAGE.hasCode)) continue;
+      this.#u8[PAGE_FLAGS_BASE + page]! &= ~PAGE.hasCode;
+      this.#u32[PAGE_BLOCKS_BASE / 4 + page] = 0;
+    }
+  }
+
+  /** Address of the first record of the block at a physical address, decoding it if need be; 0 after a fault. */
+  find(gpa: number, mode: number, nextPage: NextPage): number {
+    const known = this.#findListed(gpa, mode);
+    if (known) {
+      this.#insert(gpa, mode, known);
+      return known;
+    }
+    if (this.#free + (BLOCK_LENGTH_MAX + 4) * RECORD_BYTES > RECORDS_BASE + RECORDS_BYTES) {
+      this.clear();
+      this.counters.emptied++;
+    }
+    return this.#decode(gpa, mode, nextPage);
+  }
+
+  #isRam(gpa: number): boolean {
+    return gpa < this.#ramBytes && !(this.#u8[PAGE_FLAGS_BASE + (gpa >>> 12)]! & PAGE.notRam);
+  }
+
+  #findListed(gpa: number, mode: number): number {
+    if (!this.#isRam(gpa)) return 0;
+    for (let block = this.#u32[PAGE_BLOCKS_BASE / 4 + (gpa >>> 12)]!; block; block = this.#u32[block / 4 + HEADER.next]!) {
+      const word = block / 4;
+      if (this.#u32[word + HEADER.gpa] === gpa && this.#u32[word + HEADER.mode] === mode && this.#u32[word + HEADER.keyGpa] === gpa) {
+        return this.#u32[word + HEADER.first]!;
+      }
+    }
+    return 0;
+  }
+
+  #insert(gpa: number, mode: number, first: number): void {
+    const word = BLOCK_HASH_BASE / 4 + blockHash(gpa, mode) * (BLOCK_HASH_ENTRY_BYTES / 4);
+    this.#u32[word] = gpa;
+    this.#u32[word + 1] = mode;
+    this.#u32[word + 2] = first;
+  }
+
+  #decode(gpa: number, mode: number, nextPage: NextPage): number {
+    const codeBits = CODE_BITS[mode & 3]!;
+    const header = this.#free;
+    const first = header + RECORD_BYTES;
+    const pageEnd = (gpa & ~(PAGE_BYTES - 1)) + PAGE_BYTES;
+    const bytes = this.#isRam(gpa) ? this.#u8 : undefined;
+    const countMax = mode & MODE_SINGLE ? 1 : BLOCK_LENGTH_MAX;
+    let position = gpa >>> 0;
+    let record = first;
+    for (let count = 0; count < countMax; count++) {
+      if (position >= pageEnd) break;
+      if (!bytes) {
+        this.#invalid(record, position & 0xfff);
+        record += RECORD_BYTES;
+        break;
+      }
+      const decoded = decodeInstruction(bytes, RAM_BASE + position, RAM_BASE + pageEnd, codeBits);
+      if (decoded.status === 'moreBytes') {
+        if (count > 0) break;
+        return this.#decodeCrossing(gpa, mode, codeBits, nextPage);
+      }
+      const ends = this.#write(record, decoded, position & 0xfff, codeBits === 64);
+      record += RECORD_BYTES;
+      position += decoded.length;
+      if (ends) break;
+    }
+    this.#lookUp(record, position & 0xfff, position >= pageEnd ? PAGE_BYTES : 0);
+    this.#finish({ header, gpa, mode, end: position, record, keyGpa: gpa, first });
+    this.#free = record + RECORD_BYTES;
+    this.#insert(gpa, mode, first);
+    return first;
+  }
+
+  /** A block of the one instruction that begins on this page and ends on the next. */
+  #decodeCrossing(gpa: number, mode: number, codeBits: 16 | 32 | 64, nextPage: NextPage): number {
+    const next = nextPage();
+    if (next === undefined) return 0;
+    const here = PAGE_BYTES - (gpa & 0xfff);
+    this.#crossing.fill(0xff);
+    this.#crossing.set(this.#u8.subarray(RAM_BASE + gpa, RAM_BASE + gpa + Math.min(here, INSTRUCTION_LENGTH_MAX)));
+    if (this.#isRam(next)) {
+      const from = RAM_BASE + next;
+      this.#crossing.set(this.#u8.subarray(from, from + INSTRUCTION_LENGTH_MAX - here), here);
+    }
+    const decoded = decodeInstruction(this.#crossing, 0, INSTRUCTION_LENGTH_MAX, codeBits);
+    const header = this.#free;
+    const alias = header + RECORD_BYTES;
+    const first = alias + RECORD_BYTES;
+    const offset = gpa & 0xfff;
+    this.#blank(first, PSEUDO_HANDLERS.verifyNextPage, offset);
+    this.#i64[(first + R.immediate) / 8] = BigInt(next >>> 12);
+    this.#i64[(first + R.displacement) / 8] = BigInt(blockHash(gpa, mode));
+    this.#write(first + RECORD_BYTES, decoded, offset, codeBits === 64);
+    const last = first + 2 * RECORD_BYTES;
+    this.#lookUp(last, (offset + decoded.length) & 0xfff, PAGE_BYTES);
+    const end = gpa - offset + PAGE_BYTES;
+    this.#finish({ header, gpa, mode, end, record: last, keyGpa: gpa, first });
+    if (this.#isRam(next)) {
+      this.#finish({ header: alias, gpa: next, mode, end: next + decoded.length - here, record: last, keyGpa: gpa, first });
+    }
+    this.#free = last + RECORD_BYTES;
+    this.#insert(gpa, mode, first);
+    return first;
+  }
+
+  /** Fills the header and links the block into its page. */
+  #finish(b: { header: number; gpa: number; mode: number; end: number; record: number; keyGpa: number; first: number }): void {
+    const word = b.header / 4;
+    const page = b.gpa >>> 12;
+    this.counters.decoded++;
+    if (!this.#isRam(b.gpa)) return;
+    const head = PAGE_BLOCKS_BASE / 4 + page;
+    this.#u32[word + HEADER.next] = this.#u32[head]!;
+    this.#u32[word + HEADER.gpa] = b.gpa;
+    this.#u32[word + HEADER.bytes] = Math.max(b.end - b.gpa, 1);
+    this.#u32[word + HEADER.mode] = b.mode;
+    this.#u32[word + HEADER.records] = (b.record - b.first) / RECORD_BYTES;
+    this.#u32[word + HEADER.first] = b.first;
+    this.#u32[word + HEADER.keyGpa] = b.keyGpa;
+    this.#u32[head] = b.header;
+    if (this.#u8[PAGE_FLAGS_BASE + page]! & PAGE.hasCode) return;
+    this.#u8[PAGE_FLAGS_BASE + page]! |= PAGE.hasCode;
+    this.#protect(page);
+  }
+
+  /** Takes the write tags of a page out of all TLBs, so that each write to it is noticed. */
+  #protect(page: number): void {
+    for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {
+      const base = vcpuBase(vcpu) + TLB_OFFSET;
+      for (let entry = 0; entry < TLB_MODES * TLB_ENTRIES; entry++) {
+        const address = base + entry * TLB_ENTRY.size;
+        if (this.#u32[(address + TLB_ENTRY.page) / 4] !== page) continue;
+        const otherIndex = (entry % TLB_ENTRIES) ^ 1;
+        this.#i64[(address + TLB_ENTRY.writeTag) / 8] = BigInt(otherIndex) << 12n;
+      }
+    }
+    void TLB_BYTES;
+  }
+
+  /** Drops the blocks that overlap a range of guest-physical memory, within one page or across several. */
+  invalidate(gpa: number, bytes: number): void {
+    for (let page = gpa >>> 12; page <= (gpa + bytes - 1) >>> 12; page++) {
+      if (this.#isRam(page * PAGE_BYTES) && this.#u8[PAGE_FLAGS_BASE + page]! & PAGE.hasCode) this.#invalidatePage(page, gpa, bytes);
+    }
+  }
+
+  #invalidatePage(page: number, gpa: number, bytes: number): void {
+    const head = PAGE_BLOCKS_BASE / 4 + page;
+    let link = head;
+    for (let block = this.#u32[head]!; block; block = this.#u32[link]!) {
+      const word = block / 4;
+      const start = this.#u32[word + HEADER.gpa]!;
+      if (start < gpa + bytes && gpa < start + this.#u32[word + HEADER.bytes]!) {
+        this.#drop(word);
+        this.#u32[link] = this.#u32[word + HEADER.next]!;
+      } else link = word + HEADER.next;
+    }
+    if (!this.#u32[head]) this.#u8[PAGE_FLAGS_BASE + page]! &= ~PAGE.hasCode;
+  }
+
+  #drop(headerWord: number): void {
+    this.counters.dropped++;
+    const first = this.#u32[headerWord + HEADER.first]!;
+    const count = this.#u32[headerWord + HEADER.records]!;
+    for (let n = 0; n < count; n++) this.#u16[(first + n * RECORD_BYTES) / 2] = PSEUDO_HANDLERS.lookUp;
+    const keyGpa = this.#u32[headerWord + HEADER.keyGpa]!;
+    const hashWord = BLOCK_HASH_BASE / 4 + blockHash(keyGpa, this.#u32[headerWord + HEADER.mode]!) * (BLOCK_HASH_ENTRY_BYTES / 4);
+    if (this.#u32[hashWord + 2] === first) this.#u32[hashWord] = 0xffff_ffff;
+    // The block's other header, if it has one, must not find it again.
+    this.#u32[headerWord + HEADER.keyGpa] = 0xffff_ffff;
+  }
+
+  #blank(record: number, handler: number, pageOffset: number): void {
+    this.#u8.fill(0, record, record + RECORD_BYTES);
+    this.#u16[(record + R.handler) / 2] = handler;
+    this.#u16[(record + R.pageOffset) / 2] = pageOffset;
+  }
+  #invalid(record: number, pageOffset: number): void {
+    this.#blank(record, this.#handlers.invalid, pageOffset);
+  }
+  /** The record behind the last instruction; behind the page's end its offset is beyond the page. */
+  #lookUp(record: number, pageOffset: number, wrapBytes: number): void {
+    this.#blank(record, PSEUDO_HANDLERS.lookUp, pageOffset + (pageOffset < PAGE_BYTES ? wrapBytes : 0));
+  }
+
+  /** Writes a record; gives whether the block ends behind it. */
+  #write(record: number, d: Decoded, pageOffset: number, isMode64: boolean): boolean {
+    if (d.status !== 'ok' || !d.candidate) {
+      this.#blank(record, d.status === 'tooLong' ? this.#handlers.tooLong : this.#handlers.invalid, pageOffset);
+      this.#u8[record + R.length] = d.length;
+      return true;
+    }
+    const { table } = d.candidate;
+    const handler = this.#handlers.find(table, { bits: d.bits, isMemory: usesMemory(d), mode64: isMode64 });
+    this.#blank(record, handler, pageOffset);
+    this.#u8[record + R.length] = d.length;
+    this.#u8[record + R.flags] = recordFlags(d, isMode64);
+    this.#u8[record + R.segment] = d.segment;
+    for (const operand of table.form.operands) this.#register(record, operand, d);
+    if (d.isMemory) this.#address(record, d, pageOffset);
+    this.#u16[(record + R.segmentBase) / 2] = segmentBaseOffset(d.segment, isMode64);
+    this.#i64[(record + R.immediate) / 8] = d.immediate;
+    return table.form.ends === true || this.#handlers.neverFallsThrough(handler);
+  }
+  #register(record: number, operand: OperandSpec, d: Decoded): void {
+    if (REG_SOURCES.has(operand.source)) {
+      this.#u16[(record + R.reg) / 2] = registerStateOffset(operand, d.reg, d.bits, d.hasRex);
+    } else if (RM_SOURCES.has(operand.source) && !d.isMemory) {
+      this.#u16[(record + R.rm) / 2] = registerStateOffset(operand, d.rm, d.bits, d.hasRex);
+    }
+  }
+  #address(record: number, d: Decoded, pageOffset: number): void {
+    this.#u16[(record + R.rm) / 2] = addressRegisterOffset(d.base);
+    this.#u16[(record + R.index) / 2] = addressRegisterOffset(d.index);
+    this.#u8[record + R.scale] = d.scale;
+    // rip-relative: S.ripBase plus the instruction's place in the page.
+    const displacement = d.base === 16 ? d.displacement + BigInt(pageOffset) : d.displacement;
+    this.#i64[(record + R.displacement) / 8] = BigInt.asIntN(64, displacement);
+  }
+}
+
+/** The form's ModRM.rm operand is memory (a moffs form has no such variant). */
+function usesMemory(d: Decoded): boolean {
+  return d.isMemory && !d.candidate!.table.form.operands.some((o) => o.source === 'moffs') && d.candidate!.allowsMemory && hasRmOperand(d);
+}
+function hasRmOperand(d: Decoded): boolean {
+  return d.candidate!.table.form.operands.some((o) => o.source === 'rm' || o.source === 'rmMemory' || o.source === 'xmmRm' || o.source === 'mmxRm');
+}
+
+function recordFlags(d: Decoded, isMode64: boolean): number {
+  const size = d.addressBits === 64 ? 2 : d.addressBits === 32 ? 1 : 0;
+  return (
+    (d.rep ? RECORD_FLAGS.rep : 0) |
+    (d.repne ? RECORD_FLAGS.repne : 0) |
+    (d.lock ? RECORD_FLAGS.lock : 0) |
+    (isMode64 && d.addressBits === 64 ? 0 : RECORD_FLAGS.checkedAddress) |
+    (size << RECORD_FLAGS.addressSizeShift)
+  );
+}
+
+function segmentBaseOffset(segment: number, isMode64: boolean): number {
+  if (isMode64 && segment !== SEGMENT.fs && segment !== SEGMENT.gs) return S.zero.offset;
+  return at(S.segBase, segment);
+}

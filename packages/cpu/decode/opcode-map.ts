@@ -1,0 +1,122 @@
+// Opcode maps made from the encodings in the instruction table: for each opcode the forms that share it, most specific
+// first. SDM vol 2A §2.1, appendix A.
+
+import type { Form } from '../isa/instruction.ts';
+import { FORMS, rmKinds, type TableForm, variantBits } from '../interpreter/handlers.ts';
+
+/** 'any': the form does not care about 66, F2 and F3 (they are operand size and repeat prefixes). */
+export type MandatoryPrefix = 'any' | 'none' | '66' | 'f3' | 'f2';
+
+/** A form as the decoder matches it. */
+export interface Candidate {
+  readonly table: TableForm;
+  readonly prefix: MandatoryPrefix;
+  /** ModRM.reg must be this, or -1. */
+  readonly digit: number;
+  /** The ModRM byte must lie in this range when it is fixed; -1 otherwise. */
+  readonly modrmFirst: number;
+  readonly modrmLast: number;
+  readonly hasModrm: boolean;
+  readonly rexW: boolean | undefined;
+  readonly allowsRegister: boolean;
+  readonly allowsMemory: boolean;
+  /** ModRM.mod is ignored: moves to and from control and debug registers. */
+  readonly ignoresMod: boolean;
+  readonly bits: readonly number[];
+}
+
+export interface Encoding {
+  readonly map: number;
+  readonly opcode: number;
+  readonly prefix: MandatoryPrefix;
+  readonly digit: number;
+  readonly modrmFirst: number;
+  readonly modrmLast: number;
+  readonly opcodeCount: number;
+  readonly hasModrm: boolean;
+  readonly rexW: boolean | undefined;
+}
+
+const PREFIXES: Readonly<Record<string, MandatoryPrefix>> = { NP: 'none', '66': '66', F3: 'f3', F2: 'f2' };
+const IMMEDIATE_WORDS = new Set(['ib', 'iw', 'id', 'iq', 'io', 'cb', 'cw', 'cd', 'cp']);
+
+/** Parses the manual's encoding text (isa/instruction.ts says which). */
+export function parseEncoding(text: string): Encoding {
+  const words = text.split(/\s+/).filter((w) => w !== '+');
+  let prefix: MandatoryPrefix = 'any';
+  let rexW: boolean | undefined;
+  while (words.length > 1 && (words[0]! in PREFIXES || words[0]!.startsWith('REX.W'))) {
+    const word = words.shift()!;
+    if (word in PREFIXES) prefix = PREFIXES[word]!;
+    else rexW = word !== 'REX.W0';
+  }
+  let map = 0;
+  if (words[0] === '0F') {
+    words.shift();
+    map = words[0] === '38' && words.length > 1 ? 2 : words[0] === '3A' && words.length > 1 ? 3 : 1;
+    if (map > 1) words.shift();
+  }
+  const [first = '', ...rest] = words;
+  const result = {
+    map,
+    opcode: Number.parseInt(first.slice(0, 2), 16),
+    prefix,
+    digit: -1,
+    modrmFirst: -1,
+    modrmLast: -1,
+    opcodeCount: first.includes('+r') ? 8 : 1,
+    hasModrm: false,
+    rexW,
+  };
+  for (const word of rest) {
+    if (IMMEDIATE_WORDS.has(word)) continue;
+    result.hasModrm = true;
+    if (word === '/r') continue;
+    if (/^\/[0-7]$/.test(word)) result.digit = Number(word[1]);
+    else if (/^[0-9A-F]{2}(\+i)?$/.test(word)) {
+      result.modrmFirst = Number.parseInt(word, 16);
+      result.modrmLast = result.modrmFirst + (word.endsWith('+i') ? 7 : 0);
+    } else throw new Error(`encoding '${text}': what is '${word}'?`);
+  }
+  if (!Number.isInteger(result.opcode)) throw new Error(`encoding '${text}' has no opcode`);
+  return result;
+}
+
+const SPECIFICITY: Readonly<Record<MandatoryPrefix, number>> = { f2: 0, f3: 0, '66': 1, none: 2, any: 3 };
+const MODRM_SOURCES = new Set(['rm', 'rmRegister', 'rmMemory', 'reg', 'segment', 'control', 'debug', 'xmm', 'xmmRm', 'xmmRmRegister', 'mmx', 'mmxRm', 'mmxRmRegister']);
+
+function candidate(table: TableForm, e: Encoding): Candidate {
+  const { form } = table;
+  const kinds = rmKinds(form);
+  const ignoresMod = form.operands.some((o) => o.source === 'control' || o.source === 'debug');
+  // A form that only names a ModRM digit takes register and memory alike.
+  const usesRm = form.operands.some((o) => MODRM_SOURCES.has(o.source) && o.source !== 'reg');
+  return {
+    table,
+    prefix: e.prefix,
+    digit: e.digit,
+    modrmFirst: e.modrmFirst,
+    modrmLast: e.modrmLast,
+    hasModrm: e.hasModrm || form.operands.some((o) => MODRM_SOURCES.has(o.source)),
+    rexW: e.rexW,
+    allowsRegister: kinds.register || ignoresMod,
+    allowsMemory: kinds.memory || (!usesRm && e.modrmFirst < 0),
+    ignoresMod,
+    bits: variantBits(form),
+  };
+}
+
+export type OpcodeMap = readonly (readonly Candidate[])[];
+
+/** Maps 0 (one byte), 1 (0F), 2 (0F 38) and 3 (0F 3A), each 256 lists. */
+export function buildOpcodeMaps(forms: readonly TableForm[] = FORMS): readonly OpcodeMap[] {
+  const maps = Array.from({ length: 4 }, () => Array.from({ length: 256 }, (): Candidate[] => []));
+  for (const table of forms) {
+    const e = parseEncoding((table.form as Form).encoding);
+    const made = candidate(table, e);
+    for (let n = 0; n < e.opcodeCount; n++) maps[e.map]![e.opcode + n]!.push(made);
+  }
+  const rank = (c: Candidate) => SPECIFICITY[c.prefix] * 4 + (c.modrmFirst >= 0 ? 0 : c.digit >= 0 ? 1 : 2) - (c.rexW ? 0.5 : 0);
+  for (const map of maps) for (const list of map) list.sort((a, b) => rank(a) - rank(b));
+  return maps;
+}

@@ -1,0 +1,139 @@
+// Guest memory accesses of the interpreter and of all microcode: a direct-mapped TLB probe, and a call when it misses.
+// `calls` makes each access a call of a small function; `inlined` puts the probe into the caller, for hot handlers.
+
+import { fn, type FunctionRef } from '../lift/function.ts';
+import type { AccessBytes, AccessStrategy, Lift } from '../lift/lift.ts';
+import type { Value } from '../lift/value.ts';
+import { loadSlow, probeWrite, storeSlow } from '../microcode/memory.ts';
+import { S, TLB_ENTRIES, TLB_ENTRY } from '../state/layout.ts';
+
+const LOADS: Readonly<Record<AccessBytes, string>> = { 1: 'i32.load8_u', 2: 'i32.load16_u', 4: 'i32.load', 8: 'i64.load', 16: 'v128.load' };
+const STORES: Readonly<Record<AccessBytes, string>> = { 1: 'i32.store8', 2: 'i32.store16', 4: 'i32.store', 8: 'i64.store', 16: 'v128.store' }; // biome-ignore format: a row each
+const TYPES = { 1: 'i32', 2: 'i32', 4: 'i32', 8: 'i64', 16: 'v128' } as const;
+
+/** Probes the TLB: whether it hits for all bytes of the access, and the host address if so. */
+function probe(l: Lift, bytes: number, linear: Value, tlb: Value, tag: number): { miss: Value; host: () => Value } {
+  const shift = 12 - Math.log2(TLB_ENTRY.size);
+  const entry = l.let(linear.i32().shru(shift).and((TLB_ENTRIES - 1) * TLB_ENTRY.size).add(tlb));
+  // One comparison covers both the page and an access that would leave it.
+  const miss = linear.sub(l.loadRaw('i64.load', entry, tag)).gtu(4096 - bytes);
+  return { miss, host: () => l.let(linear.i32().add(l.loadRaw('i32.load', entry, TLB_ENTRY.addend))) };
+}
+
+function slowLoad(l: Lift, bytes: AccessBytes, linear: Value, tlb: Value): Value {
+  if (bytes === 16) {
+    const low = l.call(loadSlow, linear, 8, tlb);
+    const high = l.call(loadSlow, linear.add(8n), 8, tlb);
+    return l.lanes('i64x2.replace_lane', [1], l.op('i64x2.splat', low), high);
+  }
+  const value = l.call(loadSlow, linear, bytes, tlb);
+  return bytes === 8 ? value : value.i32();
+}
+
+function slowStore(l: Lift, bytes: AccessBytes, linear: Value, value: Value, tlb: Value): void {
+  if (bytes === 16) {
+    // Both halves must be writable before either is written.
+    l.call(probeWrite, linear, 16, tlb);
+    l.run(storeSlow, linear, l.lanes('i64x2.extract_lane', [0], value), 8, tlb);
+    l.run(storeSlow, linear.add(8n), l.lanes('i64x2.extract_lane', [1], value), 8, tlb);
+    return;
+  }
+  l.run(storeSlow, linear, value.u64(), bytes, tlb);
+}
+
+function inlineLoad(l: Lift, bytes: AccessBytes, linear: Value, tlb: Value): Value {
+  const address = l.let(linear);
+  const p = probe(l, bytes, address, tlb, TLB_ENTRY.readTag);
+  const result = l.var(TYPES[bytes], bytes === 16 ? l.op('i64x2.splat', 0n) : 0);
+  l.unlikely(
+    p.miss,
+    () => result.set(slowLoad(l, bytes, address, tlb)),
+    () => result.set(l.loadRaw(LOADS[bytes], p.host())),
+  );
+  return result.get();
+}
+
+function inlineStore(l: Lift, bytes: AccessBytes, linear: Value, value: Value, tlb: Value): void {
+  const address = l.let(linear);
+  const p = probe(l, bytes, address, tlb, TLB_ENTRY.writeTag);
+  l.unlikely(
+    p.miss,
+    () => slowStore(l, bytes, address, value, tlb),
+    () => l.storeRaw(STORES[bytes], p.host(), 0, value),
+  );
+}
+
+/** Host address for a write that will follow, or 0 when the write must take the slow path. Faults like the write. */
+function inlineProbe(l: Lift, bytes: AccessBytes, linear: Value): Value {
+  const tlb = l.get(S.tlb);
+  const p = probe(l, bytes, linear, tlb, TLB_ENTRY.writeTag);
+  const host = l.var('i32', 0);
+  l.unlikely(
+    p.miss,
+    () => host.set(l.call(probeWrite, linear, bytes, tlb)),
+    () => host.set(p.host()),
+  );
+  return host.get();
+}
+
+const SIZES = [1, 2, 4, 8, 16] as const;
+const bySize = (make: (bytes: AccessBytes) => FunctionRef) =>
+  Object.fromEntries(SIZES.map((bytes) => [bytes, make(bytes)])) as Record<AccessBytes, FunctionRef>;
+
+const loads = bySize((bytes) =>
+  fn(`load${bytes * 8}`, {
+    params: { linear: 'i64', tlb: 'i32' },
+    result: TYPES[bytes],
+    faults: true,
+    build: (l, { linear, tlb }) => l.return(inlineLoad(l, bytes, linear, tlb)),
+  }),
+);
+const stores = bySize((bytes) =>
+  fn(`store${bytes * 8}`, {
+    params: { linear: 'i64', value: TYPES[bytes], tlb: 'i32' },
+    faults: true,
+    build: (l, { linear, value, tlb }) => inlineStore(l, bytes, linear, value, tlb),
+  }),
+);
+const probes = bySize((bytes) =>
+  fn(`probe${bytes * 8}`, {
+    params: { linear: 'i64' },
+    result: 'i32',
+    faults: true,
+    build: (l, { linear }) => l.return(inlineProbe(l, bytes, linear)),
+  }),
+);
+
+function strategy(isInline: boolean): AccessStrategy {
+  const access: AccessStrategy = {
+    load(l, bytes, linear, { system }) {
+      const tlb = l.get(system ? S.tlbSystem : S.tlb);
+      return isInline ? inlineLoad(l, bytes, linear, tlb) : l.call(loads[bytes], linear, tlb);
+    },
+    store(l, bytes, linear, value, { system }) {
+      const tlb = l.get(system ? S.tlbSystem : S.tlb);
+      if (isInline) inlineStore(l, bytes, linear, value, tlb);
+      else l.run(stores[bytes], linear, value, tlb);
+    },
+    update(l, bytes, linear) {
+      const address = l.let(linear);
+      const host = isInline ? inlineProbe(l, bytes, address) : l.call(probes[bytes], address);
+      const tlb = l.get(S.tlb);
+      const value = l.choose(
+        host.nez(),
+        TYPES[bytes],
+        () => l.loadRaw(LOADS[bytes], host),
+        () => slowLoad(l, bytes, address, tlb),
+      );
+      return {
+        value,
+        write: (v) =>
+          l.if(host.nez(), () => l.storeRaw(STORES[bytes], host, 0, v), () => slowStore(l, bytes, address, v, tlb)),
+      };
+    },
+  };
+  return access;
+}
+
+export const calls: AccessStrategy = strategy(false);
+export const inlined: AccessStrategy = strategy(true);

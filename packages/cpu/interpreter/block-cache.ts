@@ -1,0 +1,57 @@
+// Decoded blocks by physical address and mode: the look-up, which every taken branch goes through. Filling and
+// invalidating are the decoder's (decode/block-store.ts).
+
+import { fn, type FunctionRef, imported } from '../lift/function.ts';
+import { translateFetch } from '../microcode/memory.ts';
+import { S, SEGMENT } from '../state/layout.ts';
+import { BLOCK_HASH_BASE, BLOCK_HASH_ENTRIES, BLOCK_HASH_ENTRY_BYTES } from '../state/memory-map.ts';
+import { checkInstructionBreakpoint } from './system-hooks.ts';
+
+/** Mode bit: blocks of one instruction (single step, interrupt shadow, instruction breakpoints). */
+export const MODE_SINGLE = 4;
+
+/** Decodes a block and gives its first record, or 0 with a fault recorded. */
+export const decodeBlock: FunctionRef = imported('decodeBlock', { gpa: 'i32', mode: 'i32' }, 'i32');
+
+/** Index of the hash entry for a block; the decoder computes the same. */
+export function blockHash(gpa: number, mode: number): number {
+  return (gpa ^ (gpa >>> 13) ^ (mode << 7)) & (BLOCK_HASH_ENTRIES - 1);
+}
+
+/** The first record of the block at S.rip, or 0 with a fault recorded. Sets S.ripBase and the cached code page. */
+export const findBlock: FunctionRef = fn('findBlock', {
+  params: {},
+  result: 'i32',
+  faults: true,
+  build(l) {
+    const rip = l.get(S.rip);
+    const base = l.get(S.segBase, SEGMENT.cs);
+    const sum = l.let(rip.add(base));
+    const linear = l.let(l.select(l.get(S.codeBits).eq(64), rip, sum.and(0xffff_ffffn)));
+    const offset = l.let(linear.and(0xfffn));
+    l.set(S.ripBase, rip.sub(offset));
+    l.unlikely(linear.sub(offset).ne(l.get(S.codePageLinear)), () => {
+      const gpa = l.call(translateFetch, linear);
+      l.set(S.codePageLinear, linear.sub(offset));
+      l.set(S.codePagePhysical, gpa.and(~0xfffn));
+    });
+    l.unlikely(l.get(S.codeBits).ne(64).and(rip.gtu(l.get(S.segLimit, SEGMENT.cs).u64())), () => l.raise(13, 0));
+    const mode = l.var('i32', l.get(S.mode));
+    l.unlikely(mode.get().and(MODE_SINGLE), () => l.run(checkInstructionBreakpoint, linear));
+    l.unlikely(l.get(S.runOne), () => {
+      l.set(S.runOne, 0);
+      mode.set(mode.get().or(MODE_SINGLE));
+    });
+    const gpa = l.let(l.get(S.codePagePhysical).or(offset).i32());
+    const key = mode.get();
+    const hash = gpa.xor(gpa.shru(13)).xor(key.shl(7)).and(BLOCK_HASH_ENTRIES - 1);
+    const entry = l.let(hash.mul(BLOCK_HASH_ENTRY_BYTES));
+    const isHit = l.loadRaw('i32.load', entry, BLOCK_HASH_BASE).eq(gpa);
+    l.if(isHit.and(l.loadRaw('i32.load', entry, BLOCK_HASH_BASE + 4).eq(key)), () =>
+      l.return(l.loadRaw('i32.load', entry, BLOCK_HASH_BASE + 8)),
+    );
+    const record = l.call(decodeBlock, gpa, key);
+    l.unlikely(record.eqz(), () => l.exit('fault'));
+    l.return(record);
+  },
+});

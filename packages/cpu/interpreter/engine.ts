@@ -1,0 +1,39 @@
+// Builds the interpreter's WebAssembly module: microcode, handlers and the loop, from the instruction table.
+
+import { assemble } from '../lift/assemble.ts';
+import type { FunctionRef } from '../lift/function.ts';
+import { flushPage, flushTlb, translateFetch, walk } from '../microcode/memory.ts';
+import { readFlagsFunction, writeFlagsFunction } from '../microcode/host-interface.ts';
+import { calls } from './access.ts';
+import { buildHandlers, type HandlerTable } from './handlers.ts';
+import { buildLoop, FIRST_HANDLER } from './loop.ts';
+
+export interface Engine {
+  readonly module: WebAssembly.Module;
+  readonly handlers: HandlerTable;
+  /** Host functions that an instance must be given, in module "host". */
+  readonly imports: readonly string[];
+}
+
+/** What the host calls besides `run`. */
+const ROOTS: readonly FunctionRef[] = [flushTlb, flushPage, translateFetch, walk, readFlagsFunction, writeFlagsFunction];
+
+/** Pages of the largest memory that a machine can have; an instance's memory may be smaller. */
+const WASM_PAGES_MAX = 65536;
+
+let cached: Engine | undefined;
+
+/** The engine; built once for each process or worker. */
+export function engine(): Engine {
+  if (cached) return cached;
+  const handlers = buildHandlers(FIRST_HANDLER);
+  const { bytes, imports } = assemble({
+    access: calls,
+    memoryPagesMax: WASM_PAGES_MAX,
+    roots: ROOTS,
+    handEmitted: [buildLoop(handlers)],
+    table: handlers.functions,
+  });
+  cached = { module: new WebAssembly.Module(bytes), handlers, imports: imports.map((i) => i.name) };
+  return cached;
+}

@@ -1,0 +1,136 @@
+// Lifts every form of the instruction table once for each operand size, register or memory operand and, where the
+// meaning depends on it, mode. Each result is a handler: inlined into the loop when the form is hot, else a function.
+
+import { ISA } from '../isa/index.ts';
+import type { Form, Instruction, OperandSpec } from '../isa/instruction.ts';
+import type { FunctionRef } from '../lift/function.ts';
+import type { Local, Statement } from '../lift/ir.ts';
+import { Lift, newLocal } from '../lift/lift.ts';
+import { Value } from '../lift/value.ts';
+import { unitCheck } from '../microcode/unit-check.ts';
+import { S } from '../state/layout.ts';
+import { calls, inlined } from './access.ts';
+import { bindOperand, recordContext, type Variant } from './operands.ts';
+
+/** A form with its place in the table: what the decoder finds. */
+export interface TableForm {
+  readonly instruction: Instruction;
+  readonly form: Form;
+}
+
+export interface Handler {
+  readonly name: string;
+  readonly statements: readonly Statement[];
+  /** Control never reaches the next record: the block ends here. */
+  readonly neverFallsThrough: boolean;
+}
+
+export interface HandlerTable {
+  /** Inlined handlers, in the order of their numbers; these come right after the pseudo handlers. */
+  readonly hot: readonly Handler[];
+  /** Handlers as functions, numbered behind the hot ones. */
+  readonly functions: readonly FunctionRef[];
+  /** Number of the handler for a variant of a form. */
+  find(form: TableForm, variant: Variant): number;
+  neverFallsThrough(handler: number): boolean;
+  /** The handler of everything that raises #UD, and of what is longer than 15 bytes: #GP(0). */
+  readonly invalid: number;
+  readonly tooLong: number;
+  /** The local that holds the record's address in inlined handlers. */
+  readonly recordLocal: Local;
+}
+
+const MEMORY_ONLY = new Set(['rmMemory']);
+const EITHER = new Set(['rm', 'xmmRm', 'mmxRm']);
+
+/** Whether the form's ModRM.rm can be a register, and whether it can be memory. */
+export function rmKinds(form: Form): { register: boolean; memory: boolean } {
+  if (form.operands.some((o) => MEMORY_ONLY.has(o.source))) return { register: false, memory: true };
+  if (form.operands.some((o) => EITHER.has(o.source))) return { register: true, memory: true };
+  return { register: true, memory: false };
+}
+
+const isSized = (o: OperandSpec) => o.size === 'v' || o.size === 'z' || o.source === 'immediateSigned';
+
+/** Operand sizes for which a form has variants. */
+export function variantBits(form: Form): readonly number[] {
+  if (form.sized || form.operands.some((o) => isSized(o) || o.source === 'far')) return form.mode === 'legacy' ? [16, 32] : [16, 32, 64];
+  if (form.operands.some((o) => o.size === 'y')) return form.mode === 'legacy' ? [32] : [32, 64];
+  const fixed: Readonly<Record<string, number>> = { b: 8, w: 16, d: 32, q: 64 };
+  return [fixed[form.operands[0]?.size ?? ''] ?? 0];
+}
+
+/** All forms of the table in order, the decoder's universe. */
+export const FORMS: readonly TableForm[] = ISA.flatMap((instruction) =>
+  instruction.forms.map((form) => ({ instruction, form })),
+);
+
+const key = (v: Variant) => `${v.bits}${v.isMemory ? 'm' : 'r'}${v.mode64 ? 'l' : 'p'}`;
+
+/** Lifts one variant. `record` is the local with the record's address. */
+function liftVariant(t: TableForm, variant: Variant, record: Local): { handler: Handler; dependsOnMode: boolean } {
+  let dependsOnMode = false;
+  const l = new Lift({ cpu: newLocal('i32', 0), access: t.form.hot ? inlined : calls, mayFault: true });
+  const recordValue = new Value({ kind: 'local', type: 'i32', local: record });
+  const context = recordContext(l, recordValue, variant, () => {
+    dependsOnMode = true;
+  });
+  const operands = t.form.operands.map((spec, n) => {
+    const access = t.instruction.access?.[n] ?? (n === 0 ? 'rw' : 'r');
+    return bindOperand(l, recordValue, spec, variant, access);
+  });
+  if (t.form.unit) l.unlikely(l.get(S.fpuTrap), () => l.run(unitCheck[t.form.unit!]));
+  t.instruction.lift(l, context, ...operands);
+  const last = l.statements.at(-1);
+  const name = `${t.instruction.name} ${t.form.encoding} ${key(variant)}`;
+  return { handler: { name, statements: l.statements, neverFallsThrough: last?.kind === 'exit' }, dependsOnMode };
+}
+
+/** Lifts the whole table. */
+export function buildHandlers(firstNumber: number): HandlerTable {
+  const recordLocal = newLocal('i32');
+  const parameter = newLocal('i32', 1);
+  const hot: Handler[] = [];
+  const cold: Handler[] = [];
+  const places = new Map<TableForm, Map<string, { list: Handler[]; index: number }>>();
+  const list = (t: TableForm) => (t.form.hot ? hot : cold);
+  const add = (t: TableForm, handler: Handler) => ({ list: list(t), index: list(t).push(handler) - 1 });
+  for (const t of FORMS) {
+    if (!t.instruction.supported) continue;
+    const byVariant = new Map<string, { list: Handler[]; index: number }>();
+    places.set(t, byVariant);
+    const kinds = rmKinds(t.form);
+    for (const bits of variantBits(t.form)) {
+      for (const isMemory of [false, true]) {
+        if (isMemory ? !kinds.memory : !kinds.register) continue;
+        const lift = (mode64: boolean) => liftVariant(t, { bits, isMemory, mode64 }, t.form.hot ? recordLocal : parameter);
+        const first = lift(t.form.mode !== 'legacy');
+        const place = add(t, first.handler);
+        byVariant.set(key({ bits, isMemory, mode64: true }), place);
+        const alone = !first.dependsOnMode || t.form.mode !== undefined || bits === 64;
+        byVariant.set(key({ bits, isMemory, mode64: false }), alone ? place : add(t, lift(false).handler));
+      }
+    }
+  }
+  cold.push(raising('instruction too long', 13, 0), raising('invalid opcode', 6));
+  const all = [...hot, ...cold];
+  const numberOf = (p: { list: Handler[]; index: number }) => firstNumber + (p.list === cold ? hot.length : 0) + p.index;
+  return {
+    hot,
+    functions: cold.map((h, i) => ({ name: `${i}: ${h.name}`, params: ['i32'], result: 'i32', faults: true, build: () => {}, statements: h.statements })),
+    find(t, variant) {
+      const place = places.get(t)?.get(key(variant));
+      return place ? numberOf(place) : firstNumber + all.length - 1;
+    },
+    neverFallsThrough: (n) => all[n - firstNumber]!.neverFallsThrough,
+    invalid: firstNumber + all.length - 1,
+    tooLong: firstNumber + all.length - 2,
+    recordLocal,
+  };
+}
+
+function raising(name: string, vector: number, errorCode?: number): Handler {
+  const l = new Lift({ cpu: newLocal('i32', 0), access: calls, mayFault: true });
+  l.raise(vector, errorCode);
+  return { name, statements: l.statements, neverFallsThrough: true };
+}

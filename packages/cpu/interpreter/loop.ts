@@ -1,0 +1,229 @@
+// The interpreter's loop: finds a block, runs its records one after another through one br_table, accounts for what
+// was retired, and deals with faults and events between instructions. Hot handlers are inside the table, all others
+// are functions called through the module's table.
+
+import { calleesOf, EXIT_CODES, type HandEmitted } from '../lift/assemble.ts';
+import { Emitter } from '../lift/emit.ts';
+import type { FunctionRef } from '../lift/function.ts';
+import type { InstructionExit, Local, Node } from '../lift/ir.ts';
+import { FAULT_NON_CANONICAL, Lift, newLocal } from '../lift/lift.ts';
+import { Value } from '../lift/value.ts';
+import { deliverDebugTrap } from './system-hooks.ts';
+import { deliverFault } from './system-hooks.ts';
+import { RFLAGS } from '../lift/flags.ts';
+import { S, SEGMENT } from '../state/layout.ts';
+import type { CodeWriter } from '../wasm/module.ts';
+import { inlined } from './access.ts';
+import { findBlock } from './block-cache.ts';
+import { verifyNextPage } from './next-page.ts';
+import type { HandlerTable } from './handlers.ts';
+import { PSEUDO_HANDLERS, R, RECORD_BYTES } from './record.ts';
+import { EXIT_REASON, serviceEvents } from './service.ts';
+
+const PSEUDO_COUNT = Object.keys(PSEUDO_HANDLERS).length;
+/** Handler numbers below this are pseudo handlers. */
+export const FIRST_HANDLER: number = PSEUDO_COUNT;
+
+const LABEL = { nextBlock: 1_000_001, fault: 1_000_002, tail: 1_000_003, ended: 1_000_004, jumped: 1_000_005, dispatch: 1_000_006 } as const;
+
+/** `run(budget)`: retires about that many instructions and gives an EXIT_REASON. */
+const runRef: FunctionRef = { name: 'run', params: ['i32'], result: 'i32', faults: false, build: undefined };
+
+export function buildLoop(table: HandlerTable): HandEmitted {
+  return {
+    ref: runRef,
+    uses: [serviceEvents, findBlock, deliverFault, deliverDebugTrap, verifyNextPage, ...hotCallees(table)],
+    emit(functionIndex, module) {
+      const handlerType = module.typeIndex({ params: ['i32', 'i32'], results: ['i32'] });
+      const labels: Readonly<Record<InstructionExit, number>> = {
+        jump: LABEL.jumped,
+        fault: LABEL.fault,
+        retry: LABEL.dispatch,
+        again: LABEL.ended,
+      };
+      const e = new Emitter({
+        params: ['i32', 'i32'],
+        functionIndex,
+        exit: (emitter, exit) => emitter.code.br(emitter.depth(labels[exit])),
+      });
+      new LoopEmitter(e, table, handlerType).emit();
+      return e.finish();
+    },
+  };
+}
+
+function hotCallees(table: HandlerTable): FunctionRef[] {
+  const found = new Set<FunctionRef>();
+  for (const h of table.hot) calleesOf(h.statements, (callee) => found.add(callee));
+  return [...found];
+}
+
+class LoopEmitter {
+  readonly #e: Emitter;
+  readonly #code: CodeWriter;
+  readonly #table: HandlerTable;
+  readonly #handlerType: number;
+  readonly #record: Local;
+  readonly #status: Local = newLocal('i32');
+
+  constructor(e: Emitter, table: HandlerTable, handlerType: number) {
+    this.#e = e;
+    this.#code = e.code;
+    this.#table = table;
+    this.#handlerType = handlerType;
+    this.#record = table.recordLocal;
+    e.local(this.#record);
+    e.local(this.#status);
+  }
+
+  /** Builds statements with the lift language and emits them here. */
+  #lift(build: (l: Lift, record: Value) => void): void {
+    const l = new Lift({ cpu: newLocal('i32', 0), access: inlined, mayFault: true });
+    build(l, new Value({ kind: 'local', type: 'i32', local: this.#record }));
+    this.#e.body(l.statements);
+  }
+  #setRecord(value: Node): void {
+    this.#e.expression(value);
+    this.#code.localSet(this.#e.local(this.#record));
+  }
+
+  emit(): void {
+    const e = this.#e;
+    this.#lift((l) => l.set(S.budget, new Value({ kind: 'local', type: 'i32', local: newLocal('i32', 1) })));
+    e.open('loop', LABEL.nextBlock);
+    e.open('block', LABEL.fault);
+    e.open('block', LABEL.tail);
+    e.open('block', LABEL.ended);
+    e.open('block', LABEL.jumped);
+    this.#prologue();
+    this.#dispatch();
+    e.close(); // jumped: count the record that jumped
+    this.#advance();
+    this.#code.br(e.depth(LABEL.tail));
+    e.close(); // ended: the record is the next to run
+    this.#lift((l, record) => l.set(S.rip, l.get(S.ripBase).add(l.loadRaw('i64.load16_u', record, R.pageOffset))));
+    e.close(); // tail
+    this.#tail();
+    this.#code.br(e.depth(LABEL.nextBlock));
+    e.close(); // fault
+    this.#fault();
+    this.#code.br(e.depth(LABEL.nextBlock));
+    e.close();
+    this.#code.unreachable();
+  }
+
+  /** Budget and events, then the first record of the next block. */
+  #prologue(): void {
+    this.#setRecord({ kind: 'const', type: 'i32', value: 0 });
+    this.#lift((l) => {
+      l.unlikely(l.get(S.budget).les(0), () => l.return(EXIT_REASON.budget));
+      l.unlikely(l.get(S.events).or(l.get(S.interruptShadow)).or(l.get(S.activity)), () => {
+        const reason = l.call(serviceEvents);
+        l.if(reason, () => l.return(reason));
+      });
+      const first = l.call(findBlock);
+      l.set(S.blockStart, first);
+      l.set(S.stepping, l.get(S.rflags).and(RFLAGS.tf));
+    });
+    this.#lift((l) => {
+      this.#setRecord(l.get(S.blockStart).node);
+      void l;
+    });
+  }
+
+  #advance(): void {
+    this.#lift((_l, record) => this.#setRecord(record.add(RECORD_BYTES).node));
+  }
+
+  #dispatch(): void {
+    const e = this.#e;
+    const { hot } = this.#table;
+    const count = PSEUDO_COUNT + hot.length;
+    e.open('loop', LABEL.dispatch);
+    for (let i = count; i >= 0; i--) e.open('block', i + 1);
+    this.#code.localGet(e.local(this.#record)).bytes([0x2f, 1, R.handler]);
+    this.#code.brTable(
+      Array.from({ length: count }, (_, i) => i),
+      count,
+    );
+    for (let i = 0; i < count; i++) {
+      e.close();
+      if (i === PSEUDO_HANDLERS.lookUp) this.#code.br(e.depth(LABEL.ended));
+      else if (i === PSEUDO_HANDLERS.verifyNextPage) this.#verify();
+      else {
+        e.body(hot[i - PSEUDO_COUNT]!.statements);
+        if (!hot[i - PSEUDO_COUNT]!.neverFallsThrough) this.#next();
+      }
+    }
+    e.close();
+    this.#callHandler(count);
+    e.close();
+  }
+
+  #next(): void {
+    this.#advance();
+    this.#code.br(this.#e.depth(LABEL.dispatch));
+  }
+
+  #verify(): void {
+    this.#lift((l, record) => {
+      l.if(l.call(verifyNextPage, record).eqz(), () => l.exit('again'));
+      l.set(S.blockStart, record.add(RECORD_BYTES));
+    });
+    this.#next();
+  }
+
+  /** A handler function; its status says how it ended. */
+  #callHandler(firstNumber: number): void {
+    const e = this.#e;
+    const record = e.local(this.#record);
+    this.#code.localGet(0).localGet(record).localGet(record).bytes([0x2f, 1, R.handler]);
+    this.#code.i32(firstNumber).byte(0x6b).callIndirect(this.#handlerType).localSet(e.local(this.#status));
+    e.open('block', 0);
+    this.#code.localGet(e.local(this.#status));
+    const targets = [e.depth(0), 0, 0, 0, 0];
+    targets[EXIT_CODES.jump] = e.depth(LABEL.jumped);
+    targets[EXIT_CODES.fault] = e.depth(LABEL.fault);
+    targets[EXIT_CODES.retry] = e.depth(LABEL.dispatch);
+    targets[EXIT_CODES.again] = e.depth(LABEL.ended);
+    this.#code.brTable(targets.slice(0, 4), targets[4]!);
+    e.close();
+    this.#next();
+  }
+
+  /** Accounts for the block; delivers single-step and breakpoint traps. */
+  #tail(): void {
+    this.#account();
+    this.#setRecord({ kind: 'const', type: 'i32', value: 0 });
+    this.#lift((l) => l.unlikely(l.get(S.stepping).or(l.get(S.debugPending)), () => l.run(deliverDebugTrap)));
+  }
+
+  #account(): void {
+    this.#lift((l, record) => {
+      const retired = l.let(record.sub(l.get(S.blockStart)).shru(Math.log2(RECORD_BYTES)));
+      l.set(S.budget, l.get(S.budget).sub(retired));
+      l.set(S.instructionCount, l.get(S.instructionCount).add(retired.u64()));
+    });
+  }
+
+  /** A fault of the record's instruction, or (record 0) of fetching or of delivering an event. */
+  #fault(): void {
+    this.#lift((l, record) => {
+      l.if(record, () => {
+        l.set(S.rip, l.get(S.ripBase).add(l.loadRaw('i64.load16_u', record, R.pageOffset)));
+        const retired = l.let(record.sub(l.get(S.blockStart)).shrs(Math.log2(RECORD_BYTES)));
+        l.set(S.budget, l.get(S.budget).sub(retired).sub(1));
+        l.set(S.instructionCount, l.get(S.instructionCount).add(retired.s64()));
+        const isStack = l.loadRaw('i32.load8_u', record, R.segment).eq(SEGMENT.ss);
+        l.if(l.get(S.fault).and(FAULT_NON_CANONICAL).nez().and(isStack), () => l.set(S.fault, l.get(S.fault).sub(1)));
+      });
+      l.set(S.fault, l.get(S.fault).and(~FAULT_NON_CANONICAL));
+      l.if(l.get(S.stopOnFault), () => l.return(EXIT_REASON.fault));
+      l.while(
+        () => l.get(S.fault).nez().and(l.get(S.activity).ne(3)),
+        () => l.attempt(deliverFault),
+      );
+      l.set(S.fault, 0);
+    });
+  }
+}
