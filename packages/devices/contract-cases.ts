@@ -3,9 +3,11 @@
 
 import type { ByteSink, IrqLine, ManualClock } from '@mimic/base';
 import type { Device } from './device.ts';
+import { Ioapic } from './ioapic.ts';
 import { Pic8259 } from './pic8259.ts';
 import { Pit8254 } from './pit8254.ts';
 import { SystemControlPort } from './system-control-port.ts';
+import { Uart16550 } from './uart16550.ts';
 
 /** A line that remembers its level and counts its rising edges. */
 export class RecordingLine implements IrqLine {
@@ -102,6 +104,52 @@ export const CONTRACT_CASES: readonly ContractCase[] = [
         stimulate: (random) => {
           if (random(3) === 0) vector = device.acknowledge();
           else device.line(random(16)).set(random(2) === 1);
+        },
+      };
+    },
+  },
+  {
+    name: 'ioapic',
+    sizeBytes: 0x44,
+    create() {
+      const recorder = new Recorder();
+      const device = new Ioapic({ sink: { send: (message) => recorder.add(message) } });
+      return {
+        device,
+        lines: {},
+        observed: () => recorder.entries(),
+        forget: () => recorder.forget(),
+        stimulate: (random) => {
+          // Programs a pin too: random accesses alone rarely select an entry.
+          device.write(0, 4, random(0x40));
+          device.pin(random(24)).set(random(2) === 1);
+          device.endOfInterrupt(random(256));
+        },
+      };
+    },
+  },
+  {
+    name: 'uart16550',
+    sizeBytes: 8,
+    create(clock) {
+      const irq = new RecordingLine();
+      const recorder = new Recorder();
+      const device = new Uart16550({
+        irq,
+        out: recorder,
+        clock,
+        roomAvailable: () => recorder.add('room'),
+      });
+      return {
+        device,
+        lines: { irq },
+        observed: () => recorder.entries(),
+        forget: () => recorder.forget(),
+        stimulate: (random) => {
+          recorder.add(device.receive(new Uint8Array(random(20)).fill(random(256))));
+          if (random(4) === 0) recorder.add(device.receiveBreak());
+          const [cts, dsr, ri, dcd] = [1, 2, 4, 8].map((bit) => (random(16) & bit) !== 0);
+          device.setModem({ cts: cts!, dsr: dsr!, ri: ri!, dcd: dcd! });
         },
       };
     },

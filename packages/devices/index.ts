@@ -1,4 +1,5 @@
 export { type AccessSize, allOnes, type Device } from './device.ts';
+export { IOAPIC_PINS, Ioapic, type IoapicState } from './ioapic.ts';
 export {
   PciBus,
   type PciConnection,
@@ -23,3 +24,4 @@ export { Pic8259, type PicState } from './pic8259.ts';
 export { Pit8254, type PitState } from './pit8254.ts';
 export { registerWindow } from './register-window.ts';
 export { type SpeakerTimer, SystemControlPort } from './system-control-port.ts';
+export { type ModemLines, Uart16550, type UartState, type UartWires } from './uart16550.ts';
