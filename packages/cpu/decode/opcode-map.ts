@@ -38,6 +38,8 @@ export interface Encoding {
 }
 
 const PREFIXES: Readonly<Record<string, MandatoryPrefix>> = { NP: 'none', '66': '66', F3: 'f3', F2: 'f2' };
+/** Second opcode bytes that lead to a map of their own. */
+const ESCAPES: Readonly<Record<string, number>> = { '38': 2, '3A': 3 };
 const IMMEDIATE_WORDS = new Set(['ib', 'iw', 'id', 'iq', 'io', 'cb', 'cw', 'cd', 'cp']);
 
 /** Parses the manual's encoding text (isa/instruction.ts says which). */
@@ -53,7 +55,8 @@ export function parseEncoding(text: string): Encoding {
   let map = 0;
   if (words[0] === '0F') {
     words.shift();
-    map = words[0] === '38' && words.length > 1 ? 2 : words[0] === '3A' && words.length > 1 ? 3 : 1;
+    const escape: string | undefined = words[0];
+    map = words.length > 1 ? (ESCAPES[escape ?? ''] ?? 1) : 1;
     if (map > 1) words.shift();
   }
   const [first = '', ...rest] = words;

@@ -5,7 +5,7 @@
 import { calleesOf, EXIT_CODES, type HandEmitted } from '../lift/assemble.ts';
 import { Emitter } from '../lift/emit.ts';
 import type { FunctionRef } from '../lift/function.ts';
-import type { InstructionExit, Local, Node } from '../lift/ir.ts';
+import type { InstructionExit, Local } from '../lift/ir.ts';
 import { FAULT_NON_CANONICAL, Lift, newLocal } from '../lift/lift.ts';
 import { Value } from '../lift/value.ts';
 import { deliverDebugTrap } from './system-hooks.ts';
@@ -82,10 +82,6 @@ class LoopEmitter {
     build(l, new Value({ kind: 'local', type: 'i32', local: this.#record }));
     this.#e.body(l.statements);
   }
-  #setRecord(value: Node): void {
-    this.#e.expression(value);
-    this.#code.localSet(this.#e.local(this.#record));
-  }
 
   emit(): void {
     const e = this.#e;
@@ -114,8 +110,8 @@ class LoopEmitter {
 
   /** Budget and events, then the first record of the next block. */
   #prologue(): void {
-    this.#setRecord({ kind: 'const', type: 'i32', value: 0 });
     this.#lift((l) => {
+      l.assign(this.#record, l.i32(0));
       l.unlikely(l.get(S.budget).les(0), () => l.return(EXIT_REASON.budget));
       l.unlikely(l.get(S.events).or(l.get(S.interruptShadow)).or(l.get(S.activity)), () => {
         const reason = l.call(serviceEvents);
@@ -124,15 +120,12 @@ class LoopEmitter {
       const first = l.call(findBlock);
       l.set(S.blockStart, first);
       l.set(S.stepping, l.get(S.rflags).and(RFLAGS.tf));
-    });
-    this.#lift((l) => {
-      this.#setRecord(l.get(S.blockStart).node);
-      void l;
+      l.assign(this.#record, first);
     });
   }
 
   #advance(): void {
-    this.#lift((_l, record) => this.#setRecord(record.add(RECORD_BYTES).node));
+    this.#lift((l, record) => l.assign(this.#record, record.add(RECORD_BYTES)));
   }
 
   #dispatch(): void {
@@ -194,7 +187,7 @@ class LoopEmitter {
   /** Accounts for the block; delivers single-step and breakpoint traps. */
   #tail(): void {
     this.#account();
-    this.#setRecord({ kind: 'const', type: 'i32', value: 0 });
+    this.#lift((l) => l.assign(this.#record, l.i32(0)));
     this.#lift((l) => l.unlikely(l.get(S.stepping).or(l.get(S.debugPending)), () => l.run(deliverDebugTrap)));
   }
 

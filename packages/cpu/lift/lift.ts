@@ -91,6 +91,10 @@ export class Lift {
     // A read is captured: a later `set` does not change what was read before.
     return { get: () => this.let(new Value({ kind: 'local', type, local })), set };
   }
+  /** Sets a local of whoever builds the function around this. */
+  assign(local: Local, value: Value): void {
+    this.#statements.push({ kind: 'set', local, value: value.node });
+  }
   /** Both values are computed; the condition picks one. */
   select(condition: Value, then: Operand, otherwise: Operand): Value {
     const type = then instanceof Value ? then.type : otherwise instanceof Value ? otherwise.type : 'i32';

@@ -1,0 +1,34 @@
+// One instance of the engine's module on a machine's memory, for one vCPU: the exported functions with their types,
+// and the host functions that microcode calls.
+
+import { vcpuBase } from '../state/memory-map.ts';
+import { engine } from './engine.ts';
+
+/** Host functions by name; what the module asks for and is not here stops the machine when it is called. */
+export type HostFunctions = Readonly<Record<string, (...args: never[]) => number | bigint | undefined>>;
+
+export interface EngineInstance {
+  run(budget: number): number;
+  call(name: string, ...args: (number | bigint)[]): number | bigint | undefined;
+}
+
+export function instantiate(options: { memory: WebAssembly.Memory; index: number; host: HostFunctions }): EngineInstance {
+  const { module, imports } = engine();
+  const cpu = vcpuBase(options.index);
+  const host: Record<string, unknown> = {};
+  for (const name of imports) {
+    const implementation = options.host[name] as ((...args: unknown[]) => unknown) | undefined;
+    host[name] = implementation
+      ? (_cpu: number, ...args: unknown[]) => implementation(...args)
+      : () => {
+          throw new Error(`the host function ${name} is missing`);
+        };
+  }
+  const { exports } = new WebAssembly.Instance(module, { env: { memory: options.memory }, host });
+  const functions = exports as Readonly<Record<string, (cpu: number, ...args: (number | bigint)[]) => number | bigint | undefined>>;
+  const run = functions.run!;
+  return {
+    run: (budget) => run(cpu, budget) as number,
+    call: (name, ...args) => functions[name]!(cpu, ...args),
+  };
+}

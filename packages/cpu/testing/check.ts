@@ -1,0 +1,192 @@
+// Runs machine code on the interpreter for tests: bytes in, registers and memory out. Flat memory, paging off in
+// legacy modes, identity-mapped in 64-bit mode; a fault ends the run instead of being delivered.
+
+import { BlockStore } from '../decode/block-store.ts';
+import { engine } from '../interpreter/engine.ts';
+import { instantiate } from '../interpreter/instance.ts';
+import { EXIT_REASON } from '../interpreter/service.ts';
+import { at, GPR, S, SEGMENT, TLB_BYTES, TLB_MODE, TLB_OFFSET, X87_SIGN_EXPONENT } from '../state/layout.ts';
+import { PAGE_BLOCKS_BASE, planMemory, RAM_BASE, vcpuBase } from '../state/memory-map.ts';
+
+export const CODE_ADDRESS = 0x10_0000;
+export const DATA_ADDRESS = 0x20_0000;
+export const STACK_ADDRESS = 0x30_0000;
+const RAM_BYTES = 16 << 20;
+const PAGE_TABLES = 0x1000;
+
+export type RegisterName = keyof typeof GPR;
+
+/** Initial or expected state; what is left out is 0 before and not compared after. */
+export interface CpuState {
+  readonly registers?: Partial<Record<RegisterName, bigint>>;
+  readonly rflags?: number;
+  readonly xmm?: readonly bigint[];
+  readonly mxcsr?: number;
+}
+
+export interface RunResult {
+  readonly registers: Readonly<Record<RegisterName, bigint>>;
+  readonly rip: bigint;
+  readonly rflags: number;
+  readonly xmm: readonly bigint[];
+  readonly mxcsr: number;
+  /** The fault that ended the run, or undefined. */
+  readonly fault: { readonly vector: number; readonly code: number; readonly address: bigint } | undefined;
+}
+
+/** A processor without a board: ports and MMIO read as ones. */
+export class TestCpu {
+  readonly memory: WebAssembly.Memory;
+  readonly view: DataView;
+  readonly bytes: Uint8Array;
+  readonly blocks: BlockStore;
+  readonly #instance: ReturnType<typeof instantiate>;
+  readonly #base = vcpuBase(0);
+  #bits: 16 | 32 | 64 = 64;
+
+  constructor(host: Readonly<Record<string, (...args: never[]) => number | bigint | undefined>> = {}) {
+    const layout = planMemory({ ramBytes: RAM_BYTES, vcpuCount: 1 });
+    this.memory = new WebAssembly.Memory({ initial: layout.wasmPages, maximum: 65536, shared: true });
+    this.view = new DataView(this.memory.buffer);
+    this.bytes = new Uint8Array(this.memory.buffer);
+    this.blocks = new BlockStore({ memory: this.memory, handlers: engine().handlers, ramBytes: RAM_BYTES, vcpuCount: 1 });
+    this.#instance = instantiate({ memory: this.memory, index: 0, host: { ...this.#host(), ...host } });
+    this.set('ramBytes', BigInt(RAM_BYTES));
+  }
+  #host(): Readonly<Record<string, (...args: never[]) => number | bigint | undefined>> {
+    return {
+      busRead: () => -1n,
+      busWrite: () => undefined,
+      invalidateCode: (gpa: number, bytes: number) => this.blocks.invalidate(gpa >>> 0, bytes) as undefined,
+      decodeBlock: (gpa: number, mode: number) =>
+        this.blocks.find(gpa >>> 0, mode, () => {
+          const next = (this.get('codePageLinear') as bigint) + 4096n;
+          const page = this.#instance.call('translateFetch', next) as bigint;
+          return this.get('fault') ? undefined : Number(page);
+        }),
+      takeInterrupt: () => -1,
+      randomI64: () => 0x1234_5678_9abc_def0n,
+    };
+  }
+
+  /** A state field, as its own type. */
+  get(name: keyof typeof S, index = 0): number | bigint {
+    const field = S[name];
+    const address = this.#base + at(field, index);
+    return field.type === 'i64' ? this.view.getBigUint64(address, true) : this.view.getUint32(address, true);
+  }
+  set(name: keyof typeof S, value: number | bigint, index = 0): void {
+    const field = S[name];
+    const address = this.#base + at(field, index);
+    if (field.type === 'i64') this.view.setBigUint64(address, BigInt.asUintN(64, BigInt(value)), true);
+    else this.view.setUint32(address, Number(value), true);
+  }
+
+  /** Enters a flat mode at ring 0 or 3 with everything else as after reset. */
+  reset(bits: 16 | 32 | 64 = 64, cpl = 0): void {
+    this.#bits = bits;
+    this.bytes.fill(0, this.#base, this.#base + TLB_OFFSET);
+    this.set('ramBytes', BigInt(RAM_BYTES));
+    this.set('stopOnFault', 1);
+    this.set('codeBits', bits);
+    this.set('mode', bits === 64 ? 2 : bits === 32 ? 1 : 0);
+    this.set('stackMask', bits === 64 ? -1n : bits === 32 ? 0xffff_ffffn : 0xffffn);
+    this.set('cpl', cpl);
+    this.set('rflags', 2);
+    this.set('flagZ', 1n);
+    this.set('mxcsr', 0x1f80);
+    this.set('x87Control', 0x37f);
+    this.set('cr4', 0x600n);
+    this.set('cr0', 0x31n);
+    const attributes = (0xc093 | (cpl << 5)) << 8;
+    for (let n = 0; n < 6; n++) {
+      this.set('segAttributes', n === SEGMENT.cs ? attributes | 0x800 : attributes, n);
+      this.set('segLimit', 0xffff_ffff, n);
+    }
+    const tlb = (mode: number) => this.#base + TLB_OFFSET + mode * TLB_BYTES;
+    const data = tlb(cpl === 3 ? TLB_MODE.user : TLB_MODE.supervisor);
+    this.set('tlb', data);
+    this.set('tlbFetch', data);
+    this.set('tlbSystem', tlb(TLB_MODE.supervisor));
+    if (bits === 64) this.#identityMap();
+    this.#instance.call('flushTlb');
+  }
+  /** 2 MiB pages over all of RAM, user-accessible. */
+  #identityMap(): void {
+    const entry = (table: number, index: number, value: number) =>
+      this.view.setBigUint64(RAM_BASE + table + index * 8, BigInt(value), true);
+    entry(PAGE_TABLES, 0, (PAGE_TABLES + 0x1000) | 7);
+    entry(PAGE_TABLES + 0x1000, 0, (PAGE_TABLES + 0x2000) | 7);
+    for (let n = 0; n < RAM_BYTES >> 21; n++) entry(PAGE_TABLES + 0x2000, n, (n << 21) | 0xe7);
+    this.set('cr3', BigInt(PAGE_TABLES));
+    this.set('cr0', 0x8000_0031n);
+    this.set('cr4', 0x620n);
+    this.set('efer', 0xd01n);
+  }
+
+  write(address: number, bytes: ArrayLike<number>): void {
+    this.bytes.set(bytes, RAM_BASE + address);
+    if (this.view.getUint32(PAGE_BLOCKS_BASE + (address >>> 12) * 4, true)) this.blocks.invalidate(address, bytes.length);
+  }
+  read(address: number, length: number): Uint8Array {
+    return this.bytes.slice(RAM_BASE + address, RAM_BASE + address + length);
+  }
+
+  /** Sets registers, places the code and runs `count` instructions of it (or up to a fault). */
+  run(code: ArrayLike<number>, state: CpuState, options: { count?: number; address?: number } = {}): RunResult {
+    const address = options.address ?? CODE_ADDRESS;
+    this.write(address, code);
+    this.set('fault', 0);
+    this.set('rip', BigInt(address));
+    for (const [name, number] of Object.entries(GPR)) this.set('gpr', state.registers?.[name as RegisterName] ?? 0n, number);
+    this.#instance.call('writeRflags', state.rflags ?? 2);
+    state.xmm?.forEach((value, n) => this.setXmm(n, value));
+    if (state.mxcsr !== undefined) this.set('mxcsr', state.mxcsr);
+    const reason = this.step(options.count ?? 1);
+    const fault = reason === EXIT_REASON.fault ? (this.get('fault') as number) : 0;
+    return {
+      registers: Object.fromEntries(Object.entries(GPR).map(([name, n]) => [name, this.get('gpr', n)])) as Record<RegisterName, bigint>,
+      rip: this.get('rip') as bigint,
+      rflags: this.#instance.call('readRflags') as number,
+      xmm: Array.from({ length: 16 }, (_, n) => this.xmm(n)),
+      mxcsr: this.get('mxcsr') as number,
+      fault: fault
+        ? { vector: fault & 0xff, code: this.get('faultCode') as number, address: this.get('faultAddress') as bigint }
+        : undefined,
+    };
+  }
+  /** Runs exactly `count` instructions, one block each, unless a fault comes first. Gives an EXIT_REASON. */
+  step(count: number): number {
+    const mode = this.get('mode') as number;
+    this.set('mode', mode | 4);
+    let reason: number = EXIT_REASON.budget;
+    for (let n = 0; n < count && reason === EXIT_REASON.budget; n++) reason = this.#instance.run(1);
+    this.set('mode', mode);
+    return reason;
+  }
+  /** Runs freely until the budget is used, a fault or a halt. */
+  runFreely(budget: number): number {
+    return this.#instance.run(budget);
+  }
+  call(name: string, ...args: (number | bigint)[]): number | bigint | undefined {
+    return this.#instance.call(name, ...args);
+  }
+  xmm(n: number): bigint {
+    const address = this.#base + at(S.xmm, n);
+    return this.view.getBigUint64(address, true) | (this.view.getBigUint64(address + 8, true) << 64n);
+  }
+  setXmm(n: number, value: bigint): void {
+    const address = this.#base + at(S.xmm, n);
+    this.view.setBigUint64(address, BigInt.asUintN(64, value), true);
+    this.view.setBigUint64(address + 8, BigInt.asUintN(64, value >> 64n), true);
+  }
+  /** Physical x87 register as 80 bits. */
+  x87(n: number): bigint {
+    const sign = this.view.getUint16(this.#base + at(X87_SIGN_EXPONENT, n), true);
+    return (BigInt(sign) << 64n) | (this.get('x87Significand', n) as bigint);
+  }
+  setX87(n: number, value: bigint): void {
+    this.set('x87Significand', value & 0xffff_ffff_ffff_ffffn, n);
+    this.view.setUint32(this.#base + at(X87_SIGN_EXPONENT, n), Number(value >> 64n), true);
+  }
+}
