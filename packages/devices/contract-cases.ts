@@ -3,6 +3,7 @@
 
 import type { ByteSink, IrqLine, ManualClock } from '@mimic/base';
 import type { Device } from './device.ts';
+import { Hpet } from './hpet.ts';
 import { Ioapic } from './ioapic.ts';
 import { Pic8259 } from './pic8259.ts';
 import { Pit8254 } from './pit8254.ts';
@@ -150,6 +151,34 @@ export const CONTRACT_CASES: readonly ContractCase[] = [
           if (random(4) === 0) recorder.add(device.receiveBreak());
           const [cts, dsr, ri, dcd] = [1, 2, 4, 8].map((bit) => (random(16) & bit) !== 0);
           device.setModem({ cts: cts!, dsr: dsr!, ri: ri!, dcd: dcd! });
+        },
+      };
+    },
+  },
+  {
+    name: 'hpet',
+    sizeBytes: 0x180,
+    create(clock) {
+      const lines: Record<string, RecordingLine> = {};
+      const line = (name: string): RecordingLine => {
+        const made = new RecordingLine();
+        lines[name] = made;
+        return made;
+      };
+      const pin = (index: number): RecordingLine => line(`pin${index}`);
+      const device = new Hpet({ clock, irq0: line('irq0'), irq8: line('irq8'), pin });
+      return {
+        device,
+        lines,
+        stimulate: (random) => {
+          device.pitInput.set(random(2) === 1);
+          device.rtcInput.set(random(2) === 1);
+          // Random values are too far away to match: bring a comparator near.
+          const timer = 0x100 + 0x20 * random(3);
+          device.write(0x10, 4, 1 + 2 * random(2));
+          device.write(timer, 4, 0x144 + 8 * random(2) + 2 * random(2) + (20 << 9));
+          device.write(timer + 8, 4, (device.read(0xf0, 4) + random(30_000)) >>> 0);
+          device.write(timer + 8, 4, random(30_000));
         },
       };
     },

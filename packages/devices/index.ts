@@ -1,4 +1,13 @@
 export { type AccessSize, allOnes, type Device } from './device.ts';
+export {
+  HPET_BLOCK_ID,
+  HPET_PERIOD_NS,
+  HPET_ROUTES,
+  HPET_TIMER_COUNT,
+  Hpet,
+  type HpetState,
+  type HpetWires,
+} from './hpet.ts';
 export { IOAPIC_PINS, Ioapic, type IoapicState } from './ioapic.ts';
 export {
   PciBus,
