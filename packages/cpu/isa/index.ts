@@ -1,12 +1,21 @@
 // The whole instruction table.
 
 import { INSTRUCTIONS_ARITHMETIC } from './arithmetic.ts';
+import { INSTRUCTIONS_ATOMIC } from './atomic.ts';
+import { INSTRUCTIONS_BIT } from './bit.ts';
 import { INSTRUCTIONS_CONTROL } from './control.ts';
+import { INSTRUCTIONS_CONVERT } from './convert.ts';
+import { INSTRUCTIONS_DECIMAL } from './decimal.ts';
+import { INSTRUCTIONS_FLAG } from './flag.ts';
 import type { Instruction } from './instruction.ts';
 import { INSTRUCTIONS_LOGIC } from './logic.ts';
+import { INSTRUCTIONS_MISCELLANEOUS } from './miscellaneous.ts';
 import { INSTRUCTIONS_MOVE } from './move.ts';
+import { INSTRUCTIONS_MULTIPLY } from './multiply.ts';
 import { INSTRUCTIONS_SHIFT } from './shift.ts';
 import { INSTRUCTIONS_STACK } from './stack.ts';
+import { INSTRUCTIONS_STRING } from './string.ts';
+import { INSTRUCTIONS_UNSUPPORTED } from './unsupported.ts';
 
 export const ISA: readonly Instruction[] = [
   ...INSTRUCTIONS_ARITHMETIC,
@@ -15,4 +24,13 @@ export const ISA: readonly Instruction[] = [
   ...INSTRUCTIONS_SHIFT,
   ...INSTRUCTIONS_STACK,
   ...INSTRUCTIONS_CONTROL,
+  ...INSTRUCTIONS_ATOMIC,
+  ...INSTRUCTIONS_BIT,
+  ...INSTRUCTIONS_CONVERT,
+  ...INSTRUCTIONS_DECIMAL,
+  ...INSTRUCTIONS_FLAG,
+  ...INSTRUCTIONS_MISCELLANEOUS,
+  ...INSTRUCTIONS_MULTIPLY,
+  ...INSTRUCTIONS_STRING,
+  ...INSTRUCTIONS_UNSUPPORTED,
 ];
