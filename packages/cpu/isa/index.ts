@@ -13,6 +13,7 @@ import { INSTRUCTIONS_MISCELLANEOUS } from './miscellaneous.ts';
 import { INSTRUCTIONS_MOVE } from './move.ts';
 import { INSTRUCTIONS_MULTIPLY } from './multiply.ts';
 import { INSTRUCTIONS_SHIFT } from './shift.ts';
+import { INSTRUCTIONS_SSE } from './sse.ts';
 import { INSTRUCTIONS_STACK } from './stack.ts';
 import { INSTRUCTIONS_STRING } from './string.ts';
 import { INSTRUCTIONS_UNSUPPORTED } from './unsupported.ts';
@@ -24,6 +25,7 @@ export const ISA: readonly Instruction[] = [
   ...INSTRUCTIONS_SHIFT,
   ...INSTRUCTIONS_STACK,
   ...INSTRUCTIONS_CONTROL,
+  ...INSTRUCTIONS_SSE,
   ...INSTRUCTIONS_ATOMIC,
   ...INSTRUCTIONS_BIT,
   ...INSTRUCTIONS_CONVERT,

@@ -1,0 +1,16 @@
+// The MMX and SSE part of the instruction table.
+
+import type { Instruction } from './instruction.ts';
+import { INSTRUCTIONS_MMX } from './mmx.ts';
+import { INSTRUCTIONS_SSE_CONTROL } from './sse-control.ts';
+import { INSTRUCTIONS_SSE_INTEGER } from './sse-integer.ts';
+import { INSTRUCTIONS_SSE_MOVE } from './sse-move.ts';
+import { INSTRUCTIONS_SSE_SHUFFLE } from './sse-shuffle.ts';
+
+export const INSTRUCTIONS_SSE: readonly Instruction[] = [
+  ...INSTRUCTIONS_SSE_MOVE,
+  ...INSTRUCTIONS_SSE_INTEGER,
+  ...INSTRUCTIONS_SSE_SHUFFLE,
+  ...INSTRUCTIONS_MMX,
+  ...INSTRUCTIONS_SSE_CONTROL,
+];
