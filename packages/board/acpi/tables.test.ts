@@ -74,7 +74,7 @@ test('the DSDT disassembles, compiles again without a warning and names every pa
   const { source, messages } = throughIasl('dsdt', dsdt(DESCRIPTION));
   assert.match(messages, /0 Errors, 0 Warnings/);
   for (const expected of [
-    /Name \(_S5, Package \(0x04\)/,
+    /Name \(\\?_S5, Package \(0x04\)/,
     /Device \(C000\)/,
     /Device \(C002\)/,
     /Name \(_HID, "ACPI0007"/,
