@@ -43,7 +43,7 @@ export const ramAddress: FunctionRef = fn('ramAddress', {
   },
 });
 
-const physicalLoad64: FunctionRef = fn('physicalLoad64', {
+export const physicalLoad64: FunctionRef = fn('physicalLoad64', {
   params: { gpa: 'i64' },
   result: 'i64',
   build(l, { gpa }) {

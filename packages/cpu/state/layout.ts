@@ -112,6 +112,9 @@ export const S = {
   /** Added to the time-stamp clock: IA32_TIME_STAMP_COUNTER writes and IA32_TSC_ADJUST. */
   tscOffset: field('tscOffset', 'i64'),
   msrTscAdjust: field('msrTscAdjust', 'i64'),
+  msrMcgStatus: field('msrMcgStatus', 'i64'),
+  /** IA32_MCi_CTL. */
+  msrMcCtl: field('msrMcCtl', 'i64', { count: 4 }),
   msrMtrrDefType: field('msrMtrrDefType', 'i64'),
   msrMtrrFixed: field('msrMtrrFixed', 'i64', { count: 11 }),
   /** Variable-range MTRRs, base and mask in turn. */
@@ -143,6 +146,16 @@ export const S = {
   faultCode: field('faultCode', 'i32'),
   /** Linear address of a page fault. */
   faultAddress: field('faultAddress', 'i64'),
+
+  /** Class of the event being delivered (microcode/exception.ts), 0 outside delivery: for double faults and EXT bits. */
+  delivering: field('delivering', 'i32'),
+  /** rip of an instruction that may switch tasks: faults behind the switch belong to the new task. */
+  instructionRip: field('instructionRip', 'i64'),
+  /** Stack that a TSS gave for an inner privilege level, right after the call that read it. */
+  innerSs: field('innerSs', 'i32'),
+  innerRsp: field('innerRsp', 'i64'),
+  /** Kinds of breakpoints that DR7 arms: 1 instruction, 2 data, 4 I/O (microcode/mode.ts). */
+  breakpoints: field('breakpoints', 'i32'),
 
   /** Address (in memory) of the TLB in force for data accesses at the current privilege. */
   tlb: field('tlb', 'i32'),
