@@ -206,9 +206,10 @@ export const ENTER: Instruction = instruction({
   forms: [form('C8', Iw, Ib, SIZED, DEFAULT64)],
   access: ['r', 'r'],
   exceptions: '#SS(0)',
-  lift(l, i, size, level) {
-    const enterFrame = ENTER_FRAME[i.bits as 16 | 32 | 64];
-    l.run(enterFrame, size.read().and(0xffff), level.read().and(31));
+  lift(l, i, immediates) {
+    // The decoder packs both immediates into one: size, and level << 16.
+    const both = l.let(immediates.read());
+    l.run(ENTER_FRAME[i.bits as 16 | 32 | 64], both.and(0xffff), both.shru(16).and(31));
   },
 });
 
