@@ -140,6 +140,10 @@ export const S = {
   x87DataSelector: field('x87DataSelector', 'i32'),
   x87InstructionPointer: field('x87InstructionPointer', 'i64'),
   x87DataPointer: field('x87DataPointer', 'i64'),
+  /** Exceptions, stack fault and C1 of the running x87 instruction, in the status word's places (microcode/x87). */
+  x87Raised: field('x87Raised', 'i32'),
+  /** Working numbers of the transcendental instructions: 128-bit significand, exponent, sign (microcode/x87/wide.ts). */
+  x87Wide: field('x87Wide', 'i64', { count: 12, stride: 32 }),
 
   /** A fault that the running instruction met: 0, or FAULT_PENDING | vector (microcode/fault.ts). */
   fault: field('fault', 'i32'),
@@ -192,7 +196,10 @@ export const S = {
   activity: field('activity', 'i32'),
   /** 1: interrupts are held back for one instruction after STI; 2: also debug traps, after MOV SS or POP SS. */
   interruptShadow: field('interruptShadow', 'i32'),
-  /** 1 when x87 and MMX (bit 0) or SSE (bit 1) instructions must look at CR0/CR4 because one would fault. */
+  /**
+   * Bit 0: x87 and MMX, bit 1: SSE instructions must look at CR0/CR4 because one would fault (whoever writes those
+   * registers sets these two); bit 2: an unmasked x87 exception waits (microcode/x87 keeps it).
+   */
   fpuTrap: field('fpuTrap', 'i32'),
   /** Virtual-8086 or real mode, for checks in microcode: 0 protected, 1 real, 2 virtual-8086. */
   legacyMode: field('legacyMode', 'i32'),
