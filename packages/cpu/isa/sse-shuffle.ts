@@ -196,7 +196,6 @@ const IMMEDIATE = { immediate: true };
 const extend = (
   name: string,
   opcode: string,
-  shape: string,
   from: OperandSpec,
   steps: readonly string[],
 ) =>
@@ -221,7 +220,6 @@ const widening = (letter: 's' | 'z', opcode: string, path: string, from: Operand
   return extend(
     `PMOV${letter.toUpperCase()}X${path[0]!.toUpperCase()}${path.at(-1)!.toUpperCase()}`,
     opcode,
-    '',
     from,
     steps,
   );
