@@ -1,1 +1,1 @@
-export {};
+export { ArrayMemory } from './array-memory.ts';
