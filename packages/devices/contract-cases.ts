@@ -2,11 +2,16 @@
 // that record what the device does to them. Imported by tests only. Add a line for every new device.
 
 import type { ByteSink, IrqLine, ManualClock } from '@mimic/base';
+import { AcpiPm } from './acpi-pm.ts';
+import { DebugPort } from './debug-port.ts';
 import type { Device } from './device.ts';
 import { Hpet } from './hpet.ts';
 import { Ioapic } from './ioapic.ts';
 import { Pic8259 } from './pic8259.ts';
 import { Pit8254 } from './pit8254.ts';
+import { PostCode } from './post-code.ts';
+import { ResetControl } from './reset-control.ts';
+import { Rtc } from './rtc.ts';
 import { SystemControlPort } from './system-control-port.ts';
 import { Uart16550 } from './uart16550.ts';
 
@@ -182,5 +187,78 @@ export const CONTRACT_CASES: readonly ContractCase[] = [
         },
       };
     },
+  },
+  {
+    name: 'rtc',
+    sizeBytes: 2,
+    create(clock) {
+      const irq = new RecordingLine();
+      const wallClockMs = (): number => 1_700_000_000_000 + clock.now() / 1e6;
+      const device = new Rtc({ irq, clock, wallClockMs }, { cmos: [[0x15, 0x80]] });
+      return {
+        device,
+        lines: { irq },
+        stimulate: (random) => {
+          // Random bytes rarely leave the clock running with an interrupt enabled.
+          device.write(0, 1, 0x0a);
+          device.write(1, 1, 0x20 + random(16));
+          device.write(0, 1, 0x0b);
+          device.write(1, 1, random(128));
+          device.write(0, 1, random(0x10));
+        },
+      };
+    },
+  },
+  {
+    name: 'acpi-pm',
+    sizeBytes: 0x42,
+    create(clock) {
+      const sci = new RecordingLine();
+      const recorder = new Recorder();
+      const device = new AcpiPm({ sci, clock, sleep: (type) => recorder.add(type) });
+      return {
+        device,
+        lines: { sci },
+        observed: () => recorder.entries(),
+        forget: () => recorder.forget(),
+        stimulate: (random) => {
+          recorder.add(device.pressPowerButton());
+          device.raiseGpe(random(20));
+          if (random(2) === 0) device.wake();
+        },
+      };
+    },
+  },
+  {
+    name: 'reset-control',
+    sizeBytes: 2,
+    create() {
+      const a20 = new RecordingLine();
+      const recorder = new Recorder();
+      const device = new ResetControl({
+        reset: (kind) => recorder.add(kind),
+        a20: (enabled) => a20.set(enabled),
+      });
+      return {
+        device,
+        lines: { a20 },
+        observed: () => recorder.entries(),
+        forget: () => recorder.forget(),
+      };
+    },
+  },
+  {
+    name: 'debug-port',
+    sizeBytes: 1,
+    create() {
+      const out = new Recorder();
+      const device = new DebugPort({ out });
+      return { device, lines: {}, observed: () => out.entries(), forget: () => out.forget() };
+    },
+  },
+  {
+    name: 'post-code',
+    sizeBytes: 1,
+    create: () => ({ device: new PostCode(), lines: {} }),
   },
 ];

@@ -1,3 +1,12 @@
+export {
+  ACPI_DISABLE,
+  ACPI_ENABLE,
+  ACPI_PM,
+  AcpiPm,
+  type AcpiPmState,
+  type AcpiPmWires,
+} from './acpi-pm.ts';
+export { DebugPort } from './debug-port.ts';
 export { type AccessSize, allOnes, type Device } from './device.ts';
 export {
   HPET_BLOCK_ID,
@@ -31,6 +40,9 @@ export { Piix3Isa, type Piix3IsaState, type Piix3IsaWires } from './pci/piix3-is
 export { Piix4Pm, type Piix4PmState, type Piix4PmWires } from './pci/piix4-pm.ts';
 export { Pic8259, type PicState } from './pic8259.ts';
 export { Pit8254, type PitState } from './pit8254.ts';
+export { PostCode, type PostCodeState } from './post-code.ts';
 export { registerWindow } from './register-window.ts';
+export { ResetControl, type ResetControlState, type ResetControlWires } from './reset-control.ts';
+export { CMOS_SIZE, RTC_CENTURY, Rtc, type RtcState, type RtcWires } from './rtc.ts';
 export { type SpeakerTimer, SystemControlPort } from './system-control-port.ts';
 export { type ModemLines, Uart16550, type UartState, type UartWires } from './uart16550.ts';
