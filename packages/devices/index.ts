@@ -46,3 +46,13 @@ export { ResetControl, type ResetControlState, type ResetControlWires } from './
 export { CMOS_SIZE, RTC_CENTURY, Rtc, type RtcState, type RtcWires } from './rtc.ts';
 export { type SpeakerTimer, SystemControlPort } from './system-control-port.ts';
 export { type ModemLines, Uart16550, type UartState, type UartWires } from './uart16550.ts';
+export {
+  type BlockDone,
+  type BlockError,
+  type BlockStore,
+  VirtioBlock,
+} from './virtio/block.ts';
+export { type ConsolePort, type ConsolePortOptions, VirtioConsole } from './virtio/console.ts';
+export type { VirtioDevice, VirtioLink } from './virtio/device.ts';
+export { type FillRandom, VirtioRng } from './virtio/rng.ts';
+export { VirtioPci, type VirtioPciState } from './virtio/transport-pci.ts';

@@ -25,17 +25,19 @@ function fixture() {
     () =>
       new Piix3Isa({
         routeChanged: (pirq, irq) => events.push(`pirq${pirq}->${irq}`),
-        resetRequested: (scope) => events.push(`reset ${scope}`),
       }),
   );
   const pm = bus.add(
     { device: 1, function: 3 },
     () => new Piix4Pm({ baseChanged: (port) => events.push(`pm@${port?.toString(16)}`) }),
   );
-  const bridge = bus.add(
-    { device: 0 },
-    () => new HostBridge({ bus, resetControl: isa.resetControl }),
-  );
+  const resetControl = {
+    read: () => 0x06,
+    write: (offset: number, size: number, value: number) => {
+      events.push(`cf9 ${offset} ${size} ${value}`);
+    },
+  };
+  const bridge = bus.add({ device: 0 }, () => new HostBridge({ bus, resetControl }));
   const select = (device: number, fn: number, register: number) =>
     bridge.ports.write(0, 4, 0x8000_0000 + ((device * 8 + fn) << 8) + register);
   return { bus, bridge, isa, pm, events, levels, select };
@@ -74,16 +76,12 @@ test('CONFIG_ADDRESS takes dwords only and reads back without its reserved bits'
   assert.equal(bridge.ports.read(0, 4), 0x80ff_fffc);
 });
 
-test('port CF9h resets when RCPU rises', () => {
+test('the byte at port CF9h is the reset control register', () => {
   const { bridge, events } = fixture();
-  bridge.ports.write(1, 1, 0x02);
   bridge.ports.write(1, 1, 0x06);
-  bridge.ports.write(1, 1, 0x06);
-  assert.deepEqual(events, ['reset system']);
-  bridge.ports.write(1, 1, 0x00);
-  bridge.ports.write(1, 1, 0x04);
-  assert.deepEqual(events, ['reset system', 'reset processor']);
-  assert.equal(bridge.ports.read(1, 1), 0x04);
+  assert.deepEqual(events, ['cf9 0 1 6']);
+  assert.equal(bridge.ports.read(1, 1), 0x06);
+  assert.equal(bridge.ports.read(0, 4), 0, 'and no part of CONFIG_ADDRESS');
 });
 
 test('PIRQ routes are told when they change and only to routable interrupts', () => {

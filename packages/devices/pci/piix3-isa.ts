@@ -1,10 +1,10 @@
-// PIIX3 function 0: the PCI-to-ISA bridge (82371SB, Intel 290550). The PIRQ route control registers and the
-// reset control register work; the other ISA timing registers only keep what firmware writes.
+// PIIX3 function 0: the PCI-to-ISA bridge (82371SB, Intel 290550). The PIRQ route control registers work,
+// the other ISA timing registers only keep what firmware writes. Its reset control register is reset-control.ts.
 
 import { bit, bits, get } from '@mimic/base';
-import { type AccessSize, allOnes } from '../device.ts';
+import type { AccessSize } from '../device.ts';
 import type { PciFunction } from './bus.ts';
-import { ConfigSpace, type ConfigSpaceState, type Registers } from './config-space.ts';
+import { ConfigSpace, type ConfigSpaceState } from './config-space.ts';
 
 /** PIRQRCA to PIRQRCD. 290550 §2.2.11. */
 const PIRQ_ROUTE = 0x60;
@@ -22,36 +22,21 @@ const PASSIVE_REGISTERS = [
   [0x82, 0x00, 0x05], // DLC, deterministic latency control.
 ] as const;
 
-/** RC, reset control, port CF9h. 290550 §2.5.5. */
-const RESET_CONTROL = { systemReset: bit(1), resetCpu: bit(2) };
-const RESET_CONTROL_WRITABLE = 0x06;
-
 export interface Piix3IsaState {
-  resetControl: number;
   config: ConfigSpaceState;
 }
 
 export interface Piix3IsaWires {
   /** PIRQ 0 to 3 drives this ISA interrupt from now on, or none. */
   routeChanged(pirq: number, irq: number | undefined): void;
-  /** The guest asked for a reset through port CF9h: 'system' is a hard one, 'processor' is INIT. */
-  resetRequested(scope: 'system' | 'processor'): void;
 }
 
 export class Piix3Isa implements PciFunction {
   readonly kind = 'piix3-isa';
-  /** The one byte at port CF9h. */
-  readonly resetControl: Registers = {
-    read: (offset, size) => (offset === 0 && size === 1 ? this.#resetControl : allOnes(size)),
-    write: (offset, size, value) => {
-      if (offset === 0 && size === 1) this.#writeResetControl(value);
-    },
-  };
   readonly #wires: Piix3IsaWires;
   readonly #config = new ConfigSpace({
     identity: { vendorId: 0x8086, deviceId: 0x7000, classCode: 0x060100, multiFunction: true },
   });
-  #resetControl = 0;
   /** What was last told to `routeChanged`: wiring, not state. */
   readonly #told: (number | undefined)[] = new Array(PIRQ_COUNT).fill(undefined);
 
@@ -83,17 +68,15 @@ export class Piix3Isa implements PciFunction {
   }
 
   reset(): void {
-    this.#resetControl = 0;
     this.#config.reset();
     this.#updateRoutes();
   }
 
   save(): Piix3IsaState {
-    return { resetControl: this.#resetControl, config: this.#config.save() };
+    return { config: this.#config.save() };
   }
 
   restore(state: Piix3IsaState): void {
-    this.#resetControl = state.resetControl;
     this.#config.restore(state.config);
     this.#updateRoutes();
   }
@@ -105,15 +88,5 @@ export class Piix3Isa implements PciFunction {
       this.#told[pirq] = irq;
       this.#wires.routeChanged(pirq, irq);
     }
-  }
-
-  /** The reset happens when RCPU goes from 0 to 1; SRST says which kind. */
-  #writeResetControl(value: number): void {
-    const rises =
-      get(value, RESET_CONTROL.resetCpu) > get(this.#resetControl, RESET_CONTROL.resetCpu);
-    this.#resetControl = value & RESET_CONTROL_WRITABLE;
-    if (!rises) return;
-    const system = get(value, RESET_CONTROL.systemReset) === 1;
-    this.#wires.resetRequested(system ? 'system' : 'processor');
   }
 }
