@@ -56,6 +56,7 @@ export class Machine implements AsyncDisposable {
   readonly #exit = Promise.withResolvers<MachineEnd>();
   readonly #replies = new Map<number, PromiseWithResolvers<unknown>>();
   #state: MachineState = 'created';
+  #stopping = false;
   #commandCount = 0;
   #end: MachineEnd | undefined;
 
@@ -149,6 +150,7 @@ export class Machine implements AsyncDisposable {
   /** Pulls the plug. Resolves when the machine is gone; also called by `await using`. */
   async stop(): Promise<void> {
     if (this.#end === undefined) {
+      this.#stopping = true;
       // Ending makes the reply moot: what counts is that the worker goes away.
       this.#command('stop', {}).catch(() => undefined);
       const timeout = setTimeout(() => void this.#worker.terminate(), STOP_GRACE_MS);
@@ -186,7 +188,7 @@ export class Machine implements AsyncDisposable {
 
   async writeMemory(gpa: number, bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length; at += MEMORY_ACCESS_MAX_BYTES) {
-      const piece = bytes.slice(at, at + MEMORY_ACCESS_MAX_BYTES);
+      const piece = new Uint8Array(bytes.subarray(at, at + MEMORY_ACCESS_MAX_BYTES));
       await this.#command('writeMemory', { gpa: gpa + at, bytes: piece });
     }
   }
@@ -200,7 +202,7 @@ export class Machine implements AsyncDisposable {
 
   async writeVirtualMemory(gva: bigint, bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length; at += MEMORY_ACCESS_MAX_BYTES) {
-      const piece = bytes.slice(at, at + MEMORY_ACCESS_MAX_BYTES);
+      const piece = new Uint8Array(bytes.subarray(at, at + MEMORY_ACCESS_MAX_BYTES));
       await this.#command('writeVirtual', { gva: gva + BigInt(at), bytes: piece });
     }
   }
@@ -301,8 +303,8 @@ export class Machine implements AsyncDisposable {
 
   #gone(error: Error | undefined): void {
     if (this.#end !== undefined) return;
-    if (error === undefined) this.#finish({ reason: 'stopped' });
-    else this.#fail(error);
+    if (error === undefined && this.#stopping) this.#finish({ reason: 'stopped' });
+    else this.#fail(error ?? new Error('the worker ended by itself'));
   }
 
   #finish(end: WorkerEnd): void {
