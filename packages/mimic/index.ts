@@ -1,1 +1,35 @@
-export {};
+export { OperatingError } from '@mimic/base';
+export {
+  type DiskOptions,
+  fileError,
+  HostError,
+  type HostErrorCode,
+  nodeHost,
+  TcpConsole,
+  Terminal,
+} from '@mimic/host';
+export {
+  type DisassembledInstruction,
+  type EntropySource,
+  type ExpectMatch,
+  type ExpectOptions,
+  formatRegisters,
+  formatSize,
+  type Host,
+  type MachineEnd,
+  MachineError,
+  type MachineErrorCode,
+  type MachineEvents,
+  type MachineState,
+  MEMORY_DEFAULT_BYTES,
+  MEMORY_MAX_BYTES,
+  MEMORY_MIN_BYTES,
+  type PanicNews,
+  type PartReport,
+  parseSize,
+  parseTraceKinds,
+  type SerialPort,
+  TRACE_KINDS,
+  type TraceKind,
+} from '@mimic/machine';
+export { type Disk, Machine, type MachineOptions } from './machine.ts';
