@@ -1,0 +1,143 @@
+// The options that say what machine to run and how, shared by all commands that run one: their help, their syntax.
+
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { MachineOptions } from 'mimic';
+
+export interface RunOptions {
+  readonly append?: string;
+  readonly memory?: string;
+  readonly cpus?: number;
+  readonly disk?: DiskOption[];
+  readonly serial?: SerialTarget;
+  readonly rng?: NonNullable<MachineOptions['rng']>;
+  readonly accel?: 'interpreter';
+  readonly trace?: TraceOption;
+  /** Commander's way to say --no-reboot: true unless it was given. */
+  readonly reboot: boolean;
+  readonly tripleFault?: 'stop' | 'reset';
+  readonly timeout?: number;
+}
+
+export interface DiskOption {
+  readonly path: string;
+  readonly readOnly: boolean;
+  readonly snapshot: boolean;
+}
+
+export type SerialTarget =
+  | { readonly to: 'stdio' }
+  | { readonly to: 'file'; readonly path: string }
+  | { readonly to: 'tcp'; readonly address: string };
+
+export interface TraceOption {
+  readonly kinds: string;
+  /** Standard error if undefined. */
+  readonly path: string | undefined;
+}
+
+export function addRunOptions(command: Command): Command {
+  return command
+    .option('-m, --memory <size>', 'RAM, 16M to 3584M (default: 512M)')
+    .option('--cpus <count>', 'processors; 1 so far', parseCount)
+    .option(
+      '-d, --disk <file[,ro][,snapshot=on]>',
+      'raw disk image; repeat for more, the first is /dev/vda; ro: the guest may not write; ' +
+        'snapshot=on: what it writes is forgotten at the end',
+      collectDisk,
+    )
+    .option('--append <text>', "the kernel's command line, such as 'console=ttyS0 root=/dev/vda'")
+    .option(
+      '--serial <target>',
+      'where the serial port goes: stdio, file:FILE (output only), or tcp:HOST:PORT ' +
+        '(waits for a caller) (default: stdio)',
+      parseSerial,
+    )
+    .option(
+      '--rng <source>',
+      "the guest's random numbers: host, or seed:N (default: host)",
+      parseRng,
+    )
+    .addOption(
+      new Option('--accel <engine>', 'what runs the guest (default: interpreter)').choices([
+        'interpreter',
+      ]),
+    )
+    .option(
+      '--trace <list[:file]>',
+      'write what happens to standard error or a file: any of instructions, exceptions, ports, ' +
+        'mmio, interrupts, with commas between',
+      parseTrace,
+    )
+    .option('--no-reboot', 'end when the guest resets the machine, instead of booting again')
+    .addOption(
+      new Option('--triple-fault <action>', 'what follows a triple fault (default: stop)').choices([
+        'stop',
+        'reset',
+      ]),
+    )
+    .option('--timeout <time>', 'end after this time: 90s, 5m, 1h', parseDuration);
+}
+
+function parseCount(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('It is not a whole number.');
+  return Number(text);
+}
+
+/** A comma in a path is written twice, as QEMU has it. */
+export function parseDisk(text: string): DiskOption {
+  const [path = '', ...flags] = text
+    .split(/(?<!,),(?!,)/)
+    .map((word) => word.replaceAll(',,', ','));
+  let readOnly = false;
+  let snapshot = false;
+  for (const flag of flags) {
+    if (flag === 'ro' || flag === 'ro=on') readOnly = true;
+    else if (flag === 'snapshot=on' || flag === 'snapshot') snapshot = true;
+    else if (flag !== 'snapshot=off' && flag !== 'ro=off' && flag !== 'format=raw') {
+      throw new InvalidArgumentError(
+        `A disk has no option "${flag}"; there are ro and snapshot=on.`,
+      );
+    }
+  }
+  if (path === '') throw new InvalidArgumentError('The file is missing.');
+  return { path, readOnly, snapshot };
+}
+
+function collectDisk(text: string, before: DiskOption[] = []): DiskOption[] {
+  return [...before, parseDisk(text)];
+}
+
+export function parseSerial(text: string): SerialTarget {
+  if (text === 'stdio') return { to: 'stdio' };
+  const [, to, rest = ''] = /^(file|tcp):(.+)$/.exec(text) ?? [];
+  if (to === 'file') return { to, path: rest };
+  if (to === 'tcp') return { to, address: rest };
+  throw new InvalidArgumentError('Write stdio, file:FILE or tcp:HOST:PORT.');
+}
+
+export function parseRng(text: string): NonNullable<MachineOptions['rng']> {
+  if (text === 'host') return 'host';
+  const [, seed] = /^seed:(\d+)$/.exec(text) ?? [];
+  if (seed === undefined || !Number.isSafeInteger(Number(seed))) {
+    throw new InvalidArgumentError('Write host, or seed:N with a whole number N.');
+  }
+  return { seed: Number(seed) };
+}
+
+export function parseTrace(text: string): TraceOption {
+  const colon = text.indexOf(':');
+  if (colon < 0) return { kinds: text, path: undefined };
+  return { kinds: text.slice(0, colon), path: text.slice(colon + 1) };
+}
+
+/** Milliseconds. */
+export function parseDuration(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
+  const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+  const ms = Number(match?.[1]) * (units[match?.[2] ?? 's'] ?? Number.NaN);
+  // setTimeout counts in 32 bits.
+  if (!(ms > 0 && ms < 2 ** 31)) {
+    throw new InvalidArgumentError('Write a time such as 90s, 5m or 1h, at most 24 days.');
+  }
+  return ms;
+}
