@@ -6,6 +6,7 @@ import { AcpiPm } from './acpi-pm.ts';
 import { DebugPort } from './debug-port.ts';
 import type { Device } from './device.ts';
 import { Hpet } from './hpet.ts';
+import { I8042 } from './i8042.ts';
 import { Ioapic } from './ioapic.ts';
 import { Pic8259 } from './pic8259.ts';
 import { Pit8254 } from './pit8254.ts';
@@ -260,5 +261,44 @@ export const CONTRACT_CASES: readonly ContractCase[] = [
     name: 'post-code',
     sizeBytes: 1,
     create: () => ({ device: new PostCode(), lines: {} }),
+  },
+  {
+    name: 'i8042',
+    sizeBytes: 5,
+    create(clock) {
+      const lines = {
+        keyboardIrq: new RecordingLine(),
+        mouseIrq: new RecordingLine(),
+        a20: new RecordingLine(),
+      };
+      lines.a20.set(true);
+      const recorder = new Recorder();
+      const device = new I8042({
+        ...lines,
+        clock,
+        reset: () => recorder.add('reset'),
+        a20: (enabled) => lines.a20.set(enabled),
+        keyRoomAvailable: () => recorder.add('room'),
+      });
+      return {
+        device,
+        lines,
+        observed: () => recorder.entries(),
+        forget: () => recorder.forget(),
+        stimulate: (random) => {
+          const keys = ['KeyA', 'ShiftLeft', 'Pause', 'PrintScreen', 'ArrowUp', 'F7', 'Nonsense'];
+          for (let count = random(8); count > 0; count -= 1) {
+            recorder.add(device.pressKey(keys[random(keys.length)]!, random(2) === 1));
+          }
+          const [dx, dy] = [random(600) - 300, random(600) - 300];
+          device.moveMouse({ dx, dy, wheel: random(5) - 2, buttons: random(32) });
+          // Opens both ports, and sends a command to the mouse or the keyboard.
+          device.write(4, 1, 0x60);
+          device.write(0, 1, 0x03 | (random(2) << 6));
+          if (random(2) === 0) device.write(4, 1, 0xd4);
+          device.write(0, 1, 0xe6 + random(26));
+        },
+      };
+    },
   },
 ];

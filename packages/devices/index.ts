@@ -17,6 +17,7 @@ export {
   type HpetState,
   type HpetWires,
 } from './hpet.ts';
+export { I8042, type I8042State, type I8042Wires } from './i8042.ts';
 export { IOAPIC_PINS, Ioapic, type IoapicState } from './ioapic.ts';
 export {
   PciBus,
@@ -41,6 +42,7 @@ export { Piix4Pm, type Piix4PmState, type Piix4PmWires } from './pci/piix4-pm.ts
 export { Pic8259, type PicState } from './pic8259.ts';
 export { Pit8254, type PitState } from './pit8254.ts';
 export { PostCode, type PostCodeState } from './post-code.ts';
+export type { MouseMotion } from './ps2-mouse.ts';
 export { registerWindow } from './register-window.ts';
 export { ResetControl, type ResetControlState, type ResetControlWires } from './reset-control.ts';
 export { CMOS_SIZE, RTC_CENTURY, Rtc, type RtcState, type RtcWires } from './rtc.ts';
