@@ -1,6 +1,7 @@
-// Guest time. `TimerQueue` is the clock a machine runs on: host time minus pauses, with the timers that are
-// armed on it. It never calls back by itself: whoever runs the vCPU asks for the next deadline, and runs what
-// has expired between two guest instructions. `ManualClock` is the same moved by hand, for tests and replay.
+// Guest time. `TimerQueue` is the clock a machine runs on: host time minus pauses, with the timers
+// that are armed on it. It never calls back by itself: whoever runs the vCPU asks for the next
+// deadline, and runs what has expired between two guest instructions. `ManualClock` is the same
+// moved by hand, for tests and replay.
 
 import { assert } from './assert.ts';
 import type { Clock, Timer } from './wires.ts';
@@ -39,7 +40,10 @@ class QueuedTimer implements Timer {
   }
 }
 
-/** A machine's clock over a host time source. A machine has a few dozen timers, so a sorted list will do. */
+/**
+ * A machine's clock over a host time source. A machine has a few dozen timers, so a sorted list
+ * will do.
+ */
 export class TimerQueue implements Clock {
   readonly #readNs: () => number;
   readonly #deadlineChanged: () => void;
@@ -53,7 +57,8 @@ export class TimerQueue implements Clock {
 
   /**
    * `readNs` is any clock in nanoseconds (its zero does not matter; steps backwards are ignored).
-   * `deadlineChanged` is told when the next deadline has moved, so that a sleeping vCPU can be woken.
+   * `deadlineChanged` is told when the next deadline has moved, so that a sleeping vCPU can be
+   * woken.
    */
   constructor(readNs: () => number, deadlineChanged: () => void = () => {}) {
     this.#readNs = readNs;
@@ -89,7 +94,10 @@ export class TimerQueue implements Clock {
     this.#offsetNs = this.#readNs() - this.#lastNs;
   }
 
-  /** Sets guest time, for a restored machine; its devices arm their timers anew when they are restored. */
+  /**
+   * Sets guest time, for a restored machine; its devices arm their timers anew when they are
+   * restored.
+   */
   restore(nowNs: number): void {
     this.#lastNs = nowNs;
     this.#offsetNs = this.#readNs() - nowNs;
@@ -101,8 +109,9 @@ export class TimerQueue implements Clock {
   }
 
   /**
-   * Calls every timer whose deadline has been reached, in order of deadlines. A timer armed by one of the
-   * callbacks waits for the next call, so a timer runs at most once a call. Returns how many ran.
+   * Calls every timer whose deadline has been reached, in order of deadlines. A timer armed by one
+   * of the callbacks waits for the next call, so a timer runs at most once a call. Returns how many
+   * ran.
    */
   runExpired(): number {
     if (this.#paused || this.#armed.length === 0) return 0;
@@ -135,7 +144,9 @@ export class TimerQueue implements Clock {
   }
 }
 
-/** How often timers may expire without time moving on: more is a timer that arms itself in the past. */
+/**
+ * How often timers may expire without time moving on: more is a timer that arms itself in the past.
+ */
 const EXPIRIES_WITHOUT_PROGRESS_MAX = 1000;
 
 /** A clock that moves only when told to. */
@@ -155,7 +166,9 @@ export class ManualClock implements Clock {
     return this.#queue.nextDeadlineNs();
   }
 
-  /** Moves time on, stopping at each deadline on the way, so that every timer finds its exact time. */
+  /**
+   * Moves time on, stopping at each deadline on the way, so that every timer finds its exact time.
+   */
   advance(ns: number): void {
     assert(ns >= 0, 'time does not run backwards');
     const target = this.#ns + ns;

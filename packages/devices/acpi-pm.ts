@@ -1,6 +1,7 @@
-// Power management block of the PIIX4 (82371AB, Intel 290562 §7.2): PM1 event and control registers, PM timer,
-// general purpose events, and the APM ports through which an OS hands over to ACPI. Fixed hardware as ACPI 6.5 §4.8.
-// Left out: device monitors, throttling, SMI (there is no SMM: what firmware would do happens here).
+// Power management block of the PIIX4 (82371AB, Intel 290562 §7.2): PM1 event and control
+// registers, PM timer, general purpose events, and the APM ports through which an OS hands over to
+// ACPI. Fixed hardware as ACPI 6.5 §4.8. Left out: device monitors, throttling, SMI (there is no
+// SMM: what firmware would do happens here).
 
 import { bit, bits, type Clock, get, type IrqLine, set, type Timer } from '@mimic/base';
 import { readAsBytes, writeAsBytes } from './byte-registers.ts';
@@ -71,7 +72,9 @@ export class AcpiPm implements Device<AcpiPmState> {
     this.#state = this.#resetState();
   }
 
-  /** A short press. False if the guest will not hear of it: no ACPI, or the event is not enabled. */
+  /**
+   * A short press. False if the guest will not hear of it: no ACPI, or the event is not enabled.
+   */
   pressPowerButton(): boolean {
     this.#state.status |= PM1.powerButton.mask;
     this.#update();

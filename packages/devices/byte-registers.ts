@@ -1,4 +1,5 @@
-// Wider accesses to 8-bit parts. A bus of the PC splits them into bytes at consecutive addresses, low byte first.
+// Wider accesses to 8-bit parts. A bus of the PC splits them into bytes at consecutive addresses,
+// low byte first.
 
 import type { AccessSize } from './device.ts';
 

@@ -1,5 +1,6 @@
-// The list of devices that contract.test.ts puts through the device contract, one factory each, with wires
-// that record what the device does to them. Imported by tests only. Add a line for every new device.
+// The list of devices that contract.test.ts puts through the device contract, one factory each,
+// with wires that record what the device does to them. Imported by tests only. Add a line for every
+// new device.
 
 import type { ByteSink, IrqLine, ManualClock } from '@mimic/base';
 import { AcpiPm } from './acpi-pm.ts';

@@ -1,4 +1,5 @@
-// Debug console of Bochs (port 0xe9) and of SeaBIOS and OVMF (port 0x402): each byte written goes to a sink.
+// Debug console of Bochs (port 0xe9) and of SeaBIOS and OVMF (port 0x402): each byte written goes
+// to a sink.
 
 import type { ByteSink } from '@mimic/base';
 import { readAsBytes, writeAsBytes } from './byte-registers.ts';

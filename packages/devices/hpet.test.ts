@@ -3,6 +3,8 @@ import { test } from 'node:test';
 import { ManualClock } from '@mimic/base';
 import { RecordingLine } from './contract-cases.ts';
 import { Hpet } from './hpet.ts';
+import { Pic8259 } from './pic8259.ts';
+import { Pit8254 } from './pit8254.ts';
 
 const GEN_CONF = 0x10;
 const STATUS = 0x20;
@@ -69,7 +71,7 @@ test('the main counter runs while enabled, carries into its high half and can be
   assert.equal(hpet.read(COUNTER, 4), 0x10);
 });
 
-test('legacy replacement: a one-shot of timer 0 interrupts on ISA 0, and the PIT is cut off', () => {
+test('legacy replacement: a one-shot of timer 0 takes ISA 0 from the PIT', () => {
   const { hpet, clock, irq0 } = bench();
   hpet.pitInput.set(true);
   assert.equal(irq0.high, true);
@@ -177,4 +179,33 @@ test('a period shorter than a guest can serve does not flood the host', () => {
   hpet.write(comparator(0), 4, 1);
   clock.advance(100e6);
   assert.ok(irq0.rises < 5100, `${irq0.rises} edges in 0.1 s`);
+});
+
+test('the tick of the PIT passes the HPET and is a new interrupt of the PIC every period', () => {
+  const clock = new ManualClock();
+  const pic = new Pic8259({ intr: new RecordingLine() });
+  const pin = (): RecordingLine => new RecordingLine();
+  const hpet = new Hpet({ clock, irq0: pic.line(0), irq8: pic.line(8), pin });
+  const pit = new Pit8254({ irq: hpet.pitInput, clock });
+  for (const value of [0x30, 4, 1, 0xfe]) {
+    if (value === 0x30) pic.write(0, 1, 0x11);
+    pic.write(1, 1, value);
+  }
+  for (const [offset, value] of [
+    [3, 0x34],
+    [0, 0x9c],
+    [0, 0x2e],
+  ] as const) {
+    pit.write(offset, 1, value);
+  }
+  let interrupts = 0;
+  for (let ms = 0; ms < 1000; ms += 1) {
+    clock.advance(1e6);
+    pic.write(0, 1, 0x0a);
+    if ((pic.read(0, 1) & 1) === 0) continue;
+    assert.equal(pic.acknowledge(), 0x30);
+    pic.write(0, 1, 0x20);
+    interrupts += 1;
+  }
+  assert.ok(interrupts >= 100 && interrupts <= 101, `${interrupts} at 100 Hz`);
 });

@@ -1,12 +1,16 @@
-// High precision event timer (IA-PC HPET specification 1.0a): a 64-bit counter and three comparators, each
-// one-shot or periodic, 32 or 64 bits, level- or edge-triggered. Left out: FSB (MSI) delivery.
-// A timer in legacy replacement takes over ISA interrupts 0 and 8, so the lines of PIT and RTC pass through here.
+// High precision event timer (IA-PC HPET specification 1.0a): a 64-bit counter and three
+// comparators, each one-shot or periodic, 32 or 64 bits, level- or edge-triggered. Left out: FSB
+// (MSI) delivery. A timer in legacy replacement takes over ISA interrupts 0 and 8, so the lines of
+// PIT and RTC pass through here.
 
 import { bit, bits, type Clock, get, type IrqLine, set, type Timer } from '@mimic/base';
 import { type AccessSize, allOnes, type Device } from './device.ts';
 import { oscillator } from './oscillator.ts';
 
-/** Tick of the main counter: 100 MHz. In femtoseconds as GCAP_ID tells it; ACPI needs only the address. */
+/**
+ * Tick of the main counter: 100 MHz. In femtoseconds as GCAP_ID tells it; ACPI needs only the
+ * address.
+ */
 export const HPET_PERIOD_NS = 10;
 export const HPET_TIMER_COUNT = 3;
 /** Low half of GCAP_ID, also the "Event Timer Block ID" of the ACPI HPET table. §2.3.4. */
@@ -21,7 +25,7 @@ export const HPET_MATCH_INTERVAL_TICKS_MIN = 2000;
 /** Matches further away than this (about a year) are not timed. */
 const MATCH_TICKS_MAX = 2 ** 51;
 
-/** §2.3.3: register offsets. */
+/** Register overview, §2.3.3. */
 const GCAP_ID = 0x000;
 const GCAP_ID_HIGH = 0x004;
 const GEN_CONF = 0x010;
@@ -83,7 +87,10 @@ export interface HpetState {
 
 export interface HpetWires {
   clock: Clock;
-  /** ISA interrupts 0 and 8, from the PIT and the RTC or, in legacy replacement, from timers 0 and 1. */
+  /**
+   * ISA interrupts 0 and 8, from the PIT and the RTC or, in legacy replacement, from timers 0 and
+   * 1.
+   */
   irq0: IrqLine;
   irq8: IrqLine;
   /** I/O APIC pin `index`, one of the routes. */
@@ -114,7 +121,7 @@ export class Hpet implements Device<HpetState> {
     return (value & allOnes(size)) >>> 0;
   }
 
-  /** Registers are written in halves of 4 bytes; smaller writes are dropped. §2.3.2. */
+  /** Registers are written in halves of 4 bytes; smaller writes are dropped. */
   write(offset: number, size: AccessSize, value: number): void {
     if (size !== 4 || offset & 3) return;
     this.#catchUp();
@@ -246,7 +253,10 @@ export class Hpet implements Device<HpetState> {
     for (const timer of this.#state.timers) this.#findMatch(timer, 'after');
   }
 
-  /** When the counter will equal the comparator. `after`: an equality of right now has been served already. */
+  /**
+   * When the counter will equal the comparator. `after`: an equality of right now has been served
+   * already.
+   */
   #findMatch(timer: HpetTimerState, from: 'at' | 'after'): void {
     timer.matchTick = -1;
     if (!get(this.#state.conf, CONF.enable)) return;
@@ -284,8 +294,8 @@ export class Hpet implements Device<HpetState> {
   }
 
   /**
-   * Deviation: the line falls right before it rises again, since only rises count and a short pulse would be
-   * lost on a PIC that is not acknowledged at once.
+   * Deviation: the line falls right before it rises again, since only rises count and a short pulse
+   * would be lost on a PIC that is not acknowledged at once.
    */
   #pulse(timer: HpetTimerState): void {
     if (!get(timer.conf, TN.interruptEnable)) return;
@@ -331,7 +341,10 @@ function join(high: number, low: number): bigint {
   return (BigInt(high) << 32n) | BigInt(low);
 }
 
-/** Moves the comparator beyond the present by whole periods. `elapsedTicks` have passed since the match. */
+/**
+ * Moves the comparator beyond the present by whole periods. `elapsedTicks` have passed since the
+ * match.
+ */
 function advancePeriodic(timer: HpetTimerState, elapsedTicks: number): void {
   const period = join(timer.periodHigh, timer.periodLow);
   if (period === 0n) return;
@@ -342,8 +355,8 @@ function advancePeriodic(timer: HpetTimerState, elapsedTicks: number): void {
 }
 
 /**
- * A periodic timer takes a written comparator as its period; with VAL_SET, which clears itself, as the time of
- * the first match too. §2.3.9.2.2.
+ * A periodic timer takes a written comparator as its period; with VAL_SET, which clears itself, as
+ * the time of the first match too. §2.3.9.2.2.
  */
 function writeComparatorLow(timer: HpetTimerState, value: number): void {
   const periodic = get(timer.conf, TN.periodic) === 1;

@@ -47,7 +47,9 @@ function bench(options: { mode?: number } = {}): Bench {
   return made;
 }
 
-/** Everything the output buffer gives, as the driver reads it: marked if it is from the aux port. */
+/**
+ * Everything the output buffer gives, as the driver reads it: marked if it is from the aux port.
+ */
 function drain(device: I8042): string[] {
   const bytes: string[] = [];
   for (let count = 0; count < 64; count += 1) {
@@ -89,7 +91,7 @@ test('the controller and both ports pass their tests, and the command byte reads
   assert.deepEqual(controller(device, 0xa4), ['f1']);
 });
 
-test('Linux finds the aux port: loopback with the aux flag and its interrupt, disable shows in the mode', () => {
+test('Linux finds the aux port: loopback, its interrupt, its bit in the mode', () => {
   const { device, mouseIrq } = bench();
   device.write(COMMAND, 1, 0xd3);
   device.write(DATA, 1, 0xa5);
@@ -150,7 +152,8 @@ for (const [code, mode, down, up] of [
   ['ControlRight', 0x43, 'e0 1d', 'e0 9d'],
   ['NumpadEnter', 0x43, 'e0 1c', 'e0 9c'],
 ] as const) {
-  test(`${code} ${mode & 0x40 ? 'translated' : 'as it is'} is ${down}, then ${up || 'nothing'}`, () => {
+  const translated = mode & 0x40 ? 'translated' : 'as it is';
+  test(`${code} ${translated} is ${down}, then ${up || 'nothing'}`, () => {
     const { device } = bench({ mode });
     assert.equal(device.pressKey(code, true), true);
     assert.equal(drain(device).join(' '), down);

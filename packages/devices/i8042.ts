@@ -1,6 +1,7 @@
-// i8042 keyboard controller of the PS/2 with its auxiliary port (IBM PS/2 Hardware Interface Technical Reference,
-// "Keyboard/auxiliary device controller"). Offset 0 is the data port (0x60), 4 the status and command port (0x64).
-// Keyboard and mouse are plugged in. Bytes move at once; the password commands answer that there is none.
+// i8042 keyboard controller of the PS/2 with its auxiliary port (IBM PS/2 Hardware Interface
+// Technical Reference, "Keyboard/auxiliary device controller"). Offset 0 is the data port (0x60), 4
+// the status and command port (0x64). Keyboard and mouse are plugged in. Bytes move at once; the
+// password commands answer that there is none.
 
 import { bit, type Clock, get, type IrqLine, set } from '@mimic/base';
 import { readAsBytes, writeAsBytes } from './byte-registers.ts';
@@ -112,8 +113,8 @@ export class I8042 implements Device<I8042State> {
   }
 
   /**
-   * A key of the host, by KeyboardEvent.code, goes down or up. False if the code is unknown or the keyboard's
-   * buffer is full; in the latter case `keyRoomAvailable` says when to try again.
+   * A key of the host, by KeyboardEvent.code, goes down or up. False if the code is unknown or the
+   * keyboard's buffer is full; in the latter case `keyRoomAvailable` says when to try again.
    */
   pressKey(code: string, down: boolean): boolean {
     return this.#keyboard.press(code, down);
@@ -317,7 +318,10 @@ export class I8042 implements Device<I8042State> {
     if (replies.length < REPLIES_MAX) replies.push({ byte, aux: source === 'aux' });
   }
 
-  /** Fills the output buffer if it is empty: the controller's own answers, then the keyboard, then the mouse. */
+  /**
+   * Fills the output buffer if it is empty: the controller's own answers, then the keyboard, then
+   * the mouse.
+   */
   #update(): void {
     if (!this.#state.outputFull) {
       const reply = this.#state.replies.shift();

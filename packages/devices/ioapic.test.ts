@@ -108,7 +108,7 @@ test('switching to edge and back clears Remote IRR: the EOI of old Linux kernels
   assert.equal(sent.length, 2);
 });
 
-test('NMI, ExtINT and the others pass their mode on and are never level; reserved modes send nothing', () => {
+test('NMI, ExtINT and the like are never level; reserved modes send nothing', () => {
   const { ioapic, sent } = bench();
   for (const mode of [0, 1, 2, 3, 4, 5, 6, 7]) program(ioapic, mode, LEVEL | (mode << 8) | 0x90);
   for (const mode of [0, 1, 2, 3, 4, 5, 6, 7]) ioapic.pin(mode).set(true);

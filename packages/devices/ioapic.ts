@@ -1,5 +1,5 @@
-// I/O APIC: 82093AA (Intel 290566) with the EOI register of version 0x20, 24 pins.
-// Registers are reached through an index (offset 0x00) and a window (0x10). The delivery status bit always reads
+// I/O APIC: 82093AA (Intel 290566) with the EOI register of version 0x20, 24 pins. Registers are
+// reached through an index (offset 0x00) and a window (0x10). The delivery status bit always reads
 // idle, since a message is accepted at once.
 
 import {
@@ -14,7 +14,9 @@ import {
 import { type AccessSize, allOnes, type Device } from './device.ts';
 
 export const IOAPIC_PINS = 24;
-/** Memory-mapped registers. 290566 §3.1; the EOI register as in the ICH (§12.5 of Intel 290655). */
+/**
+ * Memory-mapped registers. 290566 §3.1; the EOI register as in Intel's later I/O controller hubs.
+ */
 const IOREGSEL = 0x00;
 const IOWIN = 0x10;
 const EOI = 0x40;
@@ -58,7 +60,9 @@ export class Ioapic implements Device<IoapicState> {
   readonly #sink: InterruptSink;
   #state: IoapicState = resetState();
 
-  /** `sink` delivers to the local APICs; their EOI broadcasts come back through `endOfInterrupt`. */
+  /**
+   * `sink` delivers to the local APICs; their EOI broadcasts come back through `endOfInterrupt`.
+   */
   constructor(wires: { sink: InterruptSink }) {
     this.#sink = wires.sink;
   }
@@ -127,7 +131,8 @@ export class Ioapic implements Device<IoapicState> {
     }
     const remoteIrr = get(entry.low, ENTRY.remoteIrr);
     entry.low = (value & ENTRY_WRITABLE) >>> 0;
-    // Turning a pin to edge and back drops Remote IRR: how systems end an interrupt without an EOI register.
+    // Turning a pin to edge and back drops Remote IRR: how systems end an interrupt without an EOI
+    // register.
     if (get(entry.low, ENTRY.level)) entry.low = set(entry.low, ENTRY.remoteIrr, remoteIrr);
     this.#deliverLevel(pin);
   }
@@ -169,7 +174,9 @@ export class Ioapic implements Device<IoapicState> {
   }
 }
 
-/** SMI, NMI, INIT and ExtINT are edges whatever the trigger bit says. 290566 §3.2.4, delivery mode. */
+/**
+ * SMI, NMI, INIT and ExtINT are edges whatever the trigger bit says. 290566 §3.2.4, delivery mode.
+ */
 function waitsForEoi(low: number): boolean {
   return get(low, ENTRY.level) === 1 && get(low, ENTRY.deliveryMode) <= LOWEST_PRIORITY;
 }

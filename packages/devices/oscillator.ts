@@ -1,5 +1,6 @@
-// A crystal: turns clock nanoseconds into ticks of a fixed frequency and back, exactly and without drift.
-// The ratio is a fraction small enough that every product below fits the 53 bits of a number.
+// A crystal: turns clock nanoseconds into ticks of a fixed frequency and back, exactly and without
+// drift. The ratio is a fraction small enough that every product below fits the 53 bits of a
+// number.
 
 export interface Oscillator {
   /** Whole ticks since time zero. */

@@ -187,7 +187,7 @@ test('polling acknowledges without INTA', () => {
   assert.equal(isr(pic, MASTER), 0x40);
 });
 
-test('special fully nested mode lets a higher slave request in while the slave is in service', () => {
+test('special fully nested mode lets a more urgent slave request pass', () => {
   const { pic, intr } = bench({ icw4: 0x11 });
   pic.line(12).set(true);
   pic.acknowledge();

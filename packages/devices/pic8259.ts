@@ -1,6 +1,7 @@
-// Two cascaded 8259A interrupt controllers as the PIIX has them (Intel 231468; edge/level registers 290550 §2.5.5).
-// Offsets: 0-1 master (ports 0x20-0x21), 2-3 slave (0xa0-0xa1), 4-5 ELCR (0x4d0-0x4d1).
-// The slave's output is wired to the master's input 2. Left out: MCS-80 mode, buffered mode's outside pin.
+// Two cascaded 8259A interrupt controllers as the PIIX has them (Intel 231468; ELCR1 and ELCR2 as
+// in the 82371AB, Intel 290562). Offsets: 0-1 master (ports 0x20-0x21), 2-3 slave (0xa0-0xa1), 4-5
+// ELCR (0x4d0-0x4d1). The slave's output is wired to the master's input 2. Left out: MCS-80 mode,
+// buffered mode's outside pin.
 
 import { bit, bits, get, type IrqLine } from '@mimic/base';
 import { readAsBytes, writeAsBytes } from './byte-registers.ts';
@@ -21,7 +22,7 @@ const READ_ISR = 3;
 const VECTOR_BASE_MASK = 0xf8;
 const CASCADE = 2;
 const SPURIOUS_LEVEL = 7;
-/** IRQ 0, 1, 2, 8 and 13 are always edge-triggered. 290550 §2.5.5. */
+/** IRQ 0, 1, 2, 8 and 13 are always edge-triggered. 290562, ELCR1 and ELCR2. */
 const ELCR_MASK = [0xf8, 0xde] as const;
 
 export interface PicChipState {
@@ -74,8 +75,9 @@ export class Pic8259 implements Device<PicState> {
     const level = acknowledgeChip(master);
     if (level === undefined) return this.#answer(master.vectorBase + SPURIOUS_LEVEL);
     if (level !== CASCADE || master.single) return this.#answer(master.vectorBase + level);
-    // The slave answers the second pulse; a request cannot vanish between the two here, so 15 is never spurious.
-    // The slave's output falls during INTA, so that its next request is a new edge for the master.
+    // The slave answers the second pulse; a request cannot vanish between the two here, so 15 is
+    // never spurious. The slave's output falls during INTA, so that its next request is a new edge
+    // for the master.
     const slaveLevel = acknowledgeChip(slave) ?? SPURIOUS_LEVEL;
     setInput(master, CASCADE, false);
     return this.#answer(slave.vectorBase + slaveLevel);
@@ -154,8 +156,9 @@ export class Pic8259 implements Device<PicState> {
 }
 
 /**
- * The interrupt request register. An edge is a request only while its line stays high: one that falls before
- * INTA is gone, which is where spurious interrupts come from. 231468 "Edge and level triggered modes".
+ * The interrupt request register. An edge is a request only while its line stays high: one that
+ * falls before INTA is gone, which is where spurious interrupts come from. 231468 "Edge and level
+ * triggered modes".
  */
 function requests(chip: PicChipState): number {
   return chip.lines & (chip.elcr | chip.edges);
@@ -172,7 +175,10 @@ function setInput(chip: PicChipState, level: number, high: boolean): void {
   }
 }
 
-/** The level to interrupt with: the most urgent request that is not masked and not blocked by one in service. */
+/**
+ * The level to interrupt with: the most urgent request that is not masked and not blocked by one in
+ * service.
+ */
 function pending(chip: PicChipState): number | undefined {
   if (!chip.initialised) return undefined;
   const waiting = requests(chip) & ~chip.imr;

@@ -1,5 +1,6 @@
-// One counter of the 8254 interval timer (Intel 231164): its six modes, derived from the tick at which the
-// counting element was loaded. Nothing ticks: count and output are computed from the current tick on demand.
+// One counter of the 8254 interval timer (Intel 231164): its six modes, derived from the tick at
+// which the counting element was loaded. Nothing ticks: count and output are computed from the
+// current tick on demand.
 
 import { bit, bits, get } from '@mimic/base';
 
@@ -15,11 +16,17 @@ export interface PitCounterState {
   countRegister: number;
   /** A count was written since the control word. */
   counted: boolean;
-  /** The counting element runs or is stopped by its gate; false while it waits for a count or a trigger. */
+  /**
+   * The counting element runs or is stopped by its gate; false while it waits for a count or a
+   * trigger.
+   */
   loaded: boolean;
   /** What the counting element was loaded with: 1 to 65536. */
   initial: number;
-  /** Modes 2 and 3: what is loaded at `nextTick`, the end of a period or of mode 3's high half; 0 is nothing. */
+  /**
+   * Modes 2 and 3: what is loaded at `nextTick`, the end of a period or of mode 3's high half; 0 is
+   * nothing.
+   */
   next: number;
   nextTick: number;
   /** Tick at which the counting element held `initial`. */
@@ -62,7 +69,9 @@ export function modeOf(state: PitCounterState): number {
   return mode > 5 ? mode - 4 : mode;
 }
 
-/** A control word that is not a latch command: the output goes to its initial level, counting stops. */
+/**
+ * A control word that is not a latch command: the output goes to its initial level, counting stops.
+ */
 export function writeControl(state: PitCounterState, control: number, tick: number): void {
   if (get(control, CONTROL.access) === ACCESS.latch) {
     latchCount(state, tick);
@@ -128,7 +137,9 @@ export function latchStatus(state: PitCounterState, tick: number): void {
     state.control;
 }
 
-/** Moves the gate input. 231164 figure 21: it stops modes 0, 2, 3 and 4 and triggers 1, 2, 3 and 5. */
+/**
+ * Moves the gate input. 231164 figure 21: it stops modes 0, 2, 3 and 4 and triggers 1, 2, 3 and 5.
+ */
 export function setGate(state: PitCounterState, high: boolean, tick: number): void {
   if (state.gate === high) return;
   settle(state, tick);
@@ -166,7 +177,9 @@ export function outputAt(state: PitCounterState, tick: number): boolean {
   }
 }
 
-/** The next tick after `tick` at which the output rises by counting alone; undefined if it will not. */
+/**
+ * The next tick after `tick` at which the output rises by counting alone; undefined if it will not.
+ */
 export function nextRiseTick(state: PitCounterState, tick: number): number | undefined {
   if (!state.loaded || state.pausedElapsed >= 0) return undefined;
   settle(state, tick);
@@ -183,7 +196,8 @@ function load(state: PitCounterState, count: number, tick: number): void {
   state.counted = true;
   const mode = modeOf(state);
   const periodic = mode === 2 || mode === 3;
-  // Modes 1 and 5 wait for a trigger; 2 and 3 finish their period first; 0 and 4 load at the next clock.
+  // Modes 1 and 5 wait for a trigger; 2 and 3 finish their period first; 0 and 4 load at the next
+  // clock.
   if (mode === 1 || mode === 5) return;
   if (!periodic || !state.loaded || state.pausedElapsed >= 0) {
     start(state, binaryCount(state), tick + 1);
@@ -203,7 +217,10 @@ function start(state: PitCounterState, initial: number, tick: number): void {
   state.pausedElapsed = state.gate || mode === 1 || mode === 5 ? -1 : 0;
 }
 
-/** Brings the periodic modes into their current period, taking over a newly written count on the way. */
+/**
+ * Brings the periodic modes into their current period, taking over a newly written count on the
+ * way.
+ */
 function settle(state: PitCounterState, tick: number): void {
   const mode = modeOf(state);
   if (!state.loaded || state.pausedElapsed >= 0 || (mode !== 2 && mode !== 3)) return;
@@ -216,7 +233,8 @@ function settle(state: PitCounterState, tick: number): void {
 function settleNext(state: PitCounterState, tick: number): void {
   if (tick < state.nextTick) return;
   const atEnd = state.nextTick === state.startTick + state.initial;
-  // Loaded at the half, the low half begins with the new count: as if its high half lay just before.
+  // Loaded at the half, the low half begins with the new count: as if its high half lay just
+  // before.
   state.startTick = state.nextTick - (atEnd ? 0 : highTicks(state.next));
   state.initial = state.next;
   state.next = 0;

@@ -1,6 +1,7 @@
-// 8254 programmable interval timer (Intel 231164) as the PC clocks it: 1.193182 MHz, three counters.
-// Offsets 0-2 are the counters, 3 is the control word. Counter 0 drives an interrupt line, counter 2 the
-// speaker; counter 1, once the DRAM refresh, only counts. The counters themselves are in pit-counter.ts.
+// 8254 programmable interval timer (Intel 231164) as the PC clocks it: 1.193182 MHz, three
+// counters. Offsets 0-2 are the counters, 3 is the control word. Counter 0 drives an interrupt
+// line, counter 2 the speaker; counter 1, once the DRAM refresh, only counts. The counters
+// themselves are in pit-counter.ts.
 
 import { bits, type Clock, get, type IrqLine, type Timer } from '@mimic/base';
 import { readAsBytes, writeAsBytes } from './byte-registers.ts';
@@ -119,7 +120,9 @@ export class Pit8254 implements Device<PitState> {
     this.#change((tick) => writeControl(counter, byte, tick));
   }
 
-  /** A change by the guest: what counting has done before it is delivered first, then its own edge. */
+  /**
+   * A change by the guest: what counting has done before it is delivered first, then its own edge.
+   */
   #change(apply: (tick: number) => void): void {
     this.#catchUp();
     const counter = this.#state.counters[0]!;
@@ -135,9 +138,10 @@ export class Pit8254 implements Device<PitState> {
   }
 
   /**
-   * Delivers the rising edge of counter 0 that is due. Edges that were missed meanwhile merge into it, as they
-   * do in hardware when the processor is late.
-   * Deviation: the line falls right before it rises again, or on a control word, since only rises count.
+   * Delivers the rising edge of counter 0 that is due. Edges that were missed meanwhile merge into
+   * it, as they do in hardware when the processor is late.
+   * Deviation: the line falls right before it rises again, or on a control word, since only rises
+   * count.
    */
   #catchUp(): void {
     const state = this.#state;

@@ -1,7 +1,8 @@
-// PS/2 keyboard: an IBM enhanced keyboard behind the i8042 (IBM PS/2 Hardware Interface Technical Reference,
-// "Keyboards (101- and 102-key)"). Codes are in scan-codes.ts. Repeats held keys by itself.
-// Deviation: a key that finds the buffer full is refused, where the original sends an overrun code; cursor keys
-// send no extra shift codes with Num Lock, which every driver skips.
+// PS/2 keyboard: an IBM enhanced keyboard behind the i8042 (IBM PS/2 Hardware Interface Technical
+// Reference, "Keyboards (101- and 102-key)"). Codes are in scan-codes.ts. Repeats held keys by
+// itself.
+// Deviation: a key that finds the buffer full is refused, where the original sends an overrun code;
+// cursor keys send no extra shift codes with Num Lock, which every driver skips.
 
 import { bits, type Clock, get, type Timer } from '@mimic/base';
 import { isKey, type ScanSet, scanCodes, set3Code } from './scan-codes.ts';
@@ -89,8 +90,8 @@ export class Ps2Keyboard {
   }
 
   /**
-   * A key goes down or up. False if it is unknown, or if the buffer is full and the caller has to try again.
-   * A key that is down already stays so: the keyboard repeats by itself.
+   * A key goes down or up. False if it is unknown, or if the buffer is full and the caller has to
+   * try again. A key that is down already stays so: the keyboard repeats by itself.
    */
   press(code: string, down: boolean): boolean {
     const state = this.#state;
@@ -131,7 +132,10 @@ export class Ps2Keyboard {
     return byte;
   }
 
-  /** Tells who was refused that there is room. The last thing done in an access: it may call `press`. */
+  /**
+   * Tells who was refused that there is room. The last thing done in an access: it may call
+   * `press`.
+   */
   offerRoom(): void {
     if (!this.#state.refused || this.#state.codes.length > 0) return;
     this.#state.refused = false;

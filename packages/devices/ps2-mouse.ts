@@ -1,7 +1,9 @@
-// PS/2 mouse behind the i8042: the IBM mouse, which becomes an IntelliMouse (wheel) or an IntelliMouse Explorer
-// (wheel and five buttons) when a driver knocks with the right sample rates. IBM PS/2 Hardware Interface Technical
-// Reference, "Mouse"; Microsoft, "Windows support for wheel mice".
-// Deviation: a packet is sent when the last one was taken, not at the sample rate, which is only stored.
+// PS/2 mouse behind the i8042: the IBM mouse, which becomes an IntelliMouse (wheel) or an
+// IntelliMouse Explorer (wheel and five buttons) when a driver knocks with the right sample rates.
+// IBM PS/2 Hardware Interface Technical Reference, "Mouse"; Microsoft, "Windows support for wheel
+// mice".
+// Deviation: a packet is sent when the last one was taken, not at the sample rate, which is only
+// stored.
 
 import { bit } from '@mimic/base';
 
@@ -229,7 +231,10 @@ export class Ps2Mouse {
     );
   }
 
-  /** Stream mode: motion waits until the guest has taken the last packet, a click is queued while there is room. */
+  /**
+   * Stream mode: motion waits until the guest has taken the last packet, a click is queued while
+   * there is room.
+   */
   #stream(): void {
     const state = this.#state;
     if (!state.enabled || state.mode !== 'stream' || state.command !== 0) return;

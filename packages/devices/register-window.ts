@@ -1,5 +1,6 @@
-// A part of a device's registers, for parts whose registers lie at several places of the address map.
-// Such a device numbers its offsets in one row and says in its header which offsets belong together.
+// A part of a device's registers, for parts whose registers lie at several places of the address
+// map. Such a device numbers its offsets in one row and says in its header which offsets belong
+// together.
 
 import type { Device } from './device.ts';
 

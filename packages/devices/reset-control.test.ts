@@ -12,7 +12,7 @@ function bench(): { device: ResetControl; resets: string[]; a20: boolean[] } {
   return { device, resets, a20 };
 }
 
-test('port 0xcf9 resets on the rising RCPU bit, hard or soft as SRST said: the PCI reboot of Linux', () => {
+test('port 0xcf9 resets on the rising RCPU bit, hard or soft as SRST says', () => {
   const { device, resets } = bench();
   device.write(1, 1, 0x02);
   assert.deepEqual(resets, []);

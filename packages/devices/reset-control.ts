@@ -1,5 +1,6 @@
-// The two reset registers of the chipset. Offset 0 is system control port A of the PS/2 (port 0x92: fast A20 and
-// fast processor reset), offset 1 the PIIX reset control register (port 0xcf9, Intel 290550 §2.7.1).
+// The two reset registers of the chipset. Offset 0 is system control port A of the PS/2 (port 0x92:
+// fast A20 and fast processor reset), offset 1 the PIIX reset control register (port 0xcf9;
+// 82371AB, Intel 290562, RC).
 
 import { bit, get } from '@mimic/base';
 import { readAsBytes, writeAsBytes } from './byte-registers.ts';

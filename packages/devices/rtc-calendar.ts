@@ -1,5 +1,6 @@
-// The calendar of the MC146818A: seconds since 1970 to and from its ten time and alarm bytes and the PC's century
-// byte, in BCD or binary, 12 or 24 hours. "Time, calendar and alarm locations", table 3.
+// The calendar of the MC146818A: seconds since 1970 to and from its ten time and alarm bytes and
+// the PC's century byte, in BCD or binary, 12 or 24 hours. "Time, calendar and alarm locations",
+// table 3.
 
 const SECONDS = 0x00;
 const SECONDS_ALARM = 0x01;

@@ -1,6 +1,7 @@
-// MC146818A real-time clock with 128 bytes of CMOS memory and the PC's century byte, ports 0x70 (offset 0) and
-// 0x71 (1); section numbers are Motorola's. The date is that of an injected wall clock plus an offset, which the
-// guest moves by setting the clock. Left out: daylight saving, the square wave pin.
+// MC146818A real-time clock with 128 bytes of CMOS memory and the PC's century byte, ports 0x70
+// (offset 0) and 0x71 (1); section numbers are Motorola's. The date is that of an injected wall
+// clock plus an offset, which the guest moves by setting the clock. Left out: daylight saving, the
+// square wave pin.
 
 import { bit, bits, type Clock, get, type IrqLine, set, type Timer } from '@mimic/base';
 import { readAsBytes, writeAsBytes } from './byte-registers.ts';
@@ -110,7 +111,9 @@ export class Rtc implements Device<RtcState> {
     });
   }
 
-  /** A new battery: the guest's time and memory are gone. A machine that reboots uses `pinReset`. */
+  /**
+   * A new battery: the guest's time and memory are gone. A machine that reboots uses `pinReset`.
+   */
   reset(): void {
     this.#state = this.#resetState();
     this.#update();
@@ -309,7 +312,10 @@ export class Rtc implements Device<RtcState> {
   }
 }
 
-/** Ticks of the crystal in one periodic interrupt. Table "Periodic interrupt rate", 32.768 kHz column. */
+/**
+ * Ticks of the crystal in one periodic interrupt. Table "Periodic interrupt rate", 32.768 kHz
+ * column.
+ */
 function periodTicks(registerA: number): number {
   const rate = get(registerA, A.rateSelect);
   if (rate === 0 || get(registerA, A.divider) !== DIVIDER_RUN) return Number.POSITIVE_INFINITY;

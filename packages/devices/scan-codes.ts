@@ -1,7 +1,11 @@
-// Scan codes of the PS/2 keyboard by KeyboardEvent.code (UI Events, W3C): sets 2 and 3 as the keyboard knows them,
-// set 1 as the controller's translation of set 2. IBM PS/2 Hardware Interface Technical Reference, "Keyboards".
+// Scan codes of the PS/2 keyboard by KeyboardEvent.code (UI Events, W3C): sets 2 and 3 as the
+// keyboard knows them, set 1 as the controller's translation of set 2. IBM PS/2 Hardware Interface
+// Technical Reference, "Keyboards".
 
-/** A key's set 2 code (0xe0 in the high byte if it is an extended one) and its set 3 code; 0 is none. */
+/**
+ * A key's set 2 code (0xe0 in the high byte if it is an extended one) and its set 3 code; 0 is
+ * none.
+ */
 type Codes = readonly [set2: number, set3: number];
 
 /** Keys whose set 3 code is their set 2 code. */
@@ -84,7 +88,9 @@ export function set3Code(code: string): number {
   return Object.hasOwn(SAME, code) ? SAME[code]! : (DIFFERENT[code]?.[1] ?? 0);
 }
 
-/** The byte that the controller passes on for one byte of set 2; a prefix before it said `released`. */
+/**
+ * The byte that the controller passes on for one byte of set 2; a prefix before it said `released`.
+ */
 export function translateByte(byte: number, released: boolean): number {
   let translated: number = SET_2_TO_1[byte] ?? byte;
   if (byte === 0x83) translated = 0x41;

@@ -1,6 +1,6 @@
-// System control port B of the AT, port 0x61 (PIIX NMI status and control, Intel 290550 §2.6.1): gate and output of
-// PIT counter 2, the speaker bit, and the refresh toggle that old delay loops count. No NMI sources: their
-// enable bits are stored, their status bits stay clear.
+// System control port B of the AT, port 0x61 (NMISC of the 82371AB, Intel 290562 §4.2.4.1): gate
+// and output of PIT counter 2, the speaker bit, and the refresh toggle that old delay loops count.
+// No NMI sources: their enable bits are stored, their status bits stay clear.
 
 import { bit, bits, type Clock, get } from '@mimic/base';
 import { readAsBytes, writeAsBytes } from './byte-registers.ts';

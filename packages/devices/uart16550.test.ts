@@ -65,7 +65,7 @@ test('the divisor lies behind DLAB', () => {
   assert.deepEqual(out.entries(), []);
 });
 
-test('Linux finds a 16550A: IER and scratch hold, loopback wraps the modem lines, IIR shows FIFOs', () => {
+test('Linux finds a 16550A: IER, scratch, loopback of the modem lines, FIFOs', () => {
   const { uart } = bench();
   uart.write(IER, 1, 0xff);
   assert.equal(uart.read(IER, 1), 0x0f);

@@ -1,5 +1,6 @@
-// 16550A serial port (National PC16550D datasheet, section numbers from there). Sending takes no time: the
-// transmitter is always empty again. The baud rate is stored, and only times the receiver's FIFO timeout.
+// 16550A serial port (National PC16550D datasheet; its registers are named where they matter).
+// Sending takes no time: the transmitter is always empty again. The baud rate is stored, and only
+// times the receiver's FIFO timeout.
 // Deviation: OUT2 does not gate the interrupt, and word length and parity do not change the data.
 
 import { type ByteSink, bit, bits, type Clock, get, type IrqLine, type Timer } from '@mimic/base';
@@ -22,7 +23,7 @@ const IER = {
   modemStatus: bit(3),
   writable: bits(3, 0),
 };
-/** §8.4 table III: the identification values, most urgent first. */
+/** Interrupt control functions table: the identification values, most urgent first. */
 const IIR = {
   lineStatus: 0x06,
   receivedData: 0x04,
@@ -54,7 +55,7 @@ const MSR = { deltas: 0x0f, cts: 0x10, dsr: 0x20, ri: 0x40, dcd: 0x80 };
 const RI_TRAILING_EDGE = 0x04;
 
 export const UART_FIFO_SIZE = 16;
-/** §8.5: bytes in the FIFO that raise the received data interrupt. */
+/** FCR bits 6 and 7: bytes in the FIFO that raise the received data interrupt. */
 const TRIGGER_LEVELS = [1, 4, 8, 14] as const;
 /** The 1.8432 MHz crystal of the PC divided by 16: bits a second at divisor 1. */
 const BAUD_BASE = 115_200;
@@ -115,7 +116,10 @@ export class Uart16550 implements Device<UartState> {
     this.#timer = wires.clock?.timer(() => this.#timeout());
   }
 
-  /** Takes bytes off the line, as many as fit, and returns how many. In loopback the line is cut: none. */
+  /**
+   * Takes bytes off the line, as many as fit, and returns how many. In loopback the line is cut:
+   * none.
+   */
   receive(bytes: Uint8Array): number {
     const state = this.#state;
     const room = this.#looped() ? 0 : capacity(state) - state.rx.length;
@@ -126,7 +130,9 @@ export class Uart16550 implements Device<UartState> {
     return taken;
   }
 
-  /** A break condition on the line: a zero byte marked as one. It needs room like any other byte. */
+  /**
+   * A break condition on the line: a zero byte marked as one. It needs room like any other byte.
+   */
   receiveBreak(): boolean {
     if (this.#looped() || this.#state.rx.length >= capacity(this.#state)) return false;
     this.#state.rx.push(LSR.breakInterrupt << 8);
@@ -239,7 +245,7 @@ export class Uart16550 implements Device<UartState> {
     return entry & 0xff;
   }
 
-  /** Reading IIR takes back the THR empty interrupt, if that is the one it names. §8.4. */
+  /** Reading IIR takes back the THR empty interrupt, if that is the one it names. */
   #readIdentification(): number {
     const id = this.#identify();
     if (id === IIR.transmitterEmpty) {
@@ -272,7 +278,7 @@ export class Uart16550 implements Device<UartState> {
       state.rx.push(byte);
       this.#received();
     } else {
-      // The FIFO keeps what it has, the single register takes the new byte. §8.4, bit 1 of LSR.
+      // The FIFO keeps what it has, the single register takes the new byte. LSR, bit 1.
       if (!state.fifosEnabled) state.rx[0] = byte;
       state.overrun = true;
     }
@@ -280,7 +286,7 @@ export class Uart16550 implements Device<UartState> {
     state.thrEmptyPending = true;
   }
 
-  /** Enabling the THR empty interrupt while THR is empty raises it. §8.6. */
+  /** Enabling the THR empty interrupt while THR is empty raises it. */
   #writeInterruptEnable(value: number): void {
     const enabled = value & ~this.#state.ier;
     this.#state.ier = value;
@@ -292,7 +298,7 @@ export class Uart16550 implements Device<UartState> {
     const enable = get(value, FCR.enable) === 1;
     const changed = enable !== state.fifosEnabled;
     state.fifosEnabled = enable;
-    // The other bits are only taken together with the enable bit. §8.5.
+    // The other bits are only taken together with the enable bit. FCR, bit 0.
     if (enable) state.trigger = TRIGGER_LEVELS[get(value, FCR.trigger)]!;
     if (changed || (enable && get(value, FCR.resetRx))) this.#clearReceiver();
   }
@@ -324,7 +330,7 @@ export class Uart16550 implements Device<UartState> {
     this.#updateIrq();
   }
 
-  /** Error bits show in LSR when their byte is the next to be read. §8.4. */
+  /** Error bits show in LSR when their byte is the next to be read. LSR, bits 2 to 4. */
   #exposeErrors(): void {
     const state = this.#state;
     const head = state.rx[0];
@@ -345,7 +351,7 @@ export class Uart16550 implements Device<UartState> {
     );
   }
 
-  /** In loopback the modem inputs are the control outputs. §8.7. */
+  /** In loopback the modem inputs are the control outputs. MCR, bit 4. */
   #updateModemStatus(): void {
     const state = this.#state;
     const looped =
@@ -360,7 +366,10 @@ export class Uart16550 implements Device<UartState> {
     state.msr = inputs | (state.msr & MSR.deltas) | (deltas & MSR.deltas);
   }
 
-  /** The FIFO holds less than the trigger level: if nothing happens for four characters, tell the guest. */
+  /**
+   * The FIFO holds less than the trigger level: if nothing happens for four characters, tell the
+   * guest.
+   */
   #startTimeout(): void {
     const state = this.#state;
     const { clock } = this.#wires;
@@ -412,7 +421,7 @@ function timeoutNs(state: UartState): number {
   return Math.min(Math.round(TIMEOUT_CHARACTERS * characterNs), TIMEOUT_NS_MAX);
 }
 
-/** §8.1 table I. The divisor is undefined after reset; 12 is 9600 baud. */
+/** UART reset configuration table. The divisor is undefined after reset; 12 is 9600 baud. */
 function resetState(): UartState {
   const modem = MSR.cts | MSR.dsr | MSR.dcd;
   return {
