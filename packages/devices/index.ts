@@ -58,3 +58,4 @@ export { type ConsolePort, type ConsolePortOptions, VirtioConsole } from './virt
 export type { VirtioDevice, VirtioLink } from './virtio/device.ts';
 export { type FillRandom, VirtioRng } from './virtio/rng.ts';
 export { VirtioPci, type VirtioPciState } from './virtio/transport-pci.ts';
+export { type NetworkBackend, VirtioNet } from './virtio/net.ts';

@@ -39,7 +39,7 @@ export interface QueueState {
   nextAvail: number;
   /** Position in the used ring of the next chain to give back; free running, 16 bits. */
   nextUsed: number;
-  /** `nextUsed` when the driver was last considered for an interrupt; -1 before the first time. */
+  /** `nextUsed` when the driver was last considered for an interrupt. */
   signalledUsed: number;
 }
 
@@ -157,7 +157,6 @@ export class Virtqueue {
     const state = this.#state;
     const { nextUsed, signalledUsed } = state;
     if (!this.#usable() || nextUsed === signalledUsed) return;
-    if (signalledUsed === -1 && nextUsed === 0) return;
     const wanted = this.#interruptWanted();
     if (wanted === undefined) {
       this.#fail('available ring outside RAM');
@@ -224,8 +223,7 @@ export class Virtqueue {
     }
     const usedEvent = this.#memory.readU16(this.#driver + RING_ENTRIES + AVAIL_ENTRY_BYTES * size);
     if (usedEvent === undefined) return undefined;
-    const since = signalledUsed === -1 ? 0x1_0000 : (nextUsed - signalledUsed) & 0xffff;
-    return ((nextUsed - usedEvent - 1) & 0xffff) < since;
+    return ((nextUsed - usedEvent - 1) & 0xffff) < ((nextUsed - signalledUsed) & 0xffff);
   }
 
   /** Follows a chain from its head, reading each descriptor once. */
@@ -297,6 +295,6 @@ function resetState(size: number): QueueState {
     addresses: new Uint32Array(6),
     nextAvail: 0,
     nextUsed: 0,
-    signalledUsed: -1,
+    signalledUsed: 0,
   };
 }

@@ -217,6 +217,8 @@ export class TestQueue {
     this.descriptors = driver.allocate(16 * this.size);
     this.driverArea = driver.allocate(6 + 2 * this.size);
     this.deviceArea = driver.allocate(6 + 8 * this.size);
+    this.#memory.write(this.driverArea, new Uint8Array(6 + 2 * this.size));
+    this.#memory.write(this.deviceArea, new Uint8Array(6 + 8 * this.size));
     for (const [at, gpa] of [this.descriptors, this.driverArea, this.deviceArea].entries()) {
       driver.setCommon(0x20 + 8 * at, 4, gpa);
       driver.setCommon(0x24 + 8 * at, 4, 0);
