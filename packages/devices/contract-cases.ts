@@ -83,7 +83,14 @@ export const CONTRACT_CASES: readonly ContractCase[] = [
         device,
         lines: { irq },
         observed: () => device.output(2),
-        stimulate: (random) => device.setGate(random(3), random(2) === 1),
+        stimulate: (random) => {
+          device.setGate(random(3), random(2) === 1);
+          // Starts counter 0 with a short count: random ones are rarely loaded.
+          device.setGate(0, true);
+          device.write(3, 1, 0x30 | (random(6) << 1));
+          device.write(0, 1, random(256));
+          device.write(0, 1, random(4));
+        },
       };
     },
   },
@@ -154,6 +161,13 @@ export const CONTRACT_CASES: readonly ContractCase[] = [
         observed: () => recorder.entries(),
         forget: () => recorder.forget(),
         stimulate: (random) => {
+          // 8N1 at 115200 with a trigger level of 14, so that the timeout is near.
+          device.write(3, 1, 0x80);
+          device.write(0, 2, 1);
+          device.write(3, 1, 0x03);
+          device.write(4, 1, 0);
+          device.write(2, 1, 0xc1);
+          device.write(1, 1, random(16));
           recorder.add(device.receive(new Uint8Array(random(20)).fill(random(256))));
           if (random(4) === 0) recorder.add(device.receiveBreak());
           const [cts, dsr, ri, dcd] = [1, 2, 4, 8].map((bit) => (random(16) & bit) !== 0);
@@ -298,6 +312,11 @@ export const CONTRACT_CASES: readonly ContractCase[] = [
           device.write(0, 1, 0x03 | (random(2) << 6));
           if (random(2) === 0) device.write(4, 1, 0xd4);
           device.write(0, 1, 0xe6 + random(26));
+          // Leaves a key that repeats, with the way to the guest free.
+          device.write(0, 1, 0xf4);
+          device.pressKey('KeyQ', false);
+          device.pressKey('KeyQ', true);
+          for (let count = 0; count < 40; count += 1) device.read(0, 1);
         },
       };
     },

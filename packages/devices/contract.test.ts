@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { ManualClock } from '@mimic/base';
 import { type Bench, CONTRACT_CASES, type ContractCase, type Random } from './contract-cases.ts';
 import type { AccessSize } from './device.ts';
+import { PCI_CONTRACT_CASES } from './pci/contract-cases.ts';
 
 /** A snapshot section beyond this is a queue without a bound. */
 const STATE_JSON_BYTES_MAX = 1 << 20;
@@ -49,15 +50,22 @@ function step(
   return benches.map(() => 'written');
 }
 
-function levels(bench: Bench): Record<string, boolean> {
-  return Object.fromEntries(Object.entries(bench.lines).map(([name, line]) => [name, line.high]));
+/** Levels of the lines, and their rising edges since `before`. */
+function lines(bench: Bench, before: Readonly<Record<string, number>> = {}): unknown {
+  return Object.entries(bench.lines).map(([name, line]) => {
+    return { name, high: line.high, rises: line.rises - (before[name] ?? 0) };
+  });
 }
 
 function rises(bench: Bench): Record<string, number> {
   return Object.fromEntries(Object.entries(bench.lines).map(([name, line]) => [name, line.rises]));
 }
 
-for (const contractCase of CONTRACT_CASES) {
+function levels(bench: Bench): unknown {
+  return Object.values(bench.lines).map((line) => line.high);
+}
+
+for (const contractCase of [...CONTRACT_CASES, ...PCI_CONTRACT_CASES]) {
   const { name } = contractCase;
 
   test(`${name}: after reset the state is that of a new device`, () => {
@@ -72,11 +80,12 @@ for (const contractCase of CONTRACT_CASES) {
   });
 
   test(`${name}: a restored device goes on like the saved one`, () => {
-    for (let seed = 1; seed <= 12; seed += 1) {
+    for (let seed = 1; seed <= 24; seed += 1) {
       const clock = new ManualClock();
       const original = contractCase.create(clock);
       const random = randomFrom(seed * 7919);
-      for (let round = 0; round < 300; round += 1) step(contractCase, clock, [original], random);
+      for (let round = 0; round < 200; round += 1) step(contractCase, clock, [original], random);
+      if (seed % 2 === 0) original.stimulate?.(random);
 
       const saved = structuredClone(original.device.save());
       const copy = contractCase.create(clock);
@@ -84,21 +93,20 @@ for (const contractCase of CONTRACT_CASES) {
       assert.deepEqual(copy.device.save(), saved, `seed ${seed}: the saved state comes back`);
       assert.deepEqual(levels(copy), levels(original), `seed ${seed}: restored line levels`);
 
-      const risesBefore = { original: rises(original), copy: rises(copy) };
       original.forget?.();
       copy.forget?.();
+      const before = rises(original);
+      const beforeOfCopy = rises(copy);
       for (let round = 0; round < 300; round += 1) {
-        const [seen, seenOfCopy] = step(contractCase, clock, [original, copy], random);
-        assert.equal(seenOfCopy, seen, `seed ${seed}, round ${round}`);
-        assert.deepEqual(levels(copy), levels(original), `seed ${seed}, round ${round}: lines`);
-        assert.deepEqual(copy.observed?.(), original.observed?.(), `seed ${seed}, round ${round}`);
-      }
-      for (const line of Object.keys(original.lines)) {
-        assert.equal(
-          rises(copy)[line]! - risesBefore.copy[line]!,
-          rises(original)[line]! - risesBefore.original[line]!,
-          `seed ${seed}: rising edges of ${line}`,
-        );
+        const where = `seed ${seed}, round ${round}`;
+        // At first only time passes: a timer that was not armed again shows before an access repairs it.
+        if (round < 10) clock.advance(random(3) === 0 ? random(400_000_000) : random(100_000));
+        else {
+          const [seen, seenOfCopy] = step(contractCase, clock, [original, copy], random);
+          assert.equal(seenOfCopy, seen, where);
+        }
+        assert.deepEqual(lines(copy, beforeOfCopy), lines(original, before), `${where}: lines`);
+        assert.deepEqual(copy.observed?.(), original.observed?.(), where);
       }
       assert.deepEqual(copy.device.save(), original.device.save(), `seed ${seed}: final state`);
     }
@@ -111,9 +119,10 @@ for (const contractCase of CONTRACT_CASES) {
     for (let round = 0; round < 300; round += 1) step(contractCase, clock, [bench], random);
     const saved = bench.device.save();
     const before = JSON.stringify(saved);
-    bench.device.reset();
     for (let round = 0; round < 300; round += 1) step(contractCase, clock, [bench], random);
     assert.equal(JSON.stringify(saved), before, 'a later change does not show in it');
+    bench.device.reset();
+    assert.equal(JSON.stringify(saved), before, 'a reset does not show in it');
     bench.device.restore(saved);
     for (let round = 0; round < 300; round += 1) step(contractCase, clock, [bench], random);
     assert.equal(JSON.stringify(saved), before, 'restoring does not adopt it');

@@ -56,6 +56,6 @@ export {
 } from './virtio/block.ts';
 export { type ConsolePort, type ConsolePortOptions, VirtioConsole } from './virtio/console.ts';
 export type { VirtioDevice, VirtioLink } from './virtio/device.ts';
+export { type NetworkBackend, VirtioNet } from './virtio/net.ts';
 export { type FillRandom, VirtioRng } from './virtio/rng.ts';
 export { VirtioPci, type VirtioPciState } from './virtio/transport-pci.ts';
-export { type NetworkBackend, VirtioNet } from './virtio/net.ts';
