@@ -193,12 +193,7 @@ const row = (
   });
 };
 const IMMEDIATE = { immediate: true };
-const extend = (
-  name: string,
-  opcode: string,
-  from: OperandSpec,
-  steps: readonly string[],
-) =>
+const extend = (name: string, opcode: string, from: OperandSpec, steps: readonly string[]) =>
   row(
     name,
     opcode,

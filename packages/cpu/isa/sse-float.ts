@@ -1,0 +1,399 @@
+// Floating-point arithmetic, comparison and rounding of SSE to SSE4.1. SDM vol 1 §10.4.1, §11.4.1, §12.3, §12.10.
+//
+// WebAssembly's arithmetic is used where it is exact: rounding to nearest, everything masked, and nothing to note that
+// is not sticky already. sse-fast.ts says when; all else goes lane by lane through microcode/sse/soft-float.ts.
+
+import { writeArithmeticFlags } from '../lift/flags.ts';
+import type { FunctionRef } from '../lift/function.ts';
+import type { Lift } from '../lift/lift.ts';
+import { constant, type Value } from '../lift/value.ts';
+import { dotProduct } from '../microcode/sse/dot-product.ts';
+import { scalarFunction, vectorFunction, type Width } from '../microcode/sse/lanes.ts';
+import { softToIntegral } from '../microcode/sse/soft-convert.ts';
+import { RELATION, SOFT } from '../microcode/sse/soft-float.ts';
+import {
+  form,
+  Ib,
+  type Instruction,
+  instruction,
+  type OperandSpec,
+  SSE,
+  Vd,
+  Vq,
+  Vx,
+  Wd,
+  Wq,
+  Wx,
+} from './instruction.ts';
+import { type FloatKind, FloatLanes, needsCare } from './sse-fast.ts';
+import { source } from './sse-operands.ts';
+
+/** The four sorts of floating-point instruction by mandatory prefix. */
+interface Sort {
+  readonly suffix: 'PS' | 'PD' | 'SS' | 'SD';
+  readonly prefix: 'NP' | '66' | 'F3' | 'F2';
+  readonly width: Width;
+  readonly isPacked: boolean;
+  readonly feature: string;
+  readonly operands: readonly [OperandSpec, OperandSpec];
+  readonly shape: 'f32x4' | 'f64x2' | 'f32' | 'f64';
+}
+const PS: Sort = {
+  suffix: 'PS',
+  prefix: 'NP',
+  width: 32,
+  isPacked: true,
+  feature: 'SSE',
+  operands: [Vx, Wx],
+  shape: 'f32x4',
+};
+const PD: Sort = {
+  suffix: 'PD',
+  prefix: '66',
+  width: 64,
+  isPacked: true,
+  feature: 'SSE2',
+  operands: [Vx, Wx],
+  shape: 'f64x2',
+};
+const SS: Sort = {
+  suffix: 'SS',
+  prefix: 'F3',
+  width: 32,
+  isPacked: false,
+  feature: 'SSE',
+  operands: [Vd, Wd],
+  shape: 'f32',
+};
+const SD: Sort = {
+  suffix: 'SD',
+  prefix: 'F2',
+  width: 64,
+  isPacked: false,
+  feature: 'SSE2',
+  operands: [Vq, Wq],
+  shape: 'f64',
+};
+const SORTS = [PS, PD, SS, SD];
+
+/** An operand as the sort's fast operations take it. */
+const floats = (sort: Sort, v: Value): Value => (sort.isPacked ? v : v.float());
+const raw = (sort: Sort, v: Value): Value => (sort.isPacked ? v : v.bits());
+
+/** Calls the careful function of a sort. */
+function careful(
+  l: Lift,
+  sort: Sort,
+  callee: FunctionRef,
+  a: Value,
+  b: Value,
+  control: Value,
+): Value {
+  if (sort.isPacked) return l.call(callee, a, b, control);
+  const result = l.call(callee, a.u64(), b.u64(), control);
+  return sort.width === 64 ? result : result.i32();
+}
+
+/** The quick result, unless care is needed. */
+function quickly(
+  l: Lift,
+  type: Value['type'],
+  quick: Value,
+  care: Value,
+  slow: () => Value,
+): Value {
+  const result = l.var(type, quick);
+  l.unlikely(care, () => result.set(slow()));
+  return result.get();
+}
+
+type Soft = (l: Lift, width: Width, a: Value, b: Value, lane: number) => Value;
+interface Arithmetic {
+  readonly name: string;
+  readonly opcode: string;
+  readonly kind: FloatKind;
+  readonly soft: Soft;
+  /** Reads only the source. */
+  readonly isUnary?: boolean;
+  readonly quick: (l: Lift, shape: string, a: Value, b: Value) => Value;
+}
+
+const SIGN = { 32: 1n << 31n, 64: 1n << 63n } as const;
+const softAdd: Soft = (l, width, a, b) => l.call(SOFT[width].add, a, b, 0n);
+const softSubtract: Soft = (l, width, a, b) => l.call(SOFT[width].add, a, b, SIGN[width]);
+const softMultiply: Soft = (l, width, a, b) => l.call(SOFT[width].multiply, a, b);
+const binary = (name: string) => (l: Lift, shape: string, a: Value, b: Value) =>
+  l.op(`${shape}.${name}`, a, b);
+
+const ARITHMETIC: readonly Arithmetic[] = [
+  { name: 'ADD', opcode: '0F 58', kind: 'sum', soft: softAdd, quick: binary('add') },
+  { name: 'MUL', opcode: '0F 59', kind: 'product', soft: softMultiply, quick: binary('mul') },
+  { name: 'SUB', opcode: '0F 5C', kind: 'sum', soft: softSubtract, quick: binary('sub') },
+  { name: 'DIV', opcode: '0F 5E', kind: 'product', soft: (l, w, a, b) => l.call(SOFT[w].divide, a, b), quick: binary('div') },
+  { name: 'MIN', opcode: '0F 5D', kind: 'order', soft: (l, w, a, b) => l.call(SOFT[w].minimum, a, b), quick: extreme('lt', 'pmin') },
+  { name: 'MAX', opcode: '0F 5F', kind: 'order', soft: (l, w, a, b) => l.call(SOFT[w].maximum, a, b), quick: extreme('gt', 'pmax') },
+  { name: 'SQRT', opcode: '0F 51', kind: 'root', soft: (l, w, _a, b) => l.call(SOFT[w].squareRoot, b), quick: (l, shape, _a, b) => l.op(`${shape}.sqrt`, b), isUnary: true },
+]; // biome-ignore format: a table
+
+/** a if it compares so with b, else b: what WebAssembly's pseudo-minimum is with its operands exchanged. */
+function extreme(comparison: string, pseudo: string) {
+  return (l: Lift, shape: string, a: Value, b: Value): Value =>
+    shape.includes('x')
+      ? l.op(`${shape}.${pseudo}`, b, a)
+      : l.select(l.op(`${shape}.${comparison}`, a, b), a, b);
+}
+
+function arithmetic(row: Arithmetic, sort: Sort): Instruction {
+  const name = `${row.name}${sort.suffix}`;
+  const slow = sort.isPacked
+    ? vectorFunction(`sse${name}`, sort.width, (l, a, b, lane) =>
+        row.soft(l, sort.width, a, b, lane),
+      )
+    : scalarFunction(`sse${name}`, (l, a, b) => row.soft(l, sort.width, a, b, 0));
+  return instruction({
+    name,
+    manual: `SDM vol 2, ${name}`,
+    feature: sort.feature,
+    forms: [form(`${sort.prefix} ${row.opcode} /r`, ...sort.operands, SSE)],
+    exceptions: '#XM',
+    lift(l, _i, dst, src) {
+      const b = source(l, src!);
+      const a = row.isUnary ? b : l.let(dst!.read());
+      const [x, y] = [l.let(floats(sort, a)), l.let(floats(sort, b))];
+      const quick = l.let(row.quick(l, sort.shape, x, y));
+      const care = needsCare(
+        l,
+        row.kind,
+        new FloatLanes(l, sort.shape),
+        row.isUnary ? [y] : [x, y],
+        quick,
+      );
+      dst!.write(
+        quickly(l, a.type, raw(sort, quick), care, () => careful(l, sort, slow, a, b, l.i32(0))),
+      );
+    },
+  });
+}
+
+// --- SSE3: neighbours ---
+
+/** Even and odd lanes of both sources. */
+function deinterleave(l: Lift, width: Width, a: Value, b: Value): [Value, Value] {
+  const unit = width / 8;
+  const pick = (odd: number) =>
+    Array.from({ length: 16 }, (_, i) => {
+      const lane = Math.floor(i / unit) * 2 + odd;
+      return lane * unit + (i % unit);
+    });
+  return [
+    l.let(l.lanes('i8x16.shuffle', pick(0), a, b)),
+    l.let(l.lanes('i8x16.shuffle', pick(1), a, b)),
+  ];
+}
+
+function horizontal(
+  name: string,
+  opcode: string,
+  soft: Soft,
+  operation: string,
+  sort: Sort,
+): Instruction {
+  const full = `${name}${sort.suffix}`;
+  const slow = vectorFunction(`sse${full}`, sort.width, (l, a, b, lane) =>
+    soft(l, sort.width, a, b, lane),
+  );
+  return instruction({
+    name: full,
+    manual: `SDM vol 2A, ${full}`,
+    feature: 'SSE3',
+    forms: [form(`${sort === PS ? 'F2' : '66'} ${opcode} /r`, Vx, Wx, SSE)],
+    exceptions: '#XM',
+    lift(l, _i, dst, src) {
+      const second = source(l, src!);
+      const [a, b] = deinterleave(l, sort.width, l.let(dst!.read()), second);
+      const quick = l.let(l.op(`${sort.shape}.${operation}`, a, b));
+      const care = needsCare(l, 'sum', new FloatLanes(l, sort.shape), [a, b], quick);
+      dst!.write(quickly(l, 'v128', quick, care, () => l.call(slow, a, b, 0)));
+    },
+  });
+}
+
+/** ADDSUBPS: even lanes are subtracted, odd ones added. */
+function alternating(sort: Sort): Instruction {
+  const name = `ADDSUB${sort.suffix}`;
+  const slow = vectorFunction(`sse${name}`, sort.width, (l, a, b, lane) =>
+    (lane % 2 ? softAdd : softSubtract)(l, sort.width, a, b, lane),
+  );
+  const signs = new Uint8Array(16);
+  for (let at = 0; at < 16; at += sort.width / 4) signs[at + sort.width / 8 - 1] = 0x80;
+  return instruction({
+    name,
+    manual: `SDM vol 2A, ${name}`,
+    feature: 'SSE3',
+    forms: [form(`${sort === PS ? 'F2' : '66'} 0F D0 /r`, Vx, Wx, SSE)],
+    exceptions: '#XM',
+    lift(l, _i, dst, src) {
+      const b = source(l, src!);
+      const a = l.let(dst!.read());
+      const quick = l.let(
+        l.op(`${sort.shape}.add`, a, l.op('v128.xor', b, constant('v128', signs))),
+      );
+      const care = needsCare(l, 'sum', new FloatLanes(l, sort.shape), [a, b], quick);
+      dst!.write(quickly(l, 'v128', quick, care, () => l.call(slow, a, b, 0)));
+    },
+  });
+}
+
+// --- Comparison ---
+
+/** For each predicate the set of relations that satisfy it, four bits each from predicate 0 on. SDM vol 2A table 3-1. */
+const PREDICATES = [0x2, 0x1, 0x3, 0x8, 0xd, 0xe, 0xc, 0x7].reduce(
+  (all, set, n) => all | (set << (4 * n)),
+  0,
+);
+/** Predicates that any NaN makes invalid: LT, LE, NLT, NLE. */
+const SIGNALING_PREDICATES = 0b0110_0110;
+
+/** All ones if the predicate holds. */
+function softCompare(l: Lift, width: Width, a: Value, b: Value, predicate: Value): Value {
+  const signals = l.i32(SIGNALING_PREDICATES).shru(predicate).and(1);
+  const relation = l.call(SOFT[width].relate, a, b, signals);
+  const set = l.i32(PREDICATES).shru(predicate.shl(2));
+  return set.and(relation).nez().u64().neg();
+}
+
+/** The comparison of each predicate without NaNs: WebAssembly's, and whether it is inverted. */
+const QUICK_COMPARISONS = ['eq', 'lt', 'le', undefined, 'ne', 'ge', 'gt', undefined] as const;
+
+function quickCompare(l: Lift, sort: Sort, x: Value, y: Value, predicate: Value): Value {
+  const never = sort.isPacked ? constant('v128', new Uint8Array(16)) : l.i32(0);
+  const result = l.var(never.type, never);
+  const always = () => (sort.isPacked ? l.op('v128.not', never) : l.i32(1));
+  const cases = QUICK_COMPARISONS.map((name, n) => () => {
+    if (name) result.set(l.op(`${sort.shape}.${name}`, x, y));
+    else if (n === 7) result.set(always());
+  });
+  l.switch(predicate, cases);
+  if (sort.isPacked) return result.get();
+  const mask = result.get().neg();
+  return sort.width === 64 ? mask.s64() : mask;
+}
+
+function compare(sort: Sort): Instruction {
+  const name = `CMP${sort.suffix}`;
+  const slow = sort.isPacked
+    ? vectorFunction(`sse${name}`, sort.width, (l, a, b, _lane, c) =>
+        softCompare(l, sort.width, a, b, c),
+      )
+    : scalarFunction(`sse${name}`, (l, a, b, c) => softCompare(l, sort.width, a, b, c));
+  return instruction({
+    name,
+    manual: `SDM vol 2A, ${name}`,
+    feature: sort.feature,
+    forms: [form(`${sort.prefix} 0F C2 /r`, ...sort.operands, Ib, SSE)],
+    exceptions: '#XM',
+    lift(l, _i, dst, src, immediate) {
+      const predicate = l.let(immediate!.read().i32().and(7));
+      const b = source(l, src!);
+      const a = l.let(dst!.read());
+      const [x, y] = [l.let(floats(sort, a)), l.let(floats(sort, b))];
+      const care = needsCare(l, 'order', new FloatLanes(l, sort.shape), [x, y], x);
+      const result = l.var(a.type, a);
+      l.unlikely(
+        care,
+        () => result.set(careful(l, sort, slow, a, b, predicate)),
+        () => result.set(quickCompare(l, sort, x, y, predicate)),
+      );
+      dst!.write(result.get());
+    },
+  });
+}
+
+/** UCOMISx and COMISx: ZF, PF, CF; the others are cleared. COMIS objects to any NaN. */
+function compareFlags(name: string, opcode: string, signals: 0 | 1, sort: Sort): Instruction {
+  const full = `${name}${sort.suffix}`;
+  const slow = scalarFunction(`sse${full}`, (l, a, b) =>
+    l.call(SOFT[sort.width].relate, a, b, signals).u64(),
+  );
+  return instruction({
+    name: full,
+    manual: `SDM vol 2, ${full}`,
+    feature: sort.feature,
+    forms: [form(`${sort === SS ? 'NP' : '66'} ${opcode} /r`, ...sort.operands, SSE)],
+    access: ['r', 'r'],
+    flags: { writes: 'OSZAPC' },
+    exceptions: '#XM',
+    lift(l, _i, dst, src) {
+      const b = source(l, src!);
+      const a = l.let(dst!.read());
+      const [x, y] = [l.let(floats(sort, a)), l.let(floats(sort, b))];
+      const care = needsCare(l, 'order', new FloatLanes(l, sort.shape), [x, y], x);
+      const quick = x.lt(y).mul(RELATION.less).or(x.eq(y).mul(RELATION.equal));
+      const relation = quickly(l, 'i32', quick, care, () =>
+        l.call(slow, a.u64(), b.u64(), 0).i32(),
+      );
+      const unordered = l.let(relation.bit(3));
+      const cf = relation.bit(0).or(unordered);
+      const zf = relation.bit(1).or(unordered);
+      writeArithmeticFlags(l, cf.or(unordered.shl(2)).or(zf.shl(6)));
+    },
+  });
+}
+
+// --- SSE4.1: rounding and dot products ---
+
+const ROUND_OPCODE = { PS: '08', PD: '09', SS: '0A', SD: '0B' } as const;
+
+function roundTo(sort: Sort): Instruction {
+  const name = `ROUND${sort.suffix}`;
+  const slow = sort.isPacked
+    ? vectorFunction(`sse${name}`, sort.width, (l, _a, b, _lane, c) =>
+        l.call(softToIntegral[sort.width], b, c),
+      )
+    : scalarFunction(`sse${name}`, (l, _a, b, c) => l.call(softToIntegral[sort.width], b, c));
+  return instruction({
+    name,
+    manual: `SDM vol 2B, ${name}`,
+    feature: 'SSE4.1',
+    forms: [form(`66 0F 3A ${ROUND_OPCODE[sort.suffix]} /r`, ...sort.operands, Ib, SSE)],
+    access: ['w', 'r', 'r'],
+    exceptions: '#XM',
+    lift(l, _i, dst, src, immediate) {
+      const control = l.let(immediate!.read().i32());
+      const b = source(l, src!);
+      dst!.write(careful(l, sort, slow, b, b, control));
+    },
+  });
+}
+
+function dot(sort: Sort): Instruction {
+  const callee = dotProduct(`sseDP${sort.suffix}`, sort.width);
+  return instruction({
+    name: `DP${sort.suffix}`,
+    manual: `SDM vol 2A, DP${sort.suffix}`,
+    feature: 'SSE4.1',
+    forms: [form(`66 0F 3A ${sort === PS ? '40' : '41'} /r`, Vx, Wx, Ib, SSE)],
+    exceptions: '#XM',
+    lift(l, _i, dst, src, immediate) {
+      const control = l.let(immediate!.read().i32());
+      const b = source(l, src!);
+      dst!.write(l.call(callee, l.let(dst!.read()), b, control));
+    },
+  });
+}
+
+export const INSTRUCTIONS_SSE_FLOAT: readonly Instruction[] = [
+  ...ARITHMETIC.flatMap((row) => SORTS.map((sort) => arithmetic(row, sort))),
+  ...SORTS.map(compare),
+  ...[SS, SD].flatMap((sort) => [
+    compareFlags('UCOMI', '0F 2E', 0, sort),
+    compareFlags('COMI', '0F 2F', 1, sort),
+  ]),
+  ...[PS, PD].flatMap((sort) => [
+    horizontal('HADD', '0F 7C', softAdd, 'add', sort),
+    horizontal('HSUB', '0F 7D', softSubtract, 'sub', sort),
+    alternating(sort),
+    dot(sort),
+  ]),
+  ...SORTS.map(roundTo),
+];

@@ -1,0 +1,105 @@
+// The careful way through a floating-point instruction: lane by lane in soft-float, exceptions gathered over all lanes
+// and reported before the result is given. SDM vol 1 §11.5.2: nothing is written when one is unmasked.
+
+import { type FunctionRef, fn } from '../../lift/function.ts';
+import type { Lift } from '../../lift/lift.ts';
+import { constant, type Value } from '../../lift/value.ts';
+import { S } from '../../state/layout.ts';
+import { reportSse } from './check.ts';
+
+export type Width = 32 | 64;
+/** What happens in one lane; bit patterns in an i64 in and out. */
+export type LaneMeaning = (l: Lift, a: Value, b: Value, lane: number) => Value;
+
+const SHAPE = { 32: 'i32x4', 64: 'i64x2' } as const;
+export const laneCount = (width: Width): number => 128 / width;
+
+/** A lane as i64, zero- or sign-extended. */
+export function laneOf(l: Lift, width: Width, v: Value, lane: number, isSigned = false): Value {
+  const value = l.lanes(`${SHAPE[width]}.extract_lane`, [lane], v);
+  return l.let(isSigned ? value.s64() : value.u64());
+}
+/** The vector with a lane replaced by the low bits of an i64. */
+export function withLane(l: Lift, width: Width, v: Value, lane: number, value: Value): Value {
+  return l.let(
+    l.lanes(`${SHAPE[width]}.replace_lane`, [lane], v, width === 64 ? value : value.i32()),
+  );
+}
+const zeroVector = () => constant('v128', new Uint8Array(16));
+
+/** Begins an instruction's account of exceptions. */
+export function begin(l: Lift): void {
+  l.set(S.sseFlags, 0);
+}
+
+/** All lanes of two vectors; `control` is passed through for those that need it. */
+export function vectorFunction(
+  name: string,
+  width: Width,
+  meaning: (l: Lift, a: Value, b: Value, lane: number, control: Value) => Value,
+): FunctionRef {
+  return fn(name, {
+    params: { a: 'v128', b: 'v128', control: 'i32' },
+    result: 'v128',
+    faults: true,
+    build(l, { a, b, control }) {
+      begin(l);
+      let result = zeroVector();
+      for (let lane = 0; lane < laneCount(width); lane++) {
+        const value = meaning(
+          l,
+          laneOf(l, width, a, lane),
+          laneOf(l, width, b, lane),
+          lane,
+          control,
+        );
+        result = withLane(l, width, result, lane, value);
+      }
+      l.run(reportSse);
+      l.return(result);
+    },
+  });
+}
+
+/** One lane of two operands, bit patterns in an i64. */
+export function scalarFunction(
+  name: string,
+  meaning: (l: Lift, a: Value, b: Value, control: Value) => Value,
+): FunctionRef {
+  return fn(name, {
+    params: { a: 'i64', b: 'i64', control: 'i32' },
+    result: 'i64',
+    faults: true,
+    build(l, { a, b, control }) {
+      begin(l);
+      const result = l.let(meaning(l, a, b, control));
+      l.run(reportSse);
+      l.return(result);
+    },
+  });
+}
+
+/** Lanes of one width to lanes of another, as many as both have; the rest of the result is zero. */
+export function conversionFunction(
+  name: string,
+  from: Width,
+  to: Width,
+  options: { isSigned: boolean; lanes: number },
+  meaning: (l: Lift, a: Value) => Value,
+): FunctionRef {
+  return fn(name, {
+    params: { a: 'v128' },
+    result: 'v128',
+    faults: true,
+    build(l, { a }) {
+      begin(l);
+      let result = zeroVector();
+      for (let lane = 0; lane < options.lanes; lane++) {
+        const value = meaning(l, laneOf(l, from, a, lane, options.isSigned));
+        result = withLane(l, to, result, lane, value);
+      }
+      l.run(reportSse);
+      l.return(result);
+    },
+  });
+}
