@@ -7,6 +7,8 @@ import { FlatMemory } from './testing/flat-memory.ts';
 import { bzImage } from './testing/kernels.ts';
 import { blankDisk, pcBench } from './testing/pc-bench.ts';
 
+/** Offset of the notification area in a virtio BAR. */
+const NOTIFY_OFFSET = 0x3000;
 const KERNEL = { kernel: bzImage(), commandLine: 'console=ttyS0' };
 
 /** Initialises both PICs as Linux does: vectors 0x30 and 0x38, all but `mask` masked. */
@@ -124,7 +126,7 @@ test('boot places the BARs in the PCI window, apart from each other, and turns t
 });
 
 test('a PCI interrupt reaches pin 16 and up, active low, and the PIC as the link says', () => {
-  const { pc, messages, intr } = pcBench();
+  const { pc, memory, messages, intr } = pcBench();
   pc.boot(KERNEL);
   startPics(pc, 0);
   const bar = readConfig(pc, 2, 0x10);
@@ -132,9 +134,7 @@ test('a PCI interrupt reaches pin 16 and up, active low, and the PIC as the link
   programPin(pc, 17, 0xa051);
   assert.deepEqual(messages, []);
   writeConfig(pc, 2, 0x04, 0x6);
-  pc.memoryWrite(bar + 0x14, 1, 0x0b);
-  pc.memoryWrite(bar + 0x14, 1, 0x0f);
-  raiseConfigInterrupt(pc, bar);
+  flushDisk(pc, memory, bar);
   assert.deepEqual(
     messages.map(({ vector, level }) => [vector, level]),
     [[0x51, true]],
@@ -145,15 +145,33 @@ test('a PCI interrupt reaches pin 16 and up, active low, and the PIC as the link
   assert.equal(messages.length, 2, 'still asserted, so the EOI brings it again');
 });
 
-/** Makes the block device ask for a reset, which it tells by an interrupt: a queue at an odd address. */
-function raiseConfigInterrupt(pc: Pc, bar: number): void {
-  pc.memoryWrite(bar + 0x08, 4, 1);
-  pc.memoryWrite(bar + 0x16, 2, 0);
-  pc.memoryWrite(bar + 0x20, 4, 0xf000_0000);
-  pc.memoryWrite(bar + 0x28, 4, 0xf000_0000);
-  pc.memoryWrite(bar + 0x30, 4, 0xf000_0000);
+/** Starts the virtio device at `bar` with one queue, and gives it a flush request at 1 MiB. */
+function flushDisk(pc: Pc, memory: FlatMemory, bar: number): void {
+  const [descriptors, available, used, request] = [0x10_0000, 0x10_1000, 0x10_2000, 0x10_3000];
+  for (const status of [0x01, 0x03]) pc.memoryWrite(bar + 0x14, 1, status);
+  // VIRTIO_F_VERSION_1 is bit 32, VIRTIO_BLK_F_FLUSH bit 9.
+  for (const [select, features] of [
+    [0, 1 << 9],
+    [1, 1],
+  ] as const) {
+    pc.memoryWrite(bar + 0x08, 4, select);
+    pc.memoryWrite(bar + 0x0c, 4, features);
+  }
+  pc.memoryWrite(bar + 0x14, 1, 0x0b);
+  pc.memoryWrite(bar + 0x20, 4, descriptors);
+  pc.memoryWrite(bar + 0x28, 4, available);
+  pc.memoryWrite(bar + 0x30, 4, used);
   pc.memoryWrite(bar + 0x1c, 2, 1);
-  pc.memoryWrite(bar + 0x3000, 2, 0);
+  pc.memoryWrite(bar + 0x14, 1, 0x0f);
+  const flush = 4;
+  memory.writeU32(request, flush);
+  const [next, deviceWrites] = [1, 2];
+  memory.writeU64(descriptors, BigInt(request));
+  memory.writeU64(descriptors + 8, 16n | (BigInt(next) << 32n) | (1n << 48n));
+  memory.writeU64(descriptors + 16, BigInt(request + 16));
+  memory.writeU64(descriptors + 24, 1n | (BigInt(deviceWrites) << 32n));
+  memory.writeU16(available + 2, 1);
+  pc.memoryWrite(bar + NOTIFY_OFFSET, 2, 0);
 }
 
 test('ACPI: enabling, the power button as SCI, and S5 as a power-off', () => {
