@@ -43,10 +43,12 @@ export interface PcOptions {
 
 const MEBIBYTE = 0x10_0000;
 const RAM_MIN = 4 * MEBIBYTE;
+/** Ports that one virtio console takes. */
+const CONSOLE_PORTS_MAX = 16;
 export const CPU_COUNT_MAX = 255; // APIC ids of xAPIC, 8 bits, 0xFF is broadcast.
 
 /** Throws a `BoardError` unless a PC can hold all that. */
-export function checkOptions(options: PcOptions, cardCount: number): void {
+export function checkOptions(options: PcOptions): void {
   const ramBytes = options.memory.sizeBytes;
   if (ramBytes < RAM_MIN || ramBytes > MEMORY.ramEndMax || ramBytes % MEBIBYTE !== 0) {
     throw new BoardError(
@@ -55,6 +57,21 @@ export function checkOptions(options: PcOptions, cardCount: number): void {
       { hint: 'Choose whole mebibytes from 4 to 3584.' },
     );
   }
+  const { cpuCount, consoles = [], disks = [], cards = [], fillRandom } = options;
+  if (!Number.isInteger(cpuCount) || cpuCount < 1 || cpuCount > CPU_COUNT_MAX) {
+    throw new BoardError('BOARD_BAD_CPU_COUNT', `The machine cannot have ${cpuCount} processors.`, {
+      hint: `Choose 1 to ${CPU_COUNT_MAX}.`,
+    });
+  }
+  if (consoles.length > CONSOLE_PORTS_MAX) {
+    const message = `The machine has ${consoles.length} console ports; a card has ${CONSOLE_PORTS_MAX}.`;
+    throw new BoardError('BOARD_TOO_MANY_PARTS', message, { hint: 'Take some of them out.' });
+  }
+  const cardCount =
+    disks.length +
+    cards.length +
+    (consoles.length > 0 ? 1 : 0) +
+    (fillRandom === undefined ? 0 : 1);
   const slots = PCI_SLOT.count - PCI_SLOT.firstCard;
   if (cardCount > slots) {
     throw new BoardError(

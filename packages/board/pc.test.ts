@@ -267,7 +267,13 @@ test('options that no PC can have are refused with a hint', () => {
   const bad: [string, () => unknown][] = [
     ['BOARD_BAD_MEMORY_SIZE', () => pcBench({ memory: new FlatMemory(0x10_0000) })],
     ['BOARD_BAD_MEMORY_SIZE', () => pcBench({ memory: new FlatMemory(0x40_0001) })],
+    ['BOARD_BAD_CPU_COUNT', () => pcBench({ cpuCount: 0 })],
+    ['BOARD_BAD_CPU_COUNT', () => pcBench({ cpuCount: 256 })],
     ['BOARD_TOO_MANY_PARTS', () => pcBench({ disks: Array.from({ length: 31 }, blankDisk) })],
+    [
+      'BOARD_TOO_MANY_PARTS',
+      () => pcBench({ consoles: Array.from({ length: 17 }, () => ({ out: { write: () => {} } })) }),
+    ],
     [
       'BOARD_TOO_MANY_PARTS',
       () => pcBench({ serial: Array.from({ length: 5 }, () => ({ out: { write: () => {} } })) }),

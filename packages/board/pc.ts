@@ -86,9 +86,8 @@ export class Pc implements Board {
     this.#options = options;
     this.#ram = options.memory;
     this.#interrupts = options.interrupts;
+    checkOptions(options);
     this.console = options.consoles?.length ? new VirtioConsole(options.consoles) : undefined;
-    const cards = this.#listCards();
-    checkOptions(options, cards.length);
     // Controllers first: they are reset and restored before what drives their inputs.
     this.#pic = this.#add('pic', new Pic8259({ intr: options.intr }));
     this.#ioapic = this.#add('ioapic', new Ioapic({ sink: options.interrupts }));
@@ -109,7 +108,7 @@ export class Pc implements Board {
       mappingChanged: (region, address) => this.#moveBar(region, address),
     });
     this.#piix3 = this.#addChipset(resetControl);
-    for (const [index, device] of cards.entries()) this.#addCard(index, device);
+    for (const [index, device] of this.#listCards().entries()) this.#addCard(index, device);
     this.memory.map(
       MEMORY.firmwareRom,
       MEMORY.firmwareRomEnd - MEMORY.firmwareRom,

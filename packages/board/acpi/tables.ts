@@ -74,7 +74,8 @@ export function fadt(description: AcpiDescription, at: { facs: number; dsdt: num
     ...[0, 0, 0, 0, description.centuryIndex],
     ...[...u16(boot), 0, ...u32(flags)],
     ...[...ioAddress(pm.resetPort, 1), pm.resetValue, ...u16(0), 0],
-    ...u64(at.facs),
+    // The FACS has its 32-bit address; giving both would name it twice.
+    ...u64(0),
     ...u64(at.dsdt),
     ...ioAddress(pm.eventPort, 2, 32),
     ...NO_ADDRESS,
