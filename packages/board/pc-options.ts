@@ -1,7 +1,13 @@
 // What a PC board is built from. All needs of its parts come in here; the board owns none of them.
 
 import type { ByteSink, Clock, GuestMemory, InterruptSink, IrqLine } from '@mimic/base';
-import type { BlockStore, ConsolePortOptions, FillRandom, VirtioDevice } from '@mimic/devices';
+import {
+  type BlockStore,
+  CONSOLE_PORTS_MAX,
+  type ConsolePortOptions,
+  type FillRandom,
+  type VirtioDevice,
+} from '@mimic/devices';
 import { MEMORY, PCI_SLOT, PORT } from './address-map.ts';
 import { BoardError } from './errors.ts';
 
@@ -43,8 +49,6 @@ export interface PcOptions {
 
 const MEBIBYTE = 0x10_0000;
 const RAM_MIN = 4 * MEBIBYTE;
-/** Ports that one virtio console takes. */
-const CONSOLE_PORTS_MAX = 16;
 export const CPU_COUNT_MAX = 255; // APIC ids of xAPIC, 8 bits, 0xFF is broadcast.
 
 /** Throws a `BoardError` unless a PC can hold all that. */

@@ -54,7 +54,12 @@ export {
   type BlockStore,
   VirtioBlock,
 } from './virtio/block.ts';
-export { type ConsolePort, type ConsolePortOptions, VirtioConsole } from './virtio/console.ts';
+export {
+  CONSOLE_PORTS_MAX,
+  type ConsolePort,
+  type ConsolePortOptions,
+  VirtioConsole,
+} from './virtio/console.ts';
 export type { VirtioDevice, VirtioLink } from './virtio/device.ts';
 export { type NetworkBackend, VirtioNet } from './virtio/net.ts';
 export { type FillRandom, VirtioRng } from './virtio/rng.ts';
