@@ -44,7 +44,6 @@ import {
   source,
   widen,
   writeMmx,
-  ZERO,
 } from './sse-operands.ts';
 
 const bytes = (width: 1 | 2 | 4, lanes: readonly number[]): Value =>

@@ -5,7 +5,7 @@ import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
 import type { Value } from '../../lift/value.ts';
 import { laneCount, laneOf, withLane } from './lanes.ts';
-import { defaultNaN, isNaN, magnitude, SINGLE } from './soft-float.ts';
+import { defaultNaN, holdsNaN, magnitude, SINGLE } from './soft-float.ts';
 
 type Name = 'RCP' | 'RSQRT';
 
@@ -21,7 +21,7 @@ function scalar(name: Name): FunctionRef {
     result: 'i32',
     build(l, { bits }) {
       const a = l.let(bits.u64());
-      l.unlikely(isNaN(SINGLE, a), () => l.return(bits.or(Number(SINGLE.quiet))));
+      l.unlikely(holdsNaN(SINGLE, a), () => l.return(bits.or(Number(SINGLE.quiet))));
       const sign = l.let(bits.and(Number(SINGLE.sign)));
       const size = l.let(magnitude(SINGLE, a));
       l.unlikely(size.ltu(SINGLE.leastNormal), () => l.return(sign.or(Number(SINGLE.infinity))));

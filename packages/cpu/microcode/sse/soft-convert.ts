@@ -9,7 +9,7 @@ import {
   DOUBLE,
   type Format,
   flag,
-  isNaN,
+  holdsNaN,
   isSignaling,
   magnitude,
   noteDenormals,
@@ -31,7 +31,7 @@ export const softWiden: FunctionRef = fn('softWiden', {
   result: 'i64',
   build(l, args) {
     const a = operand(l, SINGLE, args.a);
-    l.unlikely(isNaN(SINGLE, a), () => {
+    l.unlikely(holdsNaN(SINGLE, a), () => {
       flag(l, when(isSignaling(SINGLE, a), MXCSR.ie));
       const payload = a.and(SINGLE.leastNormal - 1n).shl(PAYLOAD_SHIFT);
       l.return(
@@ -54,7 +54,7 @@ export const softNarrow: FunctionRef = fn('softNarrow', {
   build(l, args) {
     const a = operand(l, DOUBLE, args.a);
     const sign = l.let(a.and(DOUBLE.sign).shru(32));
-    l.unlikely(isNaN(DOUBLE, a), () => {
+    l.unlikely(holdsNaN(DOUBLE, a), () => {
       flag(l, when(isSignaling(DOUBLE, a), MXCSR.ie));
       const payload = a.and(DOUBLE.leastNormal - 1n).shru(PAYLOAD_SHIFT);
       l.return(sign.or(payload).or(SINGLE.infinity | SINGLE.quiet));
@@ -125,7 +125,7 @@ function toIntegral(f: Format): FunctionRef {
     result: 'i64',
     build(l, { a: raw, control }) {
       const a = operand(l, f, raw);
-      l.unlikely(isNaN(f, a), () => l.return(l.call(SOFT[f.bits].nan, a, a)));
+      l.unlikely(holdsNaN(f, a), () => l.return(l.call(SOFT[f.bits].nan, a, a)));
       const x = asDouble(l, f, a);
       const mode = l.select(control.and(4), roundingMode(l), control.and(3));
       const rounded = integral(l, x, mode);

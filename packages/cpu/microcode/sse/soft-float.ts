@@ -41,8 +41,8 @@ export const ROUND = { nearest: 0, down: 1, up: 2, truncate: 3 } as const;
 
 export const defaultNaN = (f: Format): bigint => f.sign | f.infinity | f.quiet;
 export const magnitude = (f: Format, v: Value): Value => v.and(f.sign - 1n);
-export const isNaN = (f: Format, v: Value): Value => magnitude(f, v).gtu(f.infinity);
-export const isSignaling = (f: Format, v: Value): Value => isNaN(f, v).and(v.and(f.quiet).eqz());
+export const holdsNaN = (f: Format, v: Value): Value => magnitude(f, v).gtu(f.infinity);
+export const isSignaling = (f: Format, v: Value): Value => holdsNaN(f, v).and(v.and(f.quiet).eqz());
 export const isDenormal = (f: Format, v: Value): Value =>
   magnitude(f, v)
     .sub(1n)
@@ -167,7 +167,7 @@ function nan(f: Format): FunctionRef {
     result: 'i64',
     build(l, { a, b }) {
       flag(l, when(isSignaling(f, a).or(isSignaling(f, b)), MXCSR.ie));
-      l.return(l.select(isNaN(f, a), a, b).or(f.quiet));
+      l.return(l.select(holdsNaN(f, a), a, b).or(f.quiet));
     },
   });
 }
@@ -182,7 +182,9 @@ function add(f: Format, round: FunctionRef, nanOf: FunctionRef): FunctionRef {
     build(l, args) {
       const a = operand(l, f, args.a);
       const unflipped = operand(l, f, args.b);
-      l.unlikely(isNaN(f, a).or(isNaN(f, unflipped)), () => l.return(l.call(nanOf, a, unflipped)));
+      l.unlikely(holdsNaN(f, a).or(holdsNaN(f, unflipped)), () =>
+        l.return(l.call(nanOf, a, unflipped)),
+      );
       const b = l.let(unflipped.xor(args.flip));
       const zero = (sum: () => Value) =>
         l.select(roundingMode(l).eq(ROUND.down), l.i64(f.sign), sum());
@@ -246,7 +248,7 @@ function multiply(f: Format, round: FunctionRef, nanOf: FunctionRef): FunctionRe
     build(l, args) {
       const a = operand(l, f, args.a);
       const b = operand(l, f, args.b);
-      l.unlikely(isNaN(f, a).or(isNaN(f, b)), () => l.return(l.call(nanOf, a, b)));
+      l.unlikely(holdsNaN(f, a).or(holdsNaN(f, b)), () => l.return(l.call(nanOf, a, b)));
       const sign = l.let(signOf(f, a.xor(b)));
       const anyZero = l.let(isZero(f, a).or(isZero(f, b)));
       l.unlikely(isInfinite(f, a).or(isInfinite(f, b)), () => {
@@ -305,7 +307,7 @@ function divide(f: Format, round: FunctionRef, nanOf: FunctionRef): FunctionRef 
     build(l, args) {
       const a = operand(l, f, args.a);
       const b = operand(l, f, args.b);
-      l.unlikely(isNaN(f, a).or(isNaN(f, b)), () => l.return(l.call(nanOf, a, b)));
+      l.unlikely(holdsNaN(f, a).or(holdsNaN(f, b)), () => l.return(l.call(nanOf, a, b)));
       const sign = l.let(signOf(f, a.xor(b)));
       l.unlikely(isInfinite(f, a), () => {
         l.if(isInfinite(f, b), () => invalid(l, f));
@@ -338,7 +340,7 @@ function squareRoot(f: Format, round: FunctionRef, nanOf: FunctionRef): Function
     result: 'i64',
     build(l, args) {
       const a = operand(l, f, args.a);
-      l.unlikely(isNaN(f, a), () => l.return(l.call(nanOf, a, a)));
+      l.unlikely(holdsNaN(f, a), () => l.return(l.call(nanOf, a, a)));
       l.if(isZero(f, a), () => l.return(a));
       l.if(signOf(f, a).nez(), () => invalid(l, f));
       l.if(isInfinite(f, a), () => l.return(a));
@@ -385,7 +387,7 @@ function relate(f: Format): FunctionRef {
     build(l, args) {
       const a = operand(l, f, args.a);
       const b = operand(l, f, args.b);
-      l.unlikely(isNaN(f, a).or(isNaN(f, b)), () => {
+      l.unlikely(holdsNaN(f, a).or(holdsNaN(f, b)), () => {
         const isInvalid = args.signals.or(isSignaling(f, a)).or(isSignaling(f, b));
         flag(l, when(isInvalid, MXCSR.ie));
         l.return(RELATION.unordered);

@@ -75,6 +75,9 @@ export function encode(
   ];
 }
 
+/** Whether 32-bit code can say it too. */
+export const needsRex = (t: Target): boolean => t.rexW || t.form.encoding.includes('REX.W ');
+
 export type Pattern = 'bytes' | 'f32' | 'f64' | 'i32' | 'text';
 
 const F32: readonly number[] = [
@@ -155,6 +158,16 @@ export function fill(
       for (let i = 0; i < 8; i++)
         view.setUint8(at + i, next() % 3 ? next() : EDGE_BYTES[next() % EDGE_BYTES.length]!);
   }
+}
+
+/** What operands make sense for an instruction, by its name. */
+export function patternOf(name: string): Pattern {
+  if (/^PCMP[EI]STR/.test(name)) return 'text';
+  const source = /^CVTT?(PS|SS|PD|SD|PI|DQ|SI)2/.exec(name)?.[1];
+  if (source) return /[PS]S/.test(source) ? 'f32' : /[PS]D/.test(source) ? 'f64' : 'i32';
+  if (/^(P|MOV|LDDQU|EMMS|MASK)/.test(name)) return 'bytes';
+  if (/[PS]S$/.test(name)) return 'f32';
+  return /[PS]D$/.test(name) ? 'f64' : 'bytes';
 }
 
 /** One random case of a target. */

@@ -43,8 +43,9 @@ export class Guest {
   readonly #cpu = new TestCpu();
   readonly #base = vcpuBase(0);
 
-  constructor() {
-    this.#cpu.reset(64, 3);
+  /** In the mode with that code size; 64-bit and 32-bit code finds its memory operand by the same bytes. */
+  constructor(bits: 32 | 64 = 64) {
+    this.#cpu.reset(bits, 3);
   }
   run(record: Uint8Array): Uint8Array {
     const cpu = this.#cpu;
