@@ -6,6 +6,7 @@ import { assert, bit, get, loadLittleEndian, storeLittleEndian } from '@mimic/ba
 import type { AccessSize } from '../device.ts';
 import type { Chain } from './chain.ts';
 import { DETACHED, DEVICE_TYPE, type VirtioDevice, type VirtioLink } from './device.ts';
+import { runSteps, type Steps } from './steps.ts';
 
 /** What a store reports when it could not do what it was asked; the guest sees an I/O error. */
 export interface BlockError {
@@ -84,16 +85,7 @@ export interface BlockState {
   writeback: boolean;
 }
 
-/** A request runs as a generator: it yields what the store shall do and is resumed with the outcome. */
-type StoreCall = (done: BlockDone) => void;
-type Steps = Generator<StoreCall, Status, BlockError | undefined>;
-
-interface Request {
-  readonly chain: Chain;
-  readonly steps: Steps;
-  /** The device's life in which the request was taken; after a reset its result goes nowhere. */
-  readonly life: number;
-}
+type Request = Steps<BlockError | undefined, Status>;
 
 export class VirtioBlock implements VirtioDevice<BlockState> {
   readonly kind = 'virtio-block';
@@ -217,46 +209,27 @@ export class VirtioBlock implements VirtioDevice<BlockState> {
         break;
       }
       this.#inFlight += 1;
-      this.#advance({ chain, steps: this.#request(chain), life: this.#life }, undefined);
+      this.#run(chain);
     }
     this.#pumping = false;
     queue.signal();
   }
 
-  /** Runs a request as far as the store completes at once. */
-  #advance(request: Request, outcome: BlockError | undefined): void {
-    let next = request.steps.next(outcome);
-    while (!next.done) {
-      let within = true;
-      let completed = false;
-      let error: BlockError | undefined;
-      next.value((result) => {
-        assert(!completed, 'a store completes a call once');
-        completed = true;
-        error = result;
-        if (!within) this.#resumeRequest(request, result);
-      });
-      within = false;
-      if (!completed) return;
-      next = request.steps.next(error);
-    }
-    this.#finish(request, next.value);
+  #run(chain: Chain): void {
+    const life = this.#life;
+    runSteps(this.#request(chain), {
+      wanted: () => life === this.#life,
+      finished: (status, { later }) => {
+        this.#finish(chain, status);
+        if (later) this.#pump();
+      },
+    });
   }
 
-  #resumeRequest(request: Request, outcome: BlockError | undefined): void {
-    if (request.life === this.#life) {
-      this.#advance(request, outcome);
-    } else {
-      request.steps.return(STATUS.ioError);
-      this.#finish(request, STATUS.ioError);
-    }
-    if (!this.#pumping) this.#pump();
-  }
-
-  #finish(request: Request, status: Status): void {
-    const { chain, life } = request;
+  /** Answers a request; one from before a reset has no status and no answer. */
+  #finish(chain: Chain, status: Status | undefined): void {
     this.#inFlight -= 1;
-    if (life === this.#life) {
+    if (status !== undefined) {
       chain.writable.skip(chain.writable.remaining - 1);
       chain.writable.writeNumber(1, status);
       this.#link.queues[0]?.push(chain, chain.writable.position);
@@ -269,7 +242,7 @@ export class VirtioBlock implements VirtioDevice<BlockState> {
   }
 
   /** §5.2.6: header (type u32, reserved u32, sector u64), data, status. */
-  *#request(chain: Chain): Steps {
+  *#request(chain: Chain): Request {
     const { readable } = chain;
     const type = readable.readNumber(4);
     readable.skip(4);
@@ -296,7 +269,7 @@ export class VirtioBlock implements VirtioDevice<BlockState> {
     }
   }
 
-  *#transfer(request: { chain: Chain; sector: number; kind: 'read' | 'write' }): Steps {
+  *#transfer(request: { chain: Chain; sector: number; kind: 'read' | 'write' }): Request {
     const { chain, sector, kind } = request;
     const store = this.#store;
     const lengthBytes = kind === 'read' ? chain.writable.remaining - 1 : chain.readable.remaining;
@@ -339,7 +312,7 @@ export class VirtioBlock implements VirtioDevice<BlockState> {
     return STATUS.ok;
   }
 
-  *#ranges(chain: Chain, type: typeof REQUEST.discard | typeof REQUEST.writeZeroes): Steps {
+  *#ranges(chain: Chain, type: typeof REQUEST.discard | typeof REQUEST.writeZeroes): Request {
     const store = this.#store;
     const act = type === REQUEST.discard ? store.discard : store.writeZeroes;
     if (!act || store.readOnly) return STATUS.unsupported;
