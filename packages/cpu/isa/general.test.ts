@@ -1,13 +1,18 @@
-// General-purpose instructions against what a real processor did (vectors/general.txt).
+// General-purpose instructions against what a real processor did (testing/general/vectors.txt).
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { CODE_ADDRESS, type RunResult, TestCpu } from '../testing/check.ts';
-import { DATA_WINDOW, REGISTER_NAMES, STACK_WINDOW, WINDOW_BYTES } from './vectors/inputs.ts';
-import { parseVector, type Vector } from './vectors/vector.ts';
+import {
+  DATA_WINDOW,
+  REGISTER_NAMES,
+  STACK_WINDOW,
+  WINDOW_BYTES,
+} from './testing/general/inputs.ts';
+import { parseVector, type Vector } from './testing/general/vector.ts';
 
-const LINES = readFileSync(new URL('./vectors/general.txt', import.meta.url), 'utf8')
+const LINES = readFileSync(new URL('./testing/general/vectors.txt', import.meta.url), 'utf8')
   .split('\n')
   .filter((line) => line !== '' && !line.startsWith('#'));
 const IF = 0x200;

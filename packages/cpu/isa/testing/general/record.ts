@@ -1,5 +1,5 @@
-// Records general.txt: runs every template on the host processor and writes down what changed. Needs an x86-64 Linux
-// host with gcc and binutils: `node packages/cpu/isa/vectors/record.ts`.
+// Records vectors.txt: runs every template on the host processor and writes down what changed. Needs an x86-64 Linux
+// host with gcc and binutils: `node packages/cpu/isa/testing/general/record.ts`.
 
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -152,8 +152,8 @@ function main(): void {
     const lines = all.map((c, n) =>
       line(c, output.subarray(n * OUTPUT_BYTES, (n + 1) * OUTPUT_BYTES)),
     );
-    const header = `# Made by packages/cpu/isa/vectors/record.ts on a real processor; vector.ts says how to read it.\n`;
-    writeFileSync(join(HERE, 'general.txt'), `${header}${lines.join('\n')}\n`);
+    const header = `# Made by packages/cpu/isa/testing/general/record.ts on a real processor; vector.ts says how to read it.\n`;
+    writeFileSync(join(HERE, 'vectors.txt'), `${header}${lines.join('\n')}\n`);
     console.log(
       `${list.length} templates, ${all.length} vectors, data at ${DATA_WINDOW.toString(16)}`,
     );

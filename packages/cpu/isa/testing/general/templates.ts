@@ -1,6 +1,6 @@
 // The instructions that record.ts records, as assembly text. Flags that the manual leaves undefined are not compared.
 
-import { CONDITIONS, RFLAGS } from '../../lift/flags.ts';
+import { CONDITIONS, RFLAGS } from '../../../lift/flags.ts';
 import type { Inputs, Random } from './inputs.ts';
 
 export type Mode = 32 | 64;
