@@ -193,6 +193,8 @@ class Decoder {
     if (hasModrm) this.#modrm(found, modrm);
     else out.rm = (opcode & 7) | ((this.#rex & 1) << 3);
     for (const [n, operand] of found.table.form.operands.entries()) this.#immediate(operand, n);
+    // D8–DF have no immediate: its place holds FOP.
+    if (map === 0 && (opcode & 0xf8) === 0xd8) out.immediate = BigInt(((opcode & 7) << 8) | modrm);
     if (out.base === RIP) out.displacement += BigInt(this.#position - this.#start);
     this.#segment();
     if (out.lock && !(found.table.form.lock && out.isMemory)) return 'invalid';

@@ -26,7 +26,7 @@ export const R = {
   segmentBase: 14,
   /** i64: displacement, sign-extended; for RIP-relative operands relative to S.ripBase. */
   displacement: 16,
-  /** i64: immediate, extended to the operand size. Far pointer: offset, selector << 32. ENTER: size, level << 16. */
+  /** i64: immediate, extended to the operand size. Far pointer: offset, selector << 32. ENTER: size, level << 16. x87: FOP. */
   immediate: 24,
 } as const;
 

@@ -17,6 +17,8 @@ import { INSTRUCTIONS_SSE } from './sse.ts';
 import { INSTRUCTIONS_STACK } from './stack.ts';
 import { INSTRUCTIONS_STRING } from './string.ts';
 import { INSTRUCTIONS_UNSUPPORTED } from './unsupported.ts';
+import { INSTRUCTIONS_X87_ARITHMETIC } from './x87-arithmetic.ts';
+import { INSTRUCTIONS_X87_MOVE } from './x87-move.ts';
 
 export const ISA: readonly Instruction[] = [
   ...INSTRUCTIONS_ARITHMETIC,
@@ -35,4 +37,6 @@ export const ISA: readonly Instruction[] = [
   ...INSTRUCTIONS_MULTIPLY,
   ...INSTRUCTIONS_STRING,
   ...INSTRUCTIONS_UNSUPPORTED,
+  ...INSTRUCTIONS_X87_ARITHMETIC,
+  ...INSTRUCTIONS_X87_MOVE,
 ];

@@ -206,6 +206,8 @@ export interface InstructionContext {
   /** rip of this instruction and of the one behind it, i64. */
   rip(): Value;
   nextRip(): Value;
+  /** The x87 instruction's opcode as FOP has it: low three bits of the first byte, ModRM byte (i32). */
+  x87Opcode(): Value;
   /** Transfers control within the code segment; the target is truncated to the operand size by the caller. */
   jump(target: Value): void;
   /** Runs the same instruction again (a REP iteration that lets interrupts in). */
@@ -222,7 +224,11 @@ export interface InstructionSpec {
   /** How operands are accessed, in order; default: the first 'rw', the others 'r'. */
   readonly access?: readonly ('r' | 'w' | 'rw' | 'none')[];
   /** Letters of O S Z A P C (and D I): read, written as the result says, left undefined. */
-  readonly flags?: { readonly reads?: FlagLetters; readonly writes?: FlagLetters; readonly undefined?: FlagLetters };
+  readonly flags?: {
+    readonly reads?: FlagLetters;
+    readonly writes?: FlagLetters;
+    readonly undefined?: FlagLetters;
+  };
   /** Exceptions beyond those of every memory access, for the coverage page: '#DE', '#GP(0)'. */
   readonly exceptions?: string;
   /** CPUID feature that the instruction belongs to: 'SSE4.1'. */
@@ -244,6 +250,9 @@ export function unsupported(name: string, manual: string, ...forms: Form[]): Ins
 }
 
 /** Several instructions of one shape, for example the sixteen SETcc. */
-export function family<T>(members: readonly T[], make: (member: T) => InstructionSpec): Instruction[] {
+export function family<T>(
+  members: readonly T[],
+  make: (member: T) => InstructionSpec,
+): Instruction[] {
   return members.map((member) => instruction(make(member)));
 }
