@@ -5,7 +5,7 @@ import { fn, type FunctionRef, imported } from '../lift/function.ts';
 import { translateFetch } from '../microcode/memory.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 import { BLOCK_HASH_BASE, BLOCK_HASH_ENTRIES, BLOCK_HASH_ENTRY_BYTES } from '../state/memory-map.ts';
-import { checkInstructionBreakpoint } from './system-hooks.ts';
+import { checkInstructionBreakpoint } from '../microcode/debug-register.ts';
 
 /** Mode bit: blocks of one instruction (single step, interrupt shadow, instruction breakpoints). */
 export const MODE_SINGLE = 4;

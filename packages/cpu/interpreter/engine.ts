@@ -3,6 +3,7 @@
 import { assemble } from '../lift/assemble.ts';
 import type { FunctionRef } from '../lift/function.ts';
 import { flushPage, flushTlb, translateFetch, walk } from '../microcode/memory.ts';
+import { updateMode } from '../microcode/mode.ts';
 import { readFlagsFunction, writeFlagsFunction } from '../microcode/host-interface.ts';
 import { calls } from './access.ts';
 import { buildHandlers, type HandlerTable } from './handlers.ts';
@@ -16,7 +17,7 @@ export interface Engine {
 }
 
 /** What the host calls besides `run`. */
-const ROOTS: readonly FunctionRef[] = [flushTlb, flushPage, translateFetch, walk, readFlagsFunction, writeFlagsFunction];
+const ROOTS: readonly FunctionRef[] = [flushTlb, flushPage, translateFetch, walk, readFlagsFunction, writeFlagsFunction, updateMode];
 
 /** Pages of the largest memory that a machine can have; an instance's memory may be smaller. */
 const WASM_PAGES_MAX = 65536;

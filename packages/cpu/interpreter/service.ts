@@ -4,7 +4,7 @@
 import { RFLAGS } from '../lift/flags.ts';
 import { fn, type FunctionRef, imported } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';
-import { deliverInterrupt, deliverNmi } from './system-hooks.ts';
+import { deliverInterrupt, deliverNmi } from '../microcode/exception.ts';
 import { EVENT, S } from '../state/layout.ts';
 
 /** Why `run` came back. */

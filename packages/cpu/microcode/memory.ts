@@ -7,6 +7,7 @@ import { RFLAGS } from '../lift/flags.ts';
 import { FAULT_HAS_CODE, FAULT_NON_CANONICAL, FAULT_PENDING, type Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { S, TLB_BYTES, TLB_ENTRIES, TLB_ENTRY, TLB_MODE, TLB_MODES, TLB_OFFSET } from '../state/layout.ts';
+import { checkDataBreakpoint } from './debug-register.ts';
 import { PAGE, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
 
 /** MMIO: the access leaves the processor. Address, size in bytes 1–8; values zero-extended. */
@@ -379,7 +380,7 @@ function checkedAccess(l: Lift, linear: Value, bytes: Value, tlb: Value, write: 
   l.unlikely(tlb.eq(l.cpu.add(TLB_OFFSET + TLB_MODE.checked * TLB_BYTES)), () => {
     const checksAlignment = l.get(S.cpl).eq(3).and(l.get(S.rflags).and(RFLAGS.ac).nez()).and(l.get(S.cr0).i32().and(CR0_AM).nez());
     l.raiseIf(checksAlignment.and(linear.i32().and(bytes.sub(1)).nez()), 17, 0);
-    void write;
+    l.run(checkDataBreakpoint, linear, bytes, write ? 1 : 0);
   });
 }
 

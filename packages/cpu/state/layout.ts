@@ -112,6 +112,7 @@ export const S = {
   /** Added to the time-stamp clock: IA32_TIME_STAMP_COUNTER writes and IA32_TSC_ADJUST. */
   tscOffset: field('tscOffset', 'i64'),
   msrTscAdjust: field('msrTscAdjust', 'i64'),
+  msrSpecCtrl: field('msrSpecCtrl', 'i64'),
   msrMcgStatus: field('msrMcgStatus', 'i64'),
   /** IA32_MCi_CTL. */
   msrMcCtl: field('msrMcCtl', 'i64', { count: 4 }),

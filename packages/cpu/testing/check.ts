@@ -6,7 +6,7 @@ import { engine } from '../interpreter/engine.ts';
 import { instantiate } from '../interpreter/instance.ts';
 import { EXIT_REASON } from '../interpreter/service.ts';
 import { at, GPR, S, SEGMENT, TLB_BYTES, TLB_MODE, TLB_OFFSET, X87_SIGN_EXPONENT } from '../state/layout.ts';
-import { PAGE_BLOCKS_BASE, planMemory, RAM_BASE, vcpuBase } from '../state/memory-map.ts';
+import { planMemory, RAM_BASE, vcpuBase } from '../state/memory-map.ts';
 
 export const CODE_ADDRESS = 0x10_0000;
 export const DATA_ADDRESS = 0x20_0000;
@@ -126,7 +126,7 @@ export class TestCpu {
 
   write(address: number, bytes: ArrayLike<number>): void {
     this.bytes.set(bytes, RAM_BASE + address);
-    if (this.view.getUint32(PAGE_BLOCKS_BASE + (address >>> 12) * 4, true)) this.blocks.invalidate(address, bytes.length);
+    this.blocks.invalidate(address, bytes.length);
   }
   read(address: number, length: number): Uint8Array {
     return this.bytes.slice(RAM_BASE + address, RAM_BASE + address + length);

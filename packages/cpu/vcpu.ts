@@ -1,0 +1,388 @@
+// One virtual processor: the engine's instance on shared memory, wired to clock, bus, interrupt lines and its local APIC.
+
+import type { Clock, InterruptMessage, IrqLine } from '@mimic/base';
+import type { InterruptBus } from './apic/interrupt-bus.ts';
+import { LocalApic } from './apic/local-apic.ts';
+import type { LocalApicState } from './apic/state.ts';
+import type { BlockStore } from './decode/block-store.ts';
+import { type DisassembledInstruction, disassemble } from './decode/disassembler.ts';
+import { type EngineInstance, type HostFunctions, instantiate } from './interpreter/instance.ts';
+import { EXIT_REASON } from './interpreter/service.ts';
+import { FAULT_HAS_CODE, FAULT_PENDING } from './lift/lift.ts';
+import { cpuidTable } from './microcode/cpuid.ts';
+import { PHYSICAL_BITS } from './microcode/memory.ts';
+import { at, EVENT, type Field, S, SEGMENT, type SegmentName, X87_SIGN_EXPONENT } from './state/layout.ts';
+import { type MemoryLayout, PAGE_BYTES, RAM_BASE, vcpuBase } from './state/memory-map.ts';
+import { placeOffset, registerPlace } from './state/register-names.ts';
+import { type PowerOnState, powerOnState } from './state/power-on.ts';
+
+/** The way out of the processor. Values are unsigned; an 8-byte access is made of two of 4, low half first. */
+export interface Bus {
+  portRead(port: number, size: 1 | 2 | 4): number;
+  portWrite(port: number, size: 1 | 2 | 4, value: number): void;
+  memoryRead(gpa: number, size: 1 | 2 | 4): number;
+  memoryWrite(gpa: number, size: 1 | 2 | 4, value: number): void;
+  /** The PIC's INTA cycle: the vector to deliver. */
+  acknowledgeInterrupt(): number;
+  /** End of a level-triggered interrupt, for the I/O APICs. */
+  endOfInterrupt(vector: number): void;
+}
+
+/** 'budget': enough for now; 'halted': nothing to do until something happens; 'event': the host asked, or INIT or SIPI
+ *  came; 'shutdown': triple fault; 'fault': a fault, where the host wants faults for itself. */
+export type ExitReason = 'budget' | 'halted' | 'event' | 'shutdown' | 'fault';
+
+const REASONS: readonly ExitReason[] = (['budget', 'halted', 'event', 'shutdown', 'fault'] as const).toSorted(
+  (a, b) => EXIT_REASON[a] - EXIT_REASON[b],
+);
+
+/** Fields that describe the engine, not the processor: left out of a snapshot and rebuilt. */
+const TRANSIENT: ReadonlySet<string> = new Set([
+  'zero', 'tlb', 'tlbSystem', 'tlbFetch', 'codePageLinear', 'codePagePhysical', 'ramBytes', 'record', 'blockStart', 'budget',
+  'events', 'result', 'scratch', 'stopOnFault',
+]); // biome-ignore format: a list
+
+/** A processor at rest, between two instructions. */
+export interface VcpuState {
+  /** Bytes of each field of the layout that belongs to the processor, by name. */
+  readonly fields: Readonly<Record<string, Uint8Array>>;
+  /** Sign and exponent words of the x87 registers lie in the gaps of `x87Significand`, which is saved with its gaps. */
+  readonly apic: LocalApicState;
+  readonly nmiPending: boolean;
+}
+
+/** A segment register and its hidden part; attributes are descriptor bits 40–55 (type, S, DPL, P at 0–7; AVL, L, D/B, G at 12–15). */
+export interface SegmentStart {
+  readonly selector: number;
+  readonly base: number;
+  readonly limit: number;
+  readonly attributes: number;
+}
+
+/** Where a boot protocol starts the processor; what is not named keeps its value of power-on. */
+export interface StartState {
+  readonly rip: number;
+  readonly rsp: number;
+  readonly rbx: number;
+  readonly rsi: number;
+  readonly rflags: number;
+  readonly cr0: number;
+  readonly cr3: number;
+  readonly cr4: number;
+  readonly efer: number;
+  readonly cs: SegmentStart;
+  readonly ds: SegmentStart;
+  readonly es: SegmentStart;
+  readonly fs: SegmentStart;
+  readonly gs: SegmentStart;
+  readonly ss: SegmentStart;
+  readonly tr: SegmentStart;
+  readonly ldtr: SegmentStart;
+  readonly gdtr: { readonly base: number; readonly limit: number };
+  readonly idtr: { readonly base: number; readonly limit: number };
+}
+
+export interface VcpuOptions {
+  readonly memory: WebAssembly.Memory;
+  readonly layout: MemoryLayout;
+  /** Number of the processor, from 0; also its APIC id. Processor 0 starts, the others wait for SIPI. */
+  readonly index: number;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly blocks: BlockStore;
+  readonly interrupts: InterruptBus;
+  /** 64 random bits for RDRAND and RDSEED. */
+  readonly random: () => bigint;
+}
+
+const TIMER_HZ = 1_000_000_000;
+const APIC_PAGE_BYTES = 4096;
+const MSR = { apicBase: 0x1b, tscDeadline: 0x6e0, x2apicFirst: 0x800, x2apicLast: 0x8ff } as const;
+const GENERAL_PROTECTION = 13;
+
+export class Vcpu {
+  readonly index: number;
+  readonly apic: LocalApic;
+  /** INTR from the PIC: LINT0. */
+  readonly intr: IrqLine;
+  readonly #options: VcpuOptions;
+  readonly #instance: EngineInstance;
+  readonly #view: DataView;
+  readonly #words: Int32Array;
+  readonly #base: number;
+
+  constructor(options: VcpuOptions) {
+    this.#options = options;
+    this.index = options.index;
+    this.#base = vcpuBase(options.index);
+    this.#view = new DataView(options.memory.buffer);
+    this.#words = new Int32Array(options.memory.buffer);
+    const { interrupts, clock, bus } = options;
+    this.apic = new LocalApic(
+      {
+        clock,
+        tsc: { toNs: (tsc) => Number(tsc - this.#i64(S.tscOffset)) },
+        ipis: interrupts.sinkFor(options.index),
+        pendingChanged: (isPending) => this.#setEvent(EVENT.interrupt, isPending),
+        endOfInterrupt: (vector) => bus.endOfInterrupt(vector),
+        nmi: () => this.nmi(),
+        smi: () => undefined,
+        init: () => this.#setEvent(EVENT.init, true),
+        startUp: (vector) => {
+          this.#startUpVector = vector;
+          this.#setEvent(EVENT.sipi, true);
+        },
+        acknowledgeExternal: () => bus.acknowledgeInterrupt(),
+      },
+      { id: options.index, isBootstrap: options.index === 0, timerHz: TIMER_HZ, physicalAddressBits: PHYSICAL_BITS },
+    );
+    interrupts.attach(this.apic);
+    this.intr = { set: (high) => this.apic.setLint0(high) };
+    this.#instance = instantiate({ memory: options.memory, index: options.index, host: this.#hostFunctions() });
+    this.reset();
+  }
+  #startUpVector = 0;
+
+  // --- running ---
+
+  /** Runs about that many instructions; comes back earlier when there is nothing to run or somebody asks. */
+  run(instructionsMax: number): ExitReason {
+    return REASONS[this.#instance.run(instructionsMax) - 1]!;
+  }
+  /** Makes `run` come back soon with 'event'; may be called from any thread that shares the memory. */
+  requestExit(): void {
+    this.#setEvent(EVENT.exit, true);
+  }
+  /** NMI. */
+  nmi(): void {
+    this.#setEvent(EVENT.nmi, true);
+  }
+  /** Power-on state; processor 0 is ready to run from the reset vector. */
+  reset(): void {
+    this.#apply(powerOnState());
+    this.#setI64(S.ramBytes, BigInt(this.#options.layout.ramBytes));
+    this.#set(S.activity, this.index === 0 ? 0 : 2);
+    this.#set(S.events, 0);
+    this.apic.reset();
+    this.#instance.call('flushTlb');
+    this.#instance.call('updateMode');
+  }
+  /** Puts the processor where a boot protocol wants it, from power-on state. Firmware has left the APIC in virtual-wire mode. */
+  start(state: StartState): void {
+    this.reset();
+    this.apic.setVirtualWireMode();
+    for (const name of Object.keys(SEGMENT) as SegmentName[]) this.#setSegment(SEGMENT[name], state[name]);
+    for (const name of ['rsp', 'rbx', 'rsi', 'rip'] as const) this.writeRegister(name, BigInt(state[name]));
+    for (const name of ['cr0', 'cr3', 'cr4', 'efer'] as const) this.writeRegister(name, BigInt(state[name]));
+    for (const name of ['gdtr', 'idtr'] as const) {
+      this.writeRegister(`${name}.base`, BigInt(state[name].base));
+      this.writeRegister(`${name}.limit`, BigInt(state[name].limit));
+    }
+    this.writeRegister('rflags', BigInt(state.rflags));
+    this.#instance.call('flushTlb');
+    this.#instance.call('updateMode');
+  }
+  #setSegment(index: number, s: SegmentStart): void {
+    this.#set(S.segSelector, s.selector, index);
+    this.#setI64(S.segBase, BigInt(s.base), index);
+    this.#set(S.segLimit, s.limit, index);
+    this.#set(S.segAttributes, (s.attributes & 0xf0ff) << 8, index);
+  }
+  #apply(state: PowerOnState): void {
+    for (const [name, field] of Object.entries(S)) {
+      if (name === 'stopOnFault') continue;
+      for (let n = 0; n < field.count; n++) this.#write(field, n, 0n);
+    }
+    for (let n = 0; n < 8; n++) this.#write(X87_SIGN_EXPONENT, n, 0n);
+    for (const { field, index, value } of state) this.#write(field, index, value);
+  }
+
+  // --- looking in from outside, while `run` is not under way ---
+
+  /** Instructions retired since power-on. */
+  get instructionCount(): bigint {
+    return this.#i64(S.instructionCount);
+  }
+  get codeBits(): 16 | 32 | 64 {
+    const bits = this.#view.getUint32(this.#base + S.codeBits.offset, true);
+    return bits === 64 ? 64 : bits === 32 ? 32 : 16;
+  }
+  /** A register by its name in lower case ('rax', 'cs', 'cs.base', 'cr3', 'xmm0', 'st0'), unsigned; undefined if there is none. */
+  readRegister(name: string): bigint | undefined {
+    const place = registerPlace(name);
+    if (!place) return undefined;
+    if (name === 'rflags') return BigInt(this.#instance.call('readRflags') as number);
+    if (place.high) {
+      const n = this.#x87Physical(place.index);
+      return (BigInt(this.#view.getUint16(this.#base + at(place.high, n), true)) << 64n) | this.#i64(place.field, n);
+    }
+    const address = this.#base + placeOffset(place);
+    if (place.bits === 128) return this.#view.getBigUint64(address, true) | (this.#view.getBigUint64(address + 8, true) << 64n);
+    const value = place.bits === 64 ? this.#view.getBigUint64(address, true) : BigInt(this.#view.getUint32(address, true));
+    return BigInt.asUintN(place.bits, value);
+  }
+  /** False if there is no such register. What follows from the new value (modes, TLBs) is in force at once. */
+  writeRegister(name: string, value: bigint): boolean {
+    const place = registerPlace(name);
+    if (!place) return false;
+    if (name === 'rflags') this.#instance.call('writeRflags', Number(BigInt.asIntN(32, value)));
+    else if (place.high) {
+      const n = this.#x87Physical(place.index);
+      this.#setI64(place.field, value, n);
+      this.#write(place.high, n, value >> 64n);
+    } else this.#write(place.field, place.index, BigInt.asUintN(place.bits, value));
+    this.#instance.call('flushTlb');
+    this.#instance.call('updateMode');
+    return true;
+  }
+  #x87Physical(st: number): number {
+    return (st + this.#view.getUint32(this.#base + S.x87Top.offset, true)) & 7;
+  }
+  /** Guest-physical address of a linear one by the page tables now in force; undefined where nothing is mapped. No side effect but accessed bits. */
+  translate(linear: bigint): { readonly gpa: number } | undefined {
+    const saved = [S.fault, S.faultCode].map((f) => this.#view.getUint32(this.#base + f.offset, true));
+    const savedAddress = this.#i64(S.faultAddress);
+    const gpa = this.#instance.call('walk', BigInt.asIntN(64, linear), 0, 0) as bigint;
+    const isFault = this.#view.getUint32(this.#base + S.fault.offset, true) !== saved[0];
+    this.#set(S.fault, saved[0]!);
+    this.#set(S.faultCode, saved[1]!);
+    this.#setI64(S.faultAddress, savedAddress);
+    return isFault ? undefined : { gpa: Number(gpa) };
+  }
+  /** Up to `count` instructions from a linear address; fewer where memory ends. */
+  disassemble(linear: bigint, count: number): DisassembledInstruction[] {
+    const bytes: number[] = [];
+    for (let at = linear; bytes.length < count * 15; ) {
+      const gpa = this.translate(at)?.gpa;
+      if (gpa === undefined || gpa >= this.#options.layout.ramBytes) break;
+      const length = Math.min(PAGE_BYTES - (gpa % PAGE_BYTES), count * 15 - bytes.length);
+      for (let n = 0; n < length; n++) bytes.push(this.#view.getUint8(RAM_BASE + gpa + n));
+      at += BigInt(length);
+    }
+    return disassemble(Uint8Array.from(bytes), linear, this.codeBits, count);
+  }
+
+  // --- snapshot ---
+
+  save(): VcpuState {
+    const fields: Record<string, Uint8Array> = {};
+    const bytes = new Uint8Array(this.#view.buffer);
+    for (const [name, field] of Object.entries(S)) {
+      if (TRANSIENT.has(name)) continue;
+      const start = this.#base + field.offset;
+      fields[name] = bytes.slice(start, start + field.stride * field.count);
+    }
+    const events = this.#words[(this.#base + S.events.offset) >> 2]!;
+    return { fields, apic: this.apic.save(), nmiPending: (events & EVENT.nmi) !== 0 };
+  }
+  /** Takes over a saved state. Fields that the state does not have keep their power-on value. */
+  restore(state: VcpuState): void {
+    this.reset();
+    const bytes = new Uint8Array(this.#view.buffer);
+    for (const [name, saved] of Object.entries(state.fields)) {
+      const field: Field | undefined = (S as Readonly<Record<string, Field>>)[name];
+      if (!field || TRANSIENT.has(name)) continue;
+      bytes.set(saved.subarray(0, field.stride * field.count), this.#base + field.offset);
+    }
+    this.apic.restore(state.apic);
+    this.#setEvent(EVENT.nmi, state.nmiPending);
+    this.#instance.call('flushTlb');
+    this.#instance.call('updateMode');
+  }
+
+  // --- what microcode asks of its host ---
+
+  #hostFunctions(): HostFunctions {
+    const { bus, blocks, clock } = this.#options;
+    const cpuid = cpuidTable({ vcpuIndex: this.index, vcpuCount: this.#options.layout.vcpuCount });
+    return {
+      portRead: (port: number, bytes: number) => bus.portRead(port, bytes as 1 | 2 | 4) | 0,
+      portWrite: (port: number, bytes: number, value: number) => bus.portWrite(port, bytes as 1 | 2 | 4, value >>> 0) as undefined,
+      busRead: (gpa: bigint, bytes: number) => this.#busRead(Number(BigInt.asUintN(64, gpa)), bytes),
+      busWrite: (gpa: bigint, bytes: number, value: bigint) =>
+        this.#busWrite(Number(BigInt.asUintN(64, gpa)), bytes, value) as undefined,
+      invalidateCode: (gpa: number, bytes: number) => blocks.invalidate(gpa >>> 0, bytes) as undefined,
+      decodeBlock: (gpa: number, mode: number) => blocks.find(gpa >>> 0, mode, () => this.#nextCodePage()),
+      takeInterrupt: () => this.apic.acknowledge(),
+      readTsc: () => BigInt(Math.floor(clock.now())),
+      randomI64: () => BigInt.asIntN(64, this.#options.random()),
+      cpuid: (leaf: number, subleaf: number) => {
+        cpuid(leaf >>> 0, subleaf >>> 0).forEach((value, n) => this.#setI64(S.result, BigInt(value), n));
+        return undefined;
+      },
+      apicReadMsr: (msr: number) => this.#apicReadMsr(msr),
+      apicWriteMsr: (msr: number, value: bigint) => this.#apicWriteMsr(msr, BigInt.asUintN(64, value)),
+      apicReadTpr: () => this.apic.cr8,
+      apicWriteTpr: (priority: number) => {
+        this.apic.cr8 = priority;
+        return undefined;
+      },
+    };
+  }
+  /** The page behind the one that code runs from, for an instruction that crosses. */
+  #nextCodePage(): number | undefined {
+    const page = this.#i64(S.codePageLinear) + BigInt(PAGE_BYTES);
+    const gpa = this.#instance.call('translateFetch', this.codeBits === 64 ? BigInt.asIntN(64, page) : page & 0xffff_ffffn) as bigint;
+    return this.#view.getUint32(this.#base + S.fault.offset, true) ? undefined : Number(gpa);
+  }
+  #isApicPage(gpa: number): boolean {
+    const base = this.apic.mappedAt;
+    return base !== undefined && gpa >= base && gpa < base + APIC_PAGE_BYTES;
+  }
+  #busRead(gpa: number, bytes: number): bigint {
+    if (bytes === 8) return this.#busRead(gpa, 4) | (this.#busRead(gpa + 4, 4) << 32n);
+    const size = bytes as 1 | 2 | 4;
+    if (this.#isApicPage(gpa)) return BigInt(this.apic.read(gpa & (APIC_PAGE_BYTES - 1), size) >>> 0);
+    return BigInt(this.#options.bus.memoryRead(gpa, size) >>> 0);
+  }
+  #busWrite(gpa: number, bytes: number, value: bigint): void {
+    if (bytes === 8) {
+      this.#busWrite(gpa, 4, value & 0xffff_ffffn);
+      this.#busWrite(gpa + 4, 4, BigInt.asUintN(64, value) >> 32n);
+      return;
+    }
+    const size = bytes as 1 | 2 | 4;
+    const cut = Number(BigInt.asUintN(bytes * 8, value));
+    if (this.#isApicPage(gpa)) this.apic.write(gpa & (APIC_PAGE_BYTES - 1), size, cut);
+    else this.#options.bus.memoryWrite(gpa, size, cut);
+  }
+  #generalProtection(): void {
+    this.#set(S.fault, FAULT_PENDING | FAULT_HAS_CODE | GENERAL_PROTECTION);
+    this.#set(S.faultCode, 0);
+  }
+  #apicReadMsr(msr: number): bigint {
+    if (msr === MSR.apicBase) return this.apic.readBase();
+    if (msr === MSR.tscDeadline) return BigInt.asIntN(64, this.apic.tscDeadline);
+    const value = this.apic.readMsr(msr);
+    if (value === undefined) this.#generalProtection();
+    return BigInt.asIntN(64, value ?? 0n);
+  }
+  #apicWriteMsr(msr: number, value: bigint): undefined {
+    if (msr === MSR.tscDeadline) this.apic.tscDeadline = value;
+    else if (!(msr === MSR.apicBase ? this.apic.writeBase(value) : this.apic.writeMsr(msr, value))) this.#generalProtection();
+    return undefined;
+  }
+
+  // --- state in shared memory ---
+
+  #setEvent(event: number, on: boolean): void {
+    const word = (this.#base + S.events.offset) >> 2;
+    if (on) Atomics.or(this.#words, word, event);
+    else Atomics.and(this.#words, word, ~event);
+  }
+  #i64(field: Field, index = 0): bigint {
+    return this.#view.getBigUint64(this.#base + at(field, index), true);
+  }
+  #setI64(field: Field, value: bigint, index = 0): void {
+    this.#view.setBigUint64(this.#base + at(field, index), BigInt.asUintN(64, value), true);
+  }
+  #set(field: Field, value: number, index = 0): void {
+    this.#view.setUint32(this.#base + at(field, index), value, true);
+  }
+  #write(field: Field, index: number, value: bigint): void {
+    const address = this.#base + at(field, index);
+    if (field.width === 4) this.#view.setUint32(address, Number(BigInt.asUintN(32, value)), true);
+    else this.#view.setBigUint64(address, BigInt.asUintN(64, value), true);
+    if (field.width === 16) this.#view.setBigUint64(address + 8, BigInt.asUintN(64, value >> 64n), true);
+  }
+}
