@@ -51,9 +51,8 @@ export interface Computer {
   /** Cold start: all parts reset, kernel loaded again, processor at the kernel's entry. */
   boot(): void;
   pressPowerButton(): void;
-  /** How many bytes the first serial port can take now. */
-  serialRoom(): number;
-  serialInput(bytes: Uint8Array): void;
+  /** Types to the first serial port; returns how many bytes it took. */
+  serialInput(bytes: Uint8Array): number;
   parts(): PartReport[];
   setTrace(kinds: readonly TraceKind[]): void;
 }
@@ -62,6 +61,8 @@ export interface Computer {
 export interface ComputerWires {
   readonly clock: Clock;
   readonly serialOutput: ByteSink;
+  /** The serial port takes input again after it refused some; may be called during an access by the guest. */
+  readonly serialRoom: () => void;
   /** One line of trace, without its newline. */
   readonly trace: (line: string) => void;
   /** The guest turned itself off (ACPI S5). */

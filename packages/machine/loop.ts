@@ -18,6 +18,9 @@ const SPEED_MIN = 0.001;
 /** A sleep that nothing bounds is still looked at once in a while: a lost wake-up costs this, not a hang. */
 const SLEEP_MAX_MS = 1_000;
 
+/** The FIFO of a 16550 holds 16 bytes. */
+const SERIAL_PIECE_BYTES = 16;
+
 export interface LoopOptions {
   /** What follows a reset by the guest. */
   readonly onReset: 'boot' | 'stop';
@@ -92,7 +95,7 @@ export class MachineLoop {
   /** Timers, input, guest code, output; then sleeps if the guest halted. */
   #slice(bell: number): WorkerEnd | undefined {
     this.#clock.runExpired();
-    this.#feedSerial();
+    this.feedSerial();
     const cause = this.#runGuest();
     this.#output.flush();
     if (this.#signals.poweredOff) return { reason: 'power-off' };
@@ -132,11 +135,15 @@ export class MachineLoop {
     if (waitNs > 0) this.#mailbox.sleep(bell, Math.min(waitNs / 1e6, SLEEP_MAX_MS));
   }
 
-  #feedSerial(): void {
+  /** Hands waiting input to the serial port until it refuses some. */
+  feedSerial(): void {
     const { serialInput } = this.#mailbox;
-    if (serialInput.length === 0) return;
-    const room = this.#computer.serialRoom();
-    if (room > 0) this.#computer.serialInput(serialInput.read(room));
+    while (serialInput.length > 0) {
+      const bytes = serialInput.peek(SERIAL_PIECE_BYTES);
+      const taken = this.#computer.serialInput(bytes);
+      serialInput.skip(taken);
+      if (taken < bytes.length) return;
+    }
   }
 
   #boot(): void {

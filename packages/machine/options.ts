@@ -10,9 +10,7 @@ export const MEMORY_MIN_BYTES = 16 * MIB;
 /** The 32-bit WebAssembly memory also holds the processors' state, and the PC's PCI hole ends at 4 GiB. */
 export const MEMORY_MAX_BYTES = 3584 * MIB;
 export const MEMORY_DEFAULT_BYTES = 512 * MIB;
-const PAGE_BYTES = 4 * KIB;
-/** Linux's COMMAND_LINE_SIZE on x86 is 2048, its terminating zero included. */
-export const COMMAND_LINE_LENGTH_MAX = 2047;
+/** Slots that the PC board has for cards, a few kept for others. */
 export const DISK_COUNT_MAX = 16;
 
 /** A disk image that the host has opened and locked. */
@@ -41,6 +39,12 @@ export interface MachineOptions {
   readonly disks?: readonly DiskAttachment[];
   /** Where the guest's random numbers come from. A seed makes them the same each time. Default 'host'. */
   readonly rng?: EntropySource;
+  /**
+   * Serial input that is there before the guest is: 'type' it as a person would, whether anybody reads or not
+   * (default), or 'hold' it until a driver has turned on the port's receive interrupt. Drivers empty the port
+   * when they start, so a script piped in from the beginning would lose its first bytes.
+   */
+  readonly earlySerialInput?: 'type' | 'hold';
   /** A guest that resets the machine is booted again (default), or the machine ends. */
   readonly onReset?: 'boot' | 'stop';
   /** Default 'stop': the machine ends and says where. */
@@ -62,6 +66,7 @@ export interface ComputerConfig {
     readonly descriptor: unknown;
   }[];
   readonly rng: EntropySource;
+  readonly earlySerialInput: 'type' | 'hold';
   readonly trace: readonly TraceKind[];
   readonly onReset: 'boot' | 'stop';
   readonly onTripleFault: 'reset' | 'stop';
@@ -105,13 +110,6 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
       hint: 'leave the count at 1',
     });
   }
-  if (append.length > COMMAND_LINE_LENGTH_MAX || !/^[^\0]*$/.test(append)) {
-    throw new MachineError(
-      'BAD_OPTION',
-      `the kernel command line has ${append.length} characters or a zero byte among them`,
-      { hint: `Linux takes at most ${COMMAND_LINE_LENGTH_MAX} characters` },
-    );
-  }
   if (disks.length > DISK_COUNT_MAX) {
     throw new MachineError('BAD_OPTION', `${disks.length} disks are too many`, {
       hint: `a machine has at most ${DISK_COUNT_MAX}`,
@@ -131,6 +129,7 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
       descriptor,
     })),
     rng,
+    earlySerialInput: options.earlySerialInput ?? 'type',
     trace: options.trace ?? [],
     onReset: options.onReset ?? 'boot',
     onTripleFault: options.onTripleFault ?? 'stop',
@@ -144,9 +143,9 @@ function checkMemory(memory: number | string): number {
     const size = typeof memory === 'string' ? memory : formatSize(memory);
     throw new MachineError('BAD_OPTION', `${size} of memory is out of range`, { hint: range });
   }
-  if (bytes % PAGE_BYTES !== 0) {
-    throw new MachineError('BAD_OPTION', `${bytes} bytes of memory are not whole pages of 4 KiB`, {
-      hint: `${range}, in steps of 4K`,
+  if (bytes % MIB !== 0) {
+    throw new MachineError('BAD_OPTION', `${formatSize(bytes)} of memory are not whole mebibytes`, {
+      hint: `${range}, in steps of 1M`,
     });
   }
   return bytes;

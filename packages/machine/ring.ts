@@ -47,8 +47,8 @@ export class ByteRing {
     return count;
   }
 
-  /** Takes up to `lengthMax` bytes; the result is a copy and shares nothing with the ring. */
-  read(lengthMax: number): Uint8Array<ArrayBuffer> {
+  /** The next bytes, up to `lengthMax`, which stay in the ring; a copy. */
+  peek(lengthMax: number): Uint8Array<ArrayBuffer> {
     const count = Math.min(lengthMax, this.length);
     const read = Atomics.load(this.#positions, READ);
     const start = (read >>> 0) & (this.capacityBytes - 1);
@@ -56,11 +56,22 @@ export class ByteRing {
     const into = new Uint8Array(count);
     into.set(this.#bytes.subarray(start, start + beforeWrap), 0);
     into.set(this.#bytes.subarray(0, count - beforeWrap), beforeWrap);
-    if (count > 0) {
-      Atomics.store(this.#positions, READ, (read + count) | 0);
-      Atomics.notify(this.#positions, READ);
-    }
     return into;
+  }
+
+  /** Drops bytes that `peek` has shown. */
+  skip(count: number): void {
+    assert(count <= this.length, 'only what is there can be dropped');
+    if (count === 0) return;
+    Atomics.add(this.#positions, READ, count);
+    Atomics.notify(this.#positions, READ);
+  }
+
+  /** Takes up to `lengthMax` bytes; the result is a copy and shares nothing with the ring. */
+  read(lengthMax: number): Uint8Array<ArrayBuffer> {
+    const bytes = this.peek(lengthMax);
+    this.skip(bytes.length);
+    return bytes;
   }
 
   /** The writer's side: resolves once the reader has taken something since `room` was last looked at. */

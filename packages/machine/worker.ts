@@ -36,6 +36,7 @@ export async function runMachine<Store>(
   const wires: ComputerWires = {
     clock,
     serialOutput: output.serial,
+    serialRoom: () => loop?.feedSerial(),
     trace: output.trace,
     powerOff: () => {
       signals.poweredOff = true;

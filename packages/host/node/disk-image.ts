@@ -3,11 +3,14 @@
 
 import { spawnSync } from 'node:child_process';
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { basename } from 'node:path';
 import { platform } from 'node:process';
 import type { DiskAttachment } from '@mimic/machine';
 import { fileError, HostError } from '../errors.ts';
 
 export const SECTOR_BYTES = 512;
+/** Virtio 1.2 §5.2.6, VIRTIO_BLK_T_GET_ID. */
+const SERIAL_LENGTH_MAX = 20;
 
 export interface DiskOptions {
   /** The guest may not write; others may read the image meanwhile. */
@@ -23,6 +26,8 @@ export interface OpenImage {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
   readonly snapshot: boolean;
+  /** What the guest sees as the disk's serial number. */
+  readonly serial: string;
 }
 
 /** Fails with a `HostError`. The lock is the kernel's and ends with the attachment, or with the process. */
@@ -33,12 +38,19 @@ export function openDiskImage(path: string, options: DiskOptions = {}): DiskAtta
   try {
     const sizeBytes = checkedSize(path, fd);
     if (!lock(fd, shared)) throw inUse(path, shared);
-    const image: OpenImage = { path, fd, sizeBytes, readOnly, snapshot };
+    const image: OpenImage = { path, fd, sizeBytes, readOnly, snapshot, serial: serialOf(path) };
     return { sizeBytes, readOnly, descriptor: image, close: () => closeSync(fd) };
   } catch (error) {
     closeSync(fd);
     throw error;
   }
+}
+
+/** The image's name as far as a serial number goes: 20 characters of ASCII. */
+function serialOf(path: string): string {
+  return basename(path)
+    .replaceAll(/[^\w.-]/g, '_')
+    .slice(0, SERIAL_LENGTH_MAX);
 }
 
 function open(path: string, shared: boolean): number {

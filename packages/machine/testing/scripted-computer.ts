@@ -66,16 +66,15 @@ export class ScriptedComputer implements Computer {
   }
 
   pressPowerButton(): void {
-    if (this.#answersPowerButton) this.#lines.push('poweroff');
+    if (this.#answersPowerButton) this.#lines.unshift('poweroff');
     if (this.#state === 'halted') this.#state = 'running';
   }
 
-  serialRoom(): number {
-    return this.#state === 'spinning' ? 0 : SERIAL_FIFO_BYTES - this.#fifo.length;
-  }
-
-  serialInput(bytes: Uint8Array): void {
-    this.#fifo.push(...bytes);
+  serialInput(bytes: Uint8Array): number {
+    const room = this.#state === 'spinning' ? 0 : SERIAL_FIFO_BYTES - this.#fifo.length;
+    const taken = bytes.subarray(0, room);
+    this.#fifo.push(...taken);
+    return taken.length;
   }
 
   parts(): ReturnType<Computer['parts']> {
@@ -123,6 +122,7 @@ export class ScriptedComputer implements Computer {
       },
       echo: () => {
         this.#state = 'echoing';
+        this.#print('echoing\n');
       },
       halt: () => {
         this.#state = 'halted';
