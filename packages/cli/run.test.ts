@@ -114,9 +114,9 @@ describe('mimic run on a terminal', { concurrency: 3 }, () => {
   }
 
   test('Ctrl-A x quits with 0; Ctrl-C goes to the guest; the terminal is restored', async () => {
-    using folder = makeFolder({ k: `${HELLO}echo\n` });
+    using folder = makeFolder({ k: 'echo\n' });
     const typed = [
-      { after: 'hello', keys: 'abc\x03\x01a' },
+      { after: 'echoing', keys: 'abc\x03\x01a' },
       { after: 'abc\x03\x01', keys: '\x01x' },
     ];
     const { code, output } = await runCli(['run', '-k', 'k'], { cwd: folder.path, typed });

@@ -33,6 +33,7 @@ export async function runSession(
       ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
       ...(options.rng === undefined ? {} : { rng: options.rng }),
       disks: options.disk ?? [],
+      earlySerialInput: process.stdin.isTTY === true ? 'type' : 'hold',
       onReset: options.reboot ? 'boot' : 'stop',
       onTripleFault: options.tripleFault ?? 'stop',
       trace: options.trace === undefined ? [] : parseTraceKinds(options.trace.kinds),

@@ -68,15 +68,20 @@ export class StdioConsole implements SerialConsole {
   #escape(key: 'quit' | 'help' | 'monitor'): void {
     if (key === 'quit') this.#quit();
     else if (key === 'help') process.stdout.write(ESCAPE_HELP);
-    else if (this.#monitor !== undefined) this.#monitor.close();
-    else this.#openMonitor();
+    else if (this.#monitor === undefined) this.#openMonitor();
+    else {
+      // At once, so that what was typed behind Ctrl-A c goes to the guest.
+      this.#monitor.close();
+      this.#monitor = undefined;
+    }
   }
 
   #openMonitor(): void {
     const monitor = new MonitorPrompt(this.#machine, this.#monitorHistory);
     this.#monitor = monitor;
+    // Ctrl-D closes it too.
     void monitor.closed.then(() => {
-      this.#monitor = undefined;
+      if (this.#monitor === monitor) this.#monitor = undefined;
     });
   }
 
