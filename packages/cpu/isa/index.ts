@@ -8,14 +8,19 @@ import { INSTRUCTIONS_CONVERT } from './convert.ts';
 import { INSTRUCTIONS_DECIMAL } from './decimal.ts';
 import { INSTRUCTIONS_FLAG } from './flag.ts';
 import type { Instruction } from './instruction.ts';
+import { INSTRUCTIONS_INTERRUPT } from './interrupt.ts';
 import { INSTRUCTIONS_LOGIC } from './logic.ts';
 import { INSTRUCTIONS_MISCELLANEOUS } from './miscellaneous.ts';
 import { INSTRUCTIONS_MOVE } from './move.ts';
 import { INSTRUCTIONS_MULTIPLY } from './multiply.ts';
+import { INSTRUCTIONS_PORT } from './port.ts';
+import { INSTRUCTIONS_SEGMENT } from './segment.ts';
 import { INSTRUCTIONS_SHIFT } from './shift.ts';
 import { INSTRUCTIONS_SSE } from './sse.ts';
 import { INSTRUCTIONS_STACK } from './stack.ts';
 import { INSTRUCTIONS_STRING } from './string.ts';
+import { INSTRUCTIONS_SYSCALL } from './syscall.ts';
+import { INSTRUCTIONS_SYSTEM } from './system.ts';
 import { INSTRUCTIONS_UNSUPPORTED } from './unsupported.ts';
 import { INSTRUCTIONS_X87_ARITHMETIC } from './x87-arithmetic.ts';
 import { INSTRUCTIONS_X87_MOVE } from './x87-move.ts';
@@ -39,4 +44,9 @@ export const ISA: readonly Instruction[] = [
   ...INSTRUCTIONS_UNSUPPORTED,
   ...INSTRUCTIONS_X87_ARITHMETIC,
   ...INSTRUCTIONS_X87_MOVE,
+  ...INSTRUCTIONS_INTERRUPT,
+  ...INSTRUCTIONS_PORT,
+  ...INSTRUCTIONS_SEGMENT,
+  ...INSTRUCTIONS_SYSCALL,
+  ...INSTRUCTIONS_SYSTEM,
 ];

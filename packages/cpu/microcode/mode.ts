@@ -1,0 +1,104 @@
+// Everything that follows from the mode, computed in one place: decoding mode, stack width, TLBs, checks in force.
+// SDM vol 3A §2.2 (modes), §4.6 (whose rights an access has), §18.2 (breakpoints).
+
+import { RFLAGS } from '../lift/flags.ts';
+import { type FunctionRef, fn } from '../lift/function.ts';
+import type { Lift } from '../lift/lift.ts';
+import type { Value } from '../lift/value.ts';
+import { CR0, CR4, EFER } from '../state/control-bits.ts';
+import { S, SEGMENT, TLB_BYTES, TLB_MODE, TLB_OFFSET } from '../state/layout.ts';
+import { ATTRIBUTES } from './segment-access.ts';
+
+/** Values of `S.legacyMode`. */
+export const LEGACY_MODE = { protected: 0, real: 1, virtual8086: 2 } as const;
+/** Bits of `S.breakpoints`. */
+export const BREAKPOINTS = { instruction: 1, data: 2, io: 4 } as const;
+/** Bit of `S.mode`: blocks of one instruction. */
+export const MODE_SINGLE_STEP = 4;
+
+/** Stack-pointer mask from SS and the code size. */
+export const updateStackMask: FunctionRef = fn('updateStackMask', {
+  params: {},
+  build(l) {
+    const isBig = l.get(S.segAttributes, SEGMENT.ss).and(ATTRIBUTES.big);
+    const legacy = l.select(isBig, l.i64(0xffff_ffffn), l.i64(0xffffn));
+    l.set(S.stackMask, l.select(l.get(S.codeBits).eq(64), l.i64(-1n), legacy));
+  },
+});
+
+/** To be run after any change of CR0, CR4, EFER, CS, SS, CPL, DR7 or RFLAGS.TF, VM or AC. */
+export const updateMode: FunctionRef = fn('updateMode', {
+  params: {},
+  build(l) {
+    const cr0 = l.let(l.get(S.cr0).i32());
+    const rflags = l.get(S.rflags);
+    const efer = l.get(S.efer).i32();
+    const virtual = l.select(rflags.and(RFLAGS.vm), l.i32(LEGACY_MODE.virtual8086), 0);
+    const legacy = l.let(l.select(cr0.and(CR0.pe), virtual, l.i32(LEGACY_MODE.real)));
+    l.set(S.legacyMode, legacy);
+    l.if(legacy, () => l.set(S.cpl, l.select(legacy.eq(LEGACY_MODE.real), l.i32(0), 3)));
+    const cs = l.get(S.segAttributes, SEGMENT.cs);
+    const isLong = efer.and(EFER.lma).nez().and(cs.and(ATTRIBUTES.long).nez());
+    const legacyBits = l.select(cs.and(ATTRIBUTES.big), l.i32(32), 16);
+    const codeBits = l.let(l.select(isLong, l.i32(64), legacyBits));
+    l.set(S.codeBits, codeBits);
+    l.run(updateStackMask);
+    updateBreakpoints(l);
+    // Data and I/O breakpoints trap right behind their instruction, so they need short blocks, too.
+    const isStepped = rflags.and(RFLAGS.tf).or(l.get(S.breakpoints));
+    l.set(S.mode, codeBits.shru(5).or(l.select(isStepped, l.i32(MODE_SINGLE_STEP), 0)));
+    updateTlbs(l, cr0, rflags);
+    updateFpuTrap(l, cr0);
+  },
+});
+
+/** Which kinds of breakpoints DR7 arms; its fields are L/G enables in bits 0–7 and R/W in bits 16 + 4n. */
+function updateBreakpoints(l: Lift): void {
+  const dr7 = l.let(l.get(S.dr, 7).i32());
+  l.set(S.breakpoints, 0);
+  l.unlikely(dr7.and(0xff), () => {
+    const kinds = l.var('i32', 0);
+    for (let n = 0; n < 4; n++) {
+      l.if(dr7.and(3 << (2 * n)), () => {
+        const access = l.let(dr7.shru(16 + 4 * n).and(3));
+        const hasIo = l.get(S.cr4).i32().and(CR4.de).nez();
+        const data = l.select(
+          access.eq(2),
+          l.select(hasIo, l.i32(BREAKPOINTS.io), 0),
+          BREAKPOINTS.data,
+        );
+        kinds.set(kinds.get().or(l.select(access, data, l.i32(BREAKPOINTS.instruction))));
+      });
+    }
+    l.set(S.breakpoints, kinds.get());
+  });
+}
+
+function updateTlbs(l: Lift, cr0: Value, rflags: Value): void {
+  const address = (mode: Value) => l.cpu.add(TLB_OFFSET).add(mode.mul(TLB_BYTES));
+  const hasAc = l.let(rflags.and(RFLAGS.ac).nez());
+  const isUser = l.let(l.get(S.cpl).eq(3));
+  const smap = l.let(l.get(S.cr4).i32().and(CR4.smap).nez());
+  // Implicit supervisor accesses take no notice of AC.
+  const supervisorSmap = l.i32(TLB_MODE.supervisorSmap);
+  l.set(S.tlbSystem, address(l.select(smap, supervisorSmap, TLB_MODE.supervisor)));
+  const explicit = l.select(smap.and(hasAc.eqz()), supervisorSmap, TLB_MODE.supervisor);
+  const checksAlignment = isUser.and(hasAc).and(cr0.and(CR0.am).nez());
+  const isChecked = checksAlignment.or(l.get(S.breakpoints).and(BREAKPOINTS.data));
+  const plain = l.select(isUser, l.i32(TLB_MODE.user), explicit);
+  l.set(S.tlb, address(l.select(isChecked, l.i32(TLB_MODE.checked), plain)));
+  // AC means nothing to fetches: kernel code stays in one TLB.
+  const fetch = l.let(address(l.select(isUser, l.i32(TLB_MODE.user), TLB_MODE.supervisor)));
+  l.if(fetch.ne(l.get(S.tlbFetch)), () => {
+    l.set(S.tlbFetch, fetch);
+    l.set(S.codePageLinear, -1n);
+  });
+}
+
+/** Whether x87 and MMX (bit 0) or SSE (bit 1) instructions would fault. */
+function updateFpuTrap(l: Lift, cr0: Value): void {
+  const all = cr0.and(CR0.em | CR0.ts).nez();
+  const osfxsr = l.get(S.cr4).i32().and(CR4.osfxsr).nez();
+  const sse = all.or(osfxsr.eqz()).shl(1);
+  l.set(S.fpuTrap, l.get(S.fpuTrap).and(~3).or(all).or(sse));
+}
