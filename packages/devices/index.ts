@@ -61,6 +61,20 @@ export {
   VirtioConsole,
 } from './virtio/console.ts';
 export type { VirtioDevice, VirtioLink } from './virtio/device.ts';
+export { type Filesystem9pOptions, VirtioFilesystem9p } from './virtio/filesystem-9p.ts';
+export type {
+  AttributeChange,
+  FileKind,
+  FileStatus,
+  FolderDone,
+  FolderEntry,
+  FolderError,
+  FolderErrorCode,
+  FolderPath,
+  HostFolder,
+  OpenFile,
+  OpenOptions,
+} from './virtio/host-folder.ts';
 export { type NetworkBackend, VirtioNet } from './virtio/net.ts';
 export { type FillRandom, VirtioRng } from './virtio/rng.ts';
 export { VirtioPci, type VirtioPciState } from './virtio/transport-pci.ts';

@@ -7,8 +7,10 @@ import type { AccessSize } from '../device.ts';
 import { VirtioBlock } from '../virtio/block.ts';
 import { VirtioConsole } from '../virtio/console.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
+import { VirtioFilesystem9p } from '../virtio/filesystem-9p.ts';
 import { VirtioNet } from '../virtio/net.ts';
 import { VirtioRng } from '../virtio/rng.ts';
+import { TestFolder } from '../virtio/test-folder.ts';
 import { VirtioPci } from '../virtio/transport-pci.ts';
 import { PciBus } from './bus.ts';
 import { CONFIG_SPACE_BYTES, type Registers } from './config-space.ts';
@@ -143,6 +145,9 @@ export const PCI_CONTRACT_CASES: readonly ContractCase[] = [
       }),
   ),
   virtioCase((out) => new VirtioConsole([{ out }, { name: 'port', out }], { cols: 80, rows: 25 })),
+  virtioCase(
+    () => new VirtioFilesystem9p({ folder: new TestFolder(), tag: 'tag', nowMs: () => 0 }),
+  ),
   virtioCase(() => new VirtioRng((bytes) => bytes.fill(1))),
   virtioCase(
     (recorder) =>
