@@ -1,5 +1,5 @@
-// MMX instructions that have no XMM twin of the same shape; the packed operations are in sse-integer.ts and
-// sse-shuffle.ts beside theirs. SDM vol 1 §9.4, §10.4.4; vol 3A §12.
+// MMX instructions that have no XMM twin of the same shape; the packed operations are in
+// sse-integer.ts and sse-shuffle.ts beside theirs. SDM vol 1 §9.4, §10.4.4; vol 3A §12.
 
 import { S } from '../state/layout.ts';
 import { Ey, form, Gd, type Instruction, instruction, MMX, Mq, Nq, Pq, Qq } from './instruction.ts';

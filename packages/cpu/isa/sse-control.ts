@@ -1,5 +1,5 @@
-// MXCSR, memory fences and prefetches. SDM vol 1 §10.4.6, §11.4.4. Prefetching is a hint that we do not take; the
-// fences order what shared memory does not order by itself.
+// MXCSR, memory fences and prefetches. SDM vol 1 §10.4.6, §11.4.4. Prefetching is a hint that we do
+// not take; the fences order what shared memory does not order by itself.
 
 import type { Lift } from '../lift/lift.ts';
 import { MXCSR } from '../microcode/sse/check.ts';
@@ -14,7 +14,8 @@ const fence = (name: string, encoding: string, feature: string, orders: boolean)
     manual: `SDM vol 2, ${name}`,
     feature,
     forms: [form(encoding)],
-    // The atomic accesses of shared memory are sequentially consistent, and so is an atomic no-change.
+    // The atomic accesses of shared memory are sequentially consistent, and so is an atomic
+    // no-change.
     lift(l: Lift) {
       if (orders) l.atomic('i32.atomic.rmw.add', l.cpu, S.sseFlags.offset, l.i32(0));
     },

@@ -1,5 +1,6 @@
-// Conversions between singles, doubles and integers, in XMM, MMX and general registers, and the approximations
-// RCPPS and RSQRTPS. SDM vol 1 §10.4.1, §11.4.1.6. Which forms switch the x87 to MMX: SDM vol 2A, CVTPI2PD.
+// Conversions between singles, doubles and integers, in XMM, MMX and general registers, and the
+// approximations RCPPS and RSQRTPS. SDM vol 1 §10.4.1, §11.4.1.6. Which forms switch the x87 to
+// MMX: SDM vol 2A, CVTPI2PD.
 
 import type { FunctionRef } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';
@@ -258,8 +259,8 @@ const CVTSD2SS: Instruction = instruction({
 // --- Approximations ---
 
 /**
- * RCP and RSQRT. Deviation: hardware gives some value within 1.5 * 2^-12, different ones on different processors; we
- * give the rounded exact result. They note no exceptions.
+ * RCP and RSQRT. Deviation: hardware gives some value within 1.5 * 2^-12, different ones on
+ * different processors; we give the rounded exact result. They note no exceptions.
  */
 function approximation(name: 'RCP' | 'RSQRT', opcode: string): Instruction[] {
   const { vector, scalar } = approximate[name];

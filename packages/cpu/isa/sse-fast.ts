@@ -1,5 +1,5 @@
-// When WebAssembly's own floating-point arithmetic gives what the processor gives, MXCSR included: a cheap test that
-// may say "no" too often and never "yes" too often. SDM vol 1 §10.2.3, §11.5.
+// When WebAssembly's own floating-point arithmetic gives what the processor gives, MXCSR included:
+// a cheap test that may say "no" too often and never "yes" too often. SDM vol 1 §10.2.3, §11.5.
 
 import type { Lift } from '../lift/lift.ts';
 import { constant, type Value } from '../lift/value.ts';
@@ -8,7 +8,10 @@ import { S } from '../state/layout.ts';
 
 const LEAST_NORMAL = { 32: 2 ** -126, 64: 2 ** -1022 } as const;
 
-/** Comparisons on a float or a vector of floats whose results are masks that can be combined and tested. */
+/**
+ * Comparisons on a float or a vector of floats whose results are masks that can be combined and
+ * tested.
+ */
 export class FloatLanes {
   readonly #l: Lift;
   readonly #shape: string;
@@ -68,7 +71,10 @@ export class FloatLanes {
   }
 }
 
-/** What can go wrong: sums are exact when tiny, products are not; comparisons only mind NaNs and denormals. */
+/**
+ * What can go wrong: sums are exact when tiny, products are not; comparisons only mind NaNs and
+ * denormals.
+ */
 export type FloatKind = 'sum' | 'product' | 'root' | 'order';
 
 /** Rounding to nearest, all masked, neither DAZ nor FTZ, and P sticky: bits that must be so. */

@@ -1,7 +1,9 @@
-// Floating-point arithmetic, comparison and rounding of SSE to SSE4.1. SDM vol 1 §10.4.1, §11.4.1, §12.3, §12.10.
+// Floating-point arithmetic, comparison and rounding of SSE to SSE4.1. SDM vol 1 §10.4.1, §11.4.1,
+// §12.3, §12.10.
 //
-// WebAssembly's arithmetic is used where it is exact: rounding to nearest, everything masked, and nothing to note that
-// is not sticky already. sse-fast.ts says when; all else goes lane by lane through microcode/sse/soft-float.ts.
+// WebAssembly's arithmetic is used where it is exact: rounding to nearest, everything masked, and
+// nothing to note that is not sticky already. sse-fast.ts says when; all else goes lane by lane
+// through microcode/sse/soft-float.ts.
 
 import { writeArithmeticFlags } from '../lift/flags.ts';
 import type { FunctionRef } from '../lift/function.ts';
@@ -135,7 +137,10 @@ const ARITHMETIC: readonly Arithmetic[] = [
   { name: 'SQRT', opcode: '0F 51', kind: 'root', soft: (l, w, _a, b) => l.call(SOFT[w].squareRoot, b), quick: (l, shape, _a, b) => l.op(`${shape}.sqrt`, b), isUnary: true },
 ]; // biome-ignore format: a table
 
-/** a if it compares so with b, else b: what WebAssembly's pseudo-minimum is with its operands exchanged. */
+/**
+ * a if it compares so with b, else b: what WebAssembly's pseudo-minimum is with its operands
+ * exchanged.
+ */
 function extreme(comparison: string, pseudo: string) {
   return (l: Lift, shape: string, a: Value, b: Value): Value =>
     shape.includes('x')
@@ -246,7 +251,10 @@ function alternating(sort: Sort): Instruction {
 
 // --- Comparison ---
 
-/** For each predicate the set of relations that satisfy it, four bits each from predicate 0 on. SDM vol 2A table 3-1. */
+/**
+ * For each predicate the set of relations that satisfy it, four bits each from predicate 0 on. SDM
+ * vol 2A table 3-1.
+ */
 const PREDICATES = [0x2, 0x1, 0x3, 0x8, 0xd, 0xe, 0xc, 0x7].reduce(
   (all, set, n) => all | (set << (4 * n)),
   0,

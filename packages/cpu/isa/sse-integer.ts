@@ -1,5 +1,6 @@
-// Packed integer arithmetic, logic, comparison and conversion of MMX, SSE2, SSSE3, SSE4.1 and SSE4.2: one row for
-// each instruction, from which its MMX and XMM forms come. SDM vol 1 §9.4, §11.4.2, §12.7, §12.10.
+// Packed integer arithmetic, logic, comparison and conversion of MMX, SSE2, SSSE3, SSE4.1 and
+// SSE4.2: one row for each instruction, from which its MMX and XMM forms come. SDM vol 1 §9.4,
+// §11.4.2, §12.7, §12.10.
 
 import type { Lift } from '../lift/lift.ts';
 import { constant, type Value, v128 } from '../lift/value.ts';
@@ -52,7 +53,10 @@ const unpack =
     return shuffle(l, lanes, a, b);
   };
 
-/** Elements taken alternately from both sources: the even ones and the odd ones, in the order of PHADD. */
+/**
+ * Elements taken alternately from both sources: the even ones and the odd ones, in the order of
+ * PHADD.
+ */
 function pairs(l: Lift, bytes: 2 | 4, a: Value, b: Value, mmx: boolean): [Value, Value] {
   const count = (mmx ? 4 : 8) / bytes;
   const evens = Array.from({ length: count }, (_, i) => 2 * i);
@@ -95,7 +99,10 @@ const multiplyRound: Packed = (l, a, b) => {
   return l.op('v128.xor', l.op('i16x8.q15mulr_sat_s', a, b), bothLeast);
 };
 
-/** PMADDUBSW: unsigned bytes of the first times signed bytes of the second, pairs added with saturation. */
+/**
+ * PMADDUBSW: unsigned bytes of the first times signed bytes of the second, pairs added with
+ * saturation.
+ */
 const multiplyAddBytes: Packed = (l, a, b) => {
   const even = l.op(
     'i16x8.mul',

@@ -1,5 +1,5 @@
-// SSE to SSE4.1 data transfer between XMM registers, memory, general and MMX registers. SDM vol 1 §10.4.1, §11.4.1.
-// Non-temporal stores are ordinary stores: we have no caches to bypass.
+// SSE to SSE4.1 data transfer between XMM registers, memory, general and MMX registers. SDM vol 1
+// §10.4.1, §11.4.1. Non-temporal stores are ordinary stores: we have no caches to bypass.
 
 import type { Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';

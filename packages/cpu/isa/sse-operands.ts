@@ -1,5 +1,6 @@
-// How MMX and SSE meanings reach their operands: the alignment rule of 128-bit memory operands, the switch of the
-// x87 registers to MMX, and 64-bit MMX values widened to vectors. SDM vol 1 §10.4.1.1 and vol 3A §12.2, §12.5.
+// How MMX and SSE meanings reach their operands: the alignment rule of 128-bit memory operands, the
+// switch of the x87 registers to MMX, and 64-bit MMX values widened to vectors. SDM vol 1 §10.4.1.1
+// and vol 3A §12.2, §12.5.
 
 import type { Lift } from '../lift/lift.ts';
 import { type Value, v128 } from '../lift/value.ts';
@@ -47,7 +48,10 @@ export function requireMmx(l: Lift): void {
   l.unlikely(l.get(S.fpuTrap), () => l.run(checkMmx));
 }
 
-/** What every MMX instruction but EMMS does to the x87: TOP 0, all registers valid. After all that can fault. */
+/**
+ * What every MMX instruction but EMMS does to the x87: TOP 0, all registers valid. After all that
+ * can fault.
+ */
 export function enterMmx(l: Lift): void {
   l.set(S.x87Top, 0);
   l.set(S.x87Tags, 0xff);
@@ -69,7 +73,10 @@ export function low(l: Lift, vector: Value): Value {
   return l.lanes('i64x2.extract_lane', [0], vector);
 }
 
-/** A pure operation on vectors. For MMX both operands come in twice, and the low half of the result counts. */
+/**
+ * A pure operation on vectors. For MMX both operands come in twice, and the low half of the result
+ * counts.
+ */
 export type Packed = (
   l: Lift,
   a: Value,

@@ -1,6 +1,6 @@
-// Shuffles, blends, insertions, extractions, shifts by an immediate, widening moves, PTEST and MPSADBW of MMX to
-// SSE4.1. An immediate is only known at run time, so byte indices and masks are computed from it.
-// SDM vol 1 §9.4, §11.4.2, §12.6–12.10.
+// Shuffles, blends, insertions, extractions, shifts by an immediate, widening moves, PTEST and
+// MPSADBW of MMX to SSE4.1. An immediate is only known at run time, so byte indices and masks are
+// computed from it. SDM vol 1 §9.4, §11.4.2, §12.6–12.10.
 
 import { writeArithmeticFlags } from '../lift/flags.ts';
 import type { Lift } from '../lift/lift.ts';
@@ -51,7 +51,10 @@ const bytes = (width: 1 | 2 | 4, lanes: readonly number[]): Value =>
 const swizzle = (l: Lift, v: Value, index: Value) => l.op('i8x16.swizzle', v, index);
 const splat = (l: Lift, shape: string, v: Value) => l.op(`${shape}.splat`, v);
 
-/** Byte indices that pick four units by the immediate's two-bit fields: scale * field + base, unit by unit. */
+/**
+ * Byte indices that pick four units by the immediate's two-bit fields: scale * field + base, unit
+ * by unit.
+ */
 function fields(
   l: Lift,
   shape: 'i16x8' | 'i32x4',

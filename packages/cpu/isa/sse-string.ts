@@ -1,4 +1,5 @@
-// SSE4.2 string comparison. SDM vol 2B §4.1, PCMPESTRI, PCMPESTRM, PCMPISTRI, PCMPISTRM. Memory need not be aligned.
+// SSE4.2 string comparison. SDM vol 2B §4.1, PCMPESTRI, PCMPESTRM, PCMPISTRI, PCMPISTRM. Memory
+// need not be aligned.
 
 import { writeArithmeticFlags } from '../lift/flags.ts';
 import type { Lift } from '../lift/lift.ts';
@@ -7,7 +8,10 @@ import { compareStrings, implicitLength } from '../microcode/sse/string-compare.
 import { GPR, S } from '../state/layout.ts';
 import { form, Ib, type Instruction, instruction, SSE, Vx, Wx } from './instruction.ts';
 
-/** An explicit length: the magnitude of EAX or EDX (RAX, RDX with REX.W), at most the number of elements. */
+/**
+ * An explicit length: the magnitude of EAX or EDX (RAX, RDX with REX.W), at most the number of
+ * elements.
+ */
 function explicitLength(l: Lift, register: number, isWide: boolean, count: Value): Value {
   const raw = l.get(S.gpr, register);
   const value = l.let(isWide ? raw : raw.sext(32));
@@ -17,7 +21,9 @@ function explicitLength(l: Lift, register: number, isWide: boolean, count: Value
 
 type Finish = (l: Lift, result: Value, control: Value) => void;
 
-/** The index of the lowest or highest bit goes to ECX, the number of elements when there is none. */
+/**
+ * The index of the lowest or highest bit goes to ECX, the number of elements when there is none.
+ */
 const toIndex: Finish = (l, result, control) => {
   const count = l.select(control.and(1), l.i32(8), l.i32(16));
   const index = l.select(control.and(0x40), l.i32(31).sub(result.clz()), result.ctz());

@@ -1,5 +1,6 @@
-// MMX and SSE against the host's processor: every form, register and memory, random and boundary operands, any MXCSR.
-// Hosts without gcc or x86-64 compare with digests that were recorded on one. MIMIC_RECORD=1 records them anew.
+// MMX and SSE against the host's processor: every form, register and memory, random and boundary
+// operands, any MXCSR. Hosts without gcc or x86-64 compare with digests that were recorded on one.
+// MIMIC_RECORD=1 records them anew.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -76,7 +77,7 @@ test('every form gives what the host processor gives', () => {
         `${b.name}\n${explain(b.cases[wrong]!, want[wrong]!, results.get(b.name)![wrong]!)}`,
       );
   }
-  if (process.env.MIMIC_RECORD) writeFileSync(RECORDED, `${JSON.stringify(digests, null, 1)}\n`);
+  if (process.env.MIMIC_RECORD) writeFileSync(RECORDED, `${JSON.stringify(digests, null, 2)}\n`);
   assert.equal(failures.join('\n'), '');
 });
 

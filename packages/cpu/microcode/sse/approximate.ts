@@ -1,5 +1,5 @@
-// The values of RCPPS and RSQRTPS. SDM vol 2B, RCPPS and RSQRTPS: denormal operands count as zeros and tiny results
-// become zeros, whatever MXCSR says.
+// The values of RCPPS and RSQRTPS. SDM vol 2B, RCPPS and RSQRTPS: denormal operands count as zeros
+// and tiny results become zeros, whatever MXCSR says.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';

@@ -1,17 +1,15 @@
-// Whether MMX and SSE instructions may run now, and the delivery of unmasked SIMD floating-point exceptions.
-// SDM vol 3A §2.5 (CR0.EM, CR0.TS, CR4.OSFXSR, CR4.OSXMMEXCPT), §12.5; vol 1 §11.5.
+// Whether MMX and SSE instructions may run now, and the delivery of unmasked SIMD floating-point
+// exceptions. SDM vol 3A §2.5 (CR0.EM, CR0.TS, CR4.OSFXSR, CR4.OSXMMEXCPT), §12.5; vol 1 §11.5.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import { S } from '../../state/layout.ts';
+import { checkPending } from '../x87/state.ts';
 
 const UD = 6;
 const NM = 7;
-const MF = 16;
 const XM = 19;
 const CR0 = { em: 1n << 2n, ts: 1n << 3n };
 const CR4 = { osfxsr: 1n << 9n, osxmmexcpt: 1n << 10n };
-/** Summary bit of the x87 status word: an unmasked exception waits. */
-const X87_ES = 0x80;
 
 /** MXCSR. SDM vol 1 §10.2.3. Flags in bits 0–5, DAZ 6, masks 7–12, RC 13–14, FZ 15. */
 export const MXCSR = {
@@ -20,7 +18,9 @@ export const MXCSR = {
   /** Bits that exist; setting others raises #GP. */
   valid: 0xffff,
 } as const; // biome-ignore format: fields in order
-/** Flags of conditions that are found before computing: they keep the others from being looked for. */
+/**
+ * Flags of conditions that are found before computing: they keep the others from being looked for.
+ */
 const BEFORE_COMPUTING = MXCSR.ie | MXCSR.de | MXCSR.ze;
 
 /** Raises #UD or #NM when SSE is off or the task switched. */
@@ -42,13 +42,13 @@ export const checkMmx: FunctionRef = fn('checkMmx', {
     const cr0 = l.get(S.cr0);
     l.raiseIf(cr0.and(CR0.em).nez(), UD);
     l.raiseIf(cr0.and(CR0.ts).nez(), NM);
-    l.raiseIf(l.get(S.x87Status).and(X87_ES), MF);
+    l.run(checkPending);
   },
 });
 
 /**
- * Makes the flags gathered in `S.sseFlags` sticky in MXCSR. Unmasked ones raise #XM, or #UD when the system does not
- * expect it; the instruction must not have changed anything yet.
+ * Makes the flags gathered in `S.sseFlags` sticky in MXCSR. Unmasked ones raise #XM, or #UD when
+ * the system does not expect it; the instruction must not have changed anything yet.
  */
 export const reportSse: FunctionRef = fn('reportSse', {
   params: {},

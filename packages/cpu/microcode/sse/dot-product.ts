@@ -1,5 +1,5 @@
-// DPPS and DPPD: products, then sums of pairs, each step rounded and its exceptions reported before the next.
-// SDM vol 2A, DPPD and DPPS.
+// DPPS and DPPD: products, then sums of pairs, each step rounded and its exceptions reported before
+// the next. SDM vol 2A, DPPD and DPPS.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
@@ -8,7 +8,10 @@ import { reportSse } from './check.ts';
 import { begin, laneCount, laneOf, type Width, withLane } from './lanes.ts';
 import { SOFT } from './soft-float.ts';
 
-/** `control`: high four bits say which products count, low four which lanes get the sum; others are +0. */
+/**
+ * `control`: high four bits say which products count, low four which lanes get the sum; others are
+ * +0.
+ */
 export function dotProduct(name: string, width: Width): FunctionRef {
   return fn(name, {
     params: { a: 'v128', b: 'v128', control: 'i32' },

@@ -1,5 +1,6 @@
-// The careful way through a floating-point instruction: lane by lane in soft-float, exceptions gathered over all lanes
-// and reported before the result is given. SDM vol 1 §11.5.2: nothing is written when one is unmasked.
+// The careful way through a floating-point instruction: lane by lane in soft-float, exceptions
+// gathered over all lanes and reported before the result is given. SDM vol 1 §11.5.2: nothing is
+// written when one is unmasked.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';

@@ -1,10 +1,13 @@
-// The byte-wise store of MASKMOVDQU and MASKMOVQ. Bytes that are not selected are neither read nor written, so that
-// another processor's stores beside ours survive.
+// The byte-wise store of MASKMOVDQU and MASKMOVQ. Bytes that are not selected are neither read nor
+// written, so that another processor's stores beside ours survive.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import { S } from '../../state/layout.ts';
 
-/** Stores byte n of `value` at linear + n for every bit n of `mask`. Both ends are probed before the first store. */
+/**
+ * Stores byte n of `value` at linear + n for every bit n of `mask`. Both ends are probed before the
+ * first store.
+ */
 export const maskedStore: FunctionRef = fn('maskedStore', {
   params: { linear: 'i64', value: 'v128', mask: 'i32' },
   faults: true,

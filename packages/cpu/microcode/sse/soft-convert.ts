@@ -1,5 +1,5 @@
-// Conversions between singles, doubles and integers with exact exception flags, and rounding to an integral value.
-// SDM vol 1 §4.8.4, §11.5.2; table E-1 for what each of them can raise.
+// Conversions between singles, doubles and integers with exact exception flags, and rounding to an
+// integral value. SDM vol 1 §4.8.4, §11.5.2; table E-1 for what each of them can raise.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
@@ -96,7 +96,10 @@ function integral(l: Lift, x: Value, mode: Value): Value {
 const asDouble = (l: Lift, f: Format, v: Value) =>
   l.let(f.bits === 64 ? v.float() : l.op('f64.promote_f32', v.i32().float()));
 
-/** Floating point to a signed integer of 32 or 64 bits in the given mode; what does not fit is the indefinite. */
+/**
+ * Floating point to a signed integer of 32 or 64 bits in the given mode; what does not fit is the
+ * indefinite.
+ */
 function toInteger(f: Format, bits: 32 | 64): FunctionRef {
   return fn(`softToInteger${f.bits}To${bits}`, {
     params: { a: 'i64', mode: 'i32' },

@@ -1,9 +1,11 @@
-// IEEE 754 single and double precision by integer arithmetic, with MXCSR's rounding, DAZ and FTZ, and exact exception
-// flags. It computes what WebAssembly's arithmetic cannot, and what is too rare to be worth a faster way.
-// SDM vol 1 §4.8–4.9, §10.2.3, §11.5, appendix E. Conversions are in soft-convert.ts.
+// IEEE 754 single and double precision by integer arithmetic, with MXCSR's rounding, DAZ and FTZ,
+// and exact exception flags. It computes what WebAssembly's arithmetic cannot, and what is too rare
+// to be worth a faster way. SDM vol 1 §4.8–4.9, §10.2.3, §11.5, appendix E. Conversions are in
+// soft-convert.ts.
 //
-// Values are bit patterns in an i64 (singles zero-extended). Inside, a finite number other than zero is a biased
-// exponent and a significand with its leading one in bit 62, whose bit 0 stands for all that was shifted out.
+// Values are bit patterns in an i64 (singles zero-extended). Inside, a finite number other than
+// zero is a biased exponent and a significand with its leading one in bit 62, whose bit 0 stands
+// for all that was shifted out.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
@@ -160,7 +162,10 @@ function roundAndPack(f: Format): FunctionRef {
 
 // --- NaNs ---
 
-/** The NaN that two operands give, at least one being a NaN: the first one, made quiet. SDM vol 1 table 4-7. */
+/**
+ * The NaN that two operands give, at least one being a NaN: the first one, made quiet. SDM vol 1
+ * table 4-7.
+ */
 function nan(f: Format): FunctionRef {
   return fn(`softNaN${f.bits}`, {
     params: { a: 'i64', b: 'i64' },
@@ -270,7 +275,10 @@ function multiply(f: Format, round: FunctionRef, nanOf: FunctionRef): FunctionRe
   });
 }
 
-/** Quotient of two significands with its leading one at bit `top` or below, and whether a remainder is left. */
+/**
+ * Quotient of two significands with its leading one at bit `top` or below, and whether a remainder
+ * is left.
+ */
 function quotient(
   l: Lift,
   f: Format,
@@ -400,7 +408,9 @@ function relate(f: Format): FunctionRef {
   });
 }
 
-/** MIN or MAX: the second operand unless the first one wins; any NaN is invalid. SDM vol 2A, MAXPD. */
+/**
+ * MIN or MAX: the second operand unless the first one wins; any NaN is invalid. SDM vol 2A, MAXPD.
+ */
 function extreme(f: Format, name: 'Minimum' | 'Maximum', relateTo: FunctionRef): FunctionRef {
   const wanted = name === 'Minimum' ? RELATION.less : RELATION.greater;
   return fn(`soft${name}${f.bits}`, {

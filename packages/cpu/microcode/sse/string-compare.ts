@@ -1,11 +1,14 @@
-// The comparison inside PCMPESTRI, PCMPESTRM, PCMPISTRI and PCMPISTRM. SDM vol 1 §12.10 table 12-3 and vol 2B §4.1:
-// elements of the first operand are compared with all of the second at once.
+// The comparison inside PCMPESTRI, PCMPESTRM, PCMPISTRI and PCMPISTRM. SDM vol 1 §12.10 table 12-3
+// and vol 2B §4.1: elements of the first operand are compared with all of the second at once.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
 import type { Value } from '../../lift/value.ts';
 
-/** Elements of a vector, by the immediate's format bits 1:0: unsigned bytes, unsigned words, signed bytes, signed words. */
+/**
+ * Elements of a vector, by the immediate's format bits 1:0: unsigned bytes, unsigned words, signed
+ * bytes, signed words.
+ */
 type Shape = {
   readonly shape: 'i8x16' | 'i16x8';
   readonly count: 16 | 8;
@@ -81,7 +84,9 @@ function equalEach(l: Lift, f: Shape, s: Strings): Value {
   return equal.or(aValid.or(s.bValid).xor((1 << f.count) - 1));
 }
 
-/** Equal ordered: positions of b where a begins; what would lie beyond the register counts as equal. */
+/**
+ * Equal ordered: positions of b where a begins; what would lie beyond the register counts as equal.
+ */
 function equalOrdered(l: Lift, f: Shape, s: Strings): Value {
   const all = (1 << f.count) - 1;
   return fold(l, s, all, 1, (n, sum) => {

@@ -167,7 +167,7 @@ export const checkX87Available: FunctionRef = fn('checkX87Available', {
 });
 
 /** Raises #MF for an exception that waits, when CR0.NE is set. */
-const checkPending: FunctionRef = fn('checkX87Pending', {
+export const checkPending: FunctionRef = fn('checkX87Pending', {
   params: {},
   faults: true,
   build(l) {

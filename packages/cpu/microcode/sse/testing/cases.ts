@@ -1,5 +1,6 @@
-// Test cases for every form of the MMX and SSE table: register and memory variants, random and boundary operands.
-// The same seed gives the same cases on every host, so that recorded results stay valid.
+// Test cases for every form of the MMX and SSE table: register and memory variants, random and
+// boundary operands. The same seed gives the same cases on every host, so that recorded results
+// stay valid.
 
 import { parseEncoding } from '../../../decode/opcode-map.ts';
 import type { Form, Instruction, OperandSpec } from '../../../isa/instruction.ts';

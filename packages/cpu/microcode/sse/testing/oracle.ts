@@ -1,5 +1,5 @@
-// Runs one instruction on the interpreter and the same one on the host's processor. A case and its result are byte
-// records that oracle.c shares; comparing results is comparing bytes.
+// Runs one instruction on the interpreter and the same one on the host's processor. A case and its
+// result are byte records that oracle.c shares; comparing results is comparing bytes.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -43,7 +43,10 @@ export class Guest {
   readonly #cpu = new TestCpu();
   readonly #base = vcpuBase(0);
 
-  /** In the mode with that code size; 64-bit and 32-bit code finds its memory operand by the same bytes. */
+  /**
+   * In the mode with that code size; 64-bit and 32-bit code finds its memory operand by the same
+   * bytes.
+   */
   constructor(bits: 32 | 64 = 64) {
     this.#cpu.reset(bits, 3);
   }
@@ -110,7 +113,10 @@ export class Guest {
   }
 }
 
-/** Keeps what is compared: arithmetic flags, and nothing but MXCSR and the signal of an instruction that faulted. */
+/**
+ * Keeps what is compared: arithmetic flags, and nothing but MXCSR and the signal of an instruction
+ * that faulted.
+ */
 function normalized(result: Uint8Array): Uint8Array {
   const view = new DataView(result.buffer, result.byteOffset, result.length);
   view.setUint32(RESULT.rflags, view.getUint32(RESULT.rflags, true) & ARITHMETIC_FLAGS, true);
