@@ -113,10 +113,7 @@ export class Guest {
   }
 }
 
-/**
- * Keeps what is compared: arithmetic flags, and nothing but MXCSR and the signal of an instruction
- * that faulted.
- */
+/** Of the flags only the arithmetic ones are compared. */
 function normalized(result: Uint8Array): Uint8Array {
   const view = new DataView(result.buffer, result.byteOffset, result.length);
   view.setUint32(RESULT.rflags, view.getUint32(RESULT.rflags, true) & ARITHMETIC_FLAGS, true);
