@@ -2,7 +2,9 @@
 
 import type { GuestMemory } from '@mimic/base';
 
-/** RAM from address 0, without holes. Notes which ranges were written, as code caches would be told. */
+/**
+ * RAM from address 0, without holes. Notes which ranges were written, as code caches would be told.
+ */
 export class ArrayMemory implements GuestMemory {
   readonly bytes: Uint8Array;
   /** Ranges written through any of the methods, or told by `written`. */

@@ -1,5 +1,5 @@
-// A PCI bus: functions by device and function number, their configuration space, and INTx lines joined
-// to the four PIRQ lines of the chipset. PCI Local Bus Specification 3.0 §2.2.6, §3.2.2.3.
+// A PCI bus: functions by device and function number, their configuration space, and INTx lines
+// joined to the four PIRQ lines of the chipset. PCI Local Bus Specification 3.0 §2.2.6, §3.2.2.3.
 
 import { assert, type IrqLine } from '@mimic/base';
 import { type AccessSize, allOnes, type Device } from '../device.ts';
@@ -15,7 +15,9 @@ export type PciFunction = Device;
 export interface PciLocation {
   /** 0 to 31. */
   readonly device: number;
-  /** 0 to 7; 0 if left out. A device with more than function 0 says so in function 0's header type. */
+  /**
+   * 0 to 7; 0 if left out. A device with more than function 0 says so in function 0's header type.
+   */
   readonly function?: number;
 }
 
@@ -27,8 +29,9 @@ export interface PciConnection {
 }
 
 /**
- * The PIRQ, 0 to 3 for A to D, that a device's interrupt pin (0 to 3 for INTA# to INTD#) is wired to. The
- * order is that of the usual i440FX boards, which firmware knows: INTA# of device 1 is PIRQA.
+ * The PIRQ, 0 to 3 for A to D, that a device's interrupt pin (0 to 3 for INTA# to INTD#) is wired
+ * to. The order is that of the usual i440FX boards, which firmware knows: INTA# of device 1 is
+ * PIRQA.
  */
 export function pirqOf(device: number, pin: number): number {
   return (device - 1 + pin + PIRQ_COUNT) % PIRQ_COUNT;
@@ -38,7 +41,10 @@ export class PciBus {
   readonly #functions: (PciFunction | undefined)[] = new Array(DEVICE_COUNT * FUNCTION_COUNT);
   readonly #pirqs: readonly IrqLine[];
   readonly #mappingChanged: MappingChanged;
-  /** How many functions hold each PIRQ. Follows from the functions' states, so it is not state itself. */
+  /**
+   * How many functions hold each PIRQ. Follows from the functions' states, so it is not state
+   * itself.
+   */
   readonly #holders = [0, 0, 0, 0];
 
   constructor(wires: {

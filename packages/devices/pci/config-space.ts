@@ -1,6 +1,7 @@
-// Configuration space of one PCI function, header type 0. PCI Local Bus Specification 3.0 §6.1, §6.2, §6.7.
-// Registers are bytes with a mask of the bits that software can write; base addresses are derived from them,
-// and whoever maps them is told when one moves. Left out: expansion ROM, extended (PCIe) configuration space.
+// Configuration space of one PCI function, header type 0. PCI Local Bus Specification 3.0 §6.1,
+// §6.2, §6.7. Registers are bytes with a mask of the bits that software can write; base addresses
+// are derived from them, and whoever maps them is told when one moves. Left out: expansion ROM,
+// extended (PCIe) configuration space.
 
 import { assert, bit, get, loadLittleEndian, storeLittleEndian } from '@mimic/base';
 import { type AccessSize, allOnes, type Device } from '../device.ts';
@@ -53,7 +54,9 @@ const MEMORY64_LIMIT = 2 ** 52;
 /** A block of registers, at offsets from its own start. */
 export type Registers = Pick<Device, 'read' | 'write'>;
 
-/** What a base address register decodes. The object is the region's identity for whoever maps it. */
+/**
+ * What a base address register decodes. The object is the region's identity for whoever maps it.
+ */
 export interface BarRegion {
   /** The base address register's number, 0 to 5; a 64-bit one takes two. */
   readonly index: number;
@@ -84,8 +87,9 @@ export interface ConfigSpaceState {
 }
 
 /**
- * Tells that a region answers at `address` from now on, or nowhere (undefined). Software may put regions
- * anywhere, over RAM or over each other, also for a moment while it sizes them: the board decides who wins.
+ * Tells that a region answers at `address` from now on, or nowhere (undefined). Software may put
+ * regions anywhere, over RAM or over each other, also for a moment while it sizes them: the board
+ * decides who wins.
  */
 export type MappingChanged = (region: BarRegion, address: number | undefined) => void;
 
@@ -121,8 +125,8 @@ export class ConfigSpace {
   }
 
   /**
-   * Appends to the capabilities list; returns the capability's offset. `body` starts after the two bytes of
-   * id and link; `writable` is its mask, nothing if left out.
+   * Appends to the capabilities list; returns the capability's offset. `body` starts after the two
+   * bytes of id and link; `writable` is its mask, nothing if left out.
    */
   addCapability(id: number, body: Uint8Array, writable?: Uint8Array): number {
     const offset = this.#capabilityEnd;
@@ -168,7 +172,10 @@ export class ConfigSpace {
     return get(this.command, COMMAND.interruptDisable) === 1;
   }
 
-  /** Shows the function's INTx request in the status register, whatever the interrupt disable bit says. */
+  /**
+   * Shows the function's INTx request in the status register, whatever the interrupt disable bit
+   * says.
+   */
   setInterruptStatus(pending: boolean): void {
     const { registers } = this.#state;
     const rest = registers[CONFIG.status]! & ~STATUS.interruptStatus.mask;
@@ -206,7 +213,9 @@ export class ConfigSpace {
     this.#writable[CONFIG.interruptLine] = 0xff;
   }
 
-  /** PCI 3.0 §6.2.5.1: the low address bits are wired to 0, so that writing all ones tells the size. */
+  /**
+   * PCI 3.0 §6.2.5.1: the low address bits are wired to 0, so that writing all ones tells the size.
+   */
   #defineBar(region: BarRegion): void {
     const { index, space, sizeBytes } = region;
     assert(Number.isInteger(Math.log2(sizeBytes)), 'a BAR size is a power of two');

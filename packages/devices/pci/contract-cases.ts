@@ -1,5 +1,6 @@
-// PCI functions for contract.test.ts: their registers are configuration space; what lies behind their BARs
-// is reached by stimuli. The virtio devices have no RAM here, their rings are tested in virtio/.
+// PCI functions for contract.test.ts: their registers are configuration space; what lies behind
+// their BARs is reached by stimuli. The virtio devices have no RAM here, their rings are tested in
+// virtio/.
 
 import type { GuestMemory } from '@mimic/base';
 import { type ContractCase, type Random, Recorder, RecordingLine } from '../contract-cases.ts';

@@ -1,6 +1,6 @@
-// Host bridge: identity of the 82441FX (i440FX PMC, Intel 290549) and PCI configuration mechanism #1.
-// PCI Local Bus Specification 3.0 §3.2.2.3.2. The DRAM and shadow registers (PAM 59h-5Fh, SMRAM 72h) keep
-// what is written, for firmware that reads it back.
+// Host bridge: identity of the 82441FX (i440FX PMC, Intel 290549) and PCI configuration mechanism
+// #1. PCI Local Bus Specification 3.0 §3.2.2.3.2. The DRAM and shadow registers (PAM 59h-5Fh, SMRAM
+// 72h) keep what is written, for firmware that reads it back.
 // Deviation: they do not switch memory; the board maps ROM and RAM as it sees fit.
 
 import { bit, bits, get } from '@mimic/base';

@@ -1,5 +1,6 @@
-// MSI-X: capability, vector table and pending bits of one function. PCI Local Bus Specification 3.0 §6.8.2.
-// A message is one 32-bit write, handed to a wire; what the address means is the interrupt controllers' business.
+// MSI-X: capability, vector table and pending bits of one function. PCI Local Bus Specification 3.0
+// §6.8.2. A message is one 32-bit write, handed to a wire; what the address means is the interrupt
+// controllers' business.
 
 import { assert, bit, get, loadLittleEndian, storeLittleEndian } from '@mimic/base';
 import { type AccessSize, allOnes } from '../device.ts';
@@ -73,7 +74,10 @@ export class Msix {
     return get(this.#control(), CONTROL.enable) === 1;
   }
 
-  /** Sends the vector's message, or keeps it pending while it is masked. Without effect if not enabled. */
+  /**
+   * Sends the vector's message, or keeps it pending while it is masked. Without effect if not
+   * enabled.
+   */
   raise(vector: number): void {
     if (!this.enabled || vector >= this.vectorCount) return;
     if (this.#masked(vector)) this.#setPending(vector, true);

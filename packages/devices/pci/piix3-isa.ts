@@ -1,5 +1,6 @@
-// PIIX3 function 0: the PCI-to-ISA bridge (82371SB, Intel 290550). The PIRQ route control registers work,
-// the other ISA timing registers only keep what firmware writes. Its reset control register is reset-control.ts.
+// PIIX3 function 0: the PCI-to-ISA bridge (82371SB, Intel 290550). The PIRQ route control registers
+// work, the other ISA timing registers only keep what firmware writes. Its reset control register
+// is reset-control.ts.
 
 import { bit, bits, get } from '@mimic/base';
 import type { AccessSize } from '../device.ts';

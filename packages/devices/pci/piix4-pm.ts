@@ -1,5 +1,6 @@
-// PIIX4 function 3: power management, configuration space only (82371AB, Intel 290562 §7.1). It places the
-// block of PM registers in I/O space; the block itself is another device, described by the ACPI tables.
+// PIIX4 function 3: power management, configuration space only (82371AB, Intel 290562 §7.1). It
+// places the block of PM registers in I/O space; the block itself is another device, described by
+// the ACPI tables.
 // Left out: the SMBus host and the device monitors.
 
 import { bit, get } from '@mimic/base';
@@ -7,7 +8,9 @@ import type { AccessSize } from '../device.ts';
 import type { PciFunction } from './bus.ts';
 import { CONFIG, ConfigSpace, type ConfigSpaceState } from './config-space.ts';
 
-/** PMBA, power management base address. 290562 §7.1.10: 64 ports; bit 0 says I/O and is read-only. */
+/**
+ * PMBA, power management base address. 290562 §7.1.10: 64 ports; bit 0 says I/O and is read-only.
+ */
 const PMBA = 0x40;
 const PMBA_ADDRESS = 0xffc0;
 /** PMREGMISC. 290562 §7.1.22. */
@@ -39,8 +42,8 @@ export class Piix4Pm implements PciFunction {
   #told: number | undefined;
 
   /**
-   * `base` presets PMBA and enables it from reset, for a board that boots without firmware to do so. SCI is
-   * ISA interrupt 9 whatever the interrupt line register says (290562 §7.1.9).
+   * `base` presets PMBA and enables it from reset, for a board that boots without firmware to do
+   * so. SCI is ISA interrupt 9 whatever the interrupt line register says (290562 §7.1.9).
    */
   constructor(wires: Piix4PmWires, presets: { base?: number } = {}) {
     this.#wires = wires;

@@ -1,5 +1,6 @@
-// Virtio block device. Virtio 1.2 §5.2. Data goes through buffers of our own in pieces, so a request of any
-// size costs a bounded amount of memory, and the store may complete at once or later.
+// Virtio block device. Virtio 1.2 §5.2. Data goes through buffers of our own in pieces, so a
+// request of any size costs a bounded amount of memory, and the store may complete at once or
+// later.
 // Left out: several queues, topology, lifetime, secure erase, zoned devices.
 
 import { assert, bit, get, loadLittleEndian, storeLittleEndian } from '@mimic/base';
@@ -16,8 +17,9 @@ export interface BlockError {
 export type BlockDone = (error?: BlockError) => void;
 
 /**
- * The disk behind the device. Offsets and lengths are in bytes and multiples of 512, within `sizeBytes`. `done`
- * is called exactly once, during the call or later. Buffers belong to the device again after `done`.
+ * The disk behind the device. Offsets and lengths are in bytes and multiples of 512, within
+ * `sizeBytes`. `done` is called exactly once, during the call or later. Buffers belong to the
+ * device again after `done`.
  */
 export interface BlockStore {
   readonly sizeBytes: number;
@@ -195,7 +197,10 @@ export class VirtioBlock implements VirtioDevice<BlockState> {
     return Math.floor(this.#store.sizeBytes / SECTOR_BYTES);
   }
 
-  /** Takes requests from the ring while there is room. A completion inside the loop only marks itself. */
+  /**
+   * Takes requests from the ring while there is room. A completion inside the loop only marks
+   * itself.
+   */
   #pump(): void {
     const queue = this.#link.queues[0];
     if (this.#pumping || !queue) return;

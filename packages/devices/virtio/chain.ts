@@ -1,10 +1,13 @@
-// A descriptor chain as devices see it: a readable and a writable part, each one stream of bytes however the
-// driver cut it into buffers (virtio 1.2 §2.7.4.2, message framing). Bytes are copied, never lent: requests
-// outlive the call that took them, and host back ends cannot all work on shared memory.
+// A descriptor chain as devices see it: a readable and a writable part, each one stream of bytes
+// however the driver cut it into buffers (virtio 1.2 §2.7.4.2, message framing). Bytes are copied,
+// never lent: requests outlive the call that took them, and host back ends cannot all work on
+// shared memory.
 
 import { type GuestMemory, loadLittleEndian, storeLittleEndian } from '@mimic/base';
 
-/** Descriptors in one chain, indirect ones included. Drivers stay at the queue's size (§2.7.5.3.1). */
+/**
+ * Descriptors in one chain, indirect ones included. Drivers stay at the queue's size (§2.7.5.3.1).
+ */
 export const CHAIN_LENGTH_MAX = 1024;
 /** Bytes in one chain. §2.7.5.2. */
 export const CHAIN_BYTES_MAX = 2 ** 32;
@@ -69,7 +72,10 @@ class SegmentStream {
     return this.write(bytes) === size;
   }
 
-  /** Calls `transfer` for each contiguous run, until it fails. The queue has checked that all are in RAM. */
+  /**
+   * Calls `transfer` for each contiguous run, until it fails. The queue has checked that all are in
+   * RAM.
+   */
   #each(
     lengthBytes: number,
     transfer: (gpa: number, start: number, end: number) => boolean,

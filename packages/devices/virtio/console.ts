@@ -1,6 +1,6 @@
-// Virtio console. Virtio 1.2 §5.3: port 0 is a console, further ports are named byte channels (multiport).
-// Input is never kept here: `receive` takes what the driver has buffers for, and the caller keeps the rest
-// until `onRoom`. Left out: adding and removing ports while the machine runs.
+// Virtio console. Virtio 1.2 §5.3: port 0 is a console, further ports are named byte channels
+// (multiport). Input is never kept here: `receive` takes what the driver has buffers for, and the
+// caller keeps the rest until `onRoom`. Left out: adding and removing ports while the machine runs.
 
 import { assert, type ByteSink, loadLittleEndian, storeLittleEndian } from '@mimic/base';
 import type { AccessSize } from '../device.ts';
@@ -29,7 +29,10 @@ const CONTROL_QUEUE_SIZE = 64;
 const CONTROL_RECEIVE = 2;
 const CONTROL_TRANSMIT = 3;
 export const CONSOLE_PORTS_MAX = 16;
-/** Control messages that wait for the driver's buffers: a few for each port, and then it is the driver's fault. */
+/**
+ * Control messages that wait for the driver's buffers: a few for each port, and then it is the
+ * driver's fault.
+ */
 const CONTROL_PENDING_MAX = 128;
 /** Output taken from one chain; drivers stay at a page or two. */
 export const CONSOLE_OUTPUT_BYTES_MAX = 1024 * 1024;
@@ -73,8 +76,8 @@ export class VirtioConsole implements VirtioDevice<ConsoleState> {
   #state: ConsoleState;
 
   /**
-   * The first port is the console. `resizeOrder`: §5.3.6.2 puts columns before rows, but Linux before 6.15
-   * reads a resize message the other way round; pick what the guest understands.
+   * The first port is the console. `resizeOrder`: §5.3.6.2 puts columns before rows, but Linux
+   * before 6.15 reads a resize message the other way round; pick what the guest understands.
    */
   constructor(
     ports: readonly ConsolePortOptions[],
@@ -260,7 +263,9 @@ export class VirtioConsole implements VirtioDevice<ConsoleState> {
   }
 }
 
-/** §5.3.2: queues 0 and 1 are port 0's, 2 and 3 the control queues, then two for each further port. */
+/**
+ * §5.3.2: queues 0 and 1 are port 0's, 2 and 3 the control queues, then two for each further port.
+ */
 function receiveQueueOf(port: number): number {
   return port === 0 ? 0 : 2 + 2 * port;
 }

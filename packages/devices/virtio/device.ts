@@ -1,6 +1,6 @@
-// The contract between a virtio device and its transport. Virtio 1.2 §2.
-// A device knows its features, its configuration and its queues; whether it sits on PCI or elsewhere, who
-// interrupts whom and where the rings lie, it does not.
+// The contract between a virtio device and its transport. Virtio 1.2 §2. A device knows its
+// features, its configuration and its queues; whether it sits on PCI or elsewhere, who interrupts
+// whom and where the rings lie, it does not.
 
 import type { AccessSize } from '../device.ts';
 import type { Virtqueue } from './queue.ts';
@@ -47,7 +47,10 @@ export interface VirtioDevice<State extends object = object> {
   /** Device-specific configuration, little-endian; zero where nothing is. */
   readConfig(offset: number, size: AccessSize): number;
   writeConfig(offset: number, size: AccessSize, value: number): void;
-  /** The driver may have made buffers available in this queue. Also called once for each when it starts. */
+  /**
+   * The driver may have made buffers available in this queue. Also called once for each when it
+   * starts.
+   */
   notified(queueIndex: number): void;
   /** The driver resets the device, or the machine does. The queues are reset already. */
   reset(): void;
@@ -55,8 +58,9 @@ export interface VirtioDevice<State extends object = object> {
   save(): State;
   restore(state: State): void;
   /**
-   * For a device whose requests are in the hands of the host: takes no further ones and calls `idle` once
-   * all are done, perhaps at once. Only then can it be saved; `resume` lets it go on. Others leave it out.
+   * For a device whose requests are in the hands of the host: takes no further ones and calls
+   * `idle` once all are done, perhaps at once. Only then can it be saved; `resume` lets it go on.
+   * Others leave it out.
    */
   drain?(idle: () => void): void;
   resume?(): void;

@@ -1,6 +1,7 @@
-// Virtio 9P transport: carries 9P messages between the guest's file system and a session over a host folder.
-// The device is that of the Linux kernel's trans_virtio (device type 9, reserved in virtio 1.2 §5); one queue,
-// the request in a chain's readable part and the reply in its writable part.
+// Virtio 9P transport: carries 9P messages between the guest's file system and a session over a
+// host folder. The device is that of the Linux kernel's trans_virtio (device type 9, reserved in
+// virtio 1.2 §5); one queue, the request in a chain's readable part and the reply in its writable
+// part.
 
 import { assert, loadLittleEndian, storeLittleEndian } from '@mimic/base';
 import type { AccessSize } from '../device.ts';
@@ -151,7 +152,10 @@ export class VirtioFilesystem9p implements VirtioDevice<P9State> {
     for (const answer of flushes) answer();
   }
 
-  /** A reply that does not fit is cut; its length says so to the driver, whose own buffers are too small. */
+  /**
+   * A reply that does not fit is cut; its length says so to the driver, whose own buffers are too
+   * small.
+   */
   #reply(chain: Chain, reply: Uint8Array): void {
     this.#link.queues[0]?.push(chain, chain.writable.write(reply));
   }

@@ -1,4 +1,5 @@
-// Asking the host folder from within a request's steps, with the types that a plain yield would lose.
+// Asking the host folder from within a request's steps, with the types that a plain yield would
+// lose.
 
 import type { FolderDone, FolderError } from './host-folder.ts';
 import { Fault } from './p9-messages.ts';

@@ -1,5 +1,6 @@
-// A folder of the host that a guest shares, as the file system device needs it. Whoever implements it keeps
-// the guest inside: a path is a list of names below the shared root, and no symbolic link on it is followed.
+// A folder of the host that a guest shares, as the file system device needs it. Whoever implements
+// it keeps the guest inside: a path is a list of names below the shared root, and no symbolic link
+// on it is followed.
 
 /** Errors by their POSIX name, with the numbers that Linux guests expect (asm-generic/errno.h). */
 export const ERRNO = {
@@ -35,9 +36,9 @@ export interface FolderError {
 export type FolderDone<Result> = (outcome: Result | FolderError) => void;
 
 /**
- * Names from the root down; empty for the root itself. The device lets no name pass that is empty, `.`, `..`,
- * or holds a slash or NUL. If any but the last name is not a directory (a symbolic link to one included), the
- * implementation answers ENOTDIR; the last one is never followed either.
+ * Names from the root down; empty for the root itself. The device lets no name pass that is empty,
+ * `.`, `..`, or holds a slash or NUL. If any but the last name is not a directory (a symbolic link
+ * to one included), the implementation answers ENOTDIR; the last one is never followed either.
  */
 export type FolderPath = readonly string[];
 

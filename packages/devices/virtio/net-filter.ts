@@ -1,5 +1,6 @@
-// The receive filter of the virtio network device: mode bits and address tables, set through the control
-// queue. Virtio 1.2 §5.1.6.5.1, §5.1.6.5.2. As on a hardware card, the guest's bridge asks for promiscuous mode.
+// The receive filter of the virtio network device: mode bits and address tables, set through the
+// control queue. Virtio 1.2 §5.1.6.5.1, §5.1.6.5.2. As on a hardware card, the guest's bridge asks
+// for promiscuous mode.
 
 import type { ReadableStream } from './chain.ts';
 

@@ -1,6 +1,6 @@
-// Virtio network device. Virtio 1.2 §5.1: one queue pair, mergeable receive buffers, and a control queue for
-// the receive filter. Left out: checksum and segmentation offload (frames cross as they are on the wire),
-// several queue pairs, VLAN filtering, announcements.
+// Virtio network device. Virtio 1.2 §5.1: one queue pair, mergeable receive buffers, and a control
+// queue for the receive filter. Left out: checksum and segmentation offload (frames cross as they
+// are on the wire), several queue pairs, VLAN filtering, announcements.
 
 import { assert, bit, get, loadLittleEndian, set, storeLittleEndian } from '@mimic/base';
 import type { AccessSize } from '../device.ts';
@@ -115,8 +115,8 @@ export class VirtioNet implements VirtioDevice<NetState> {
   }
 
   /**
-   * A frame for the guest, which the device copies. False if it was lost: no driver, no room, not a frame. A
-   * frame that the guest's filter turns away counts as received.
+   * A frame for the guest, which the device copies. False if it was lost: no driver, no room, not a
+   * frame. A frame that the guest's filter turns away counts as received.
    */
   receive(frame: Uint8Array): boolean {
     const state = this.#state;

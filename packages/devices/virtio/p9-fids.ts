@@ -1,4 +1,5 @@
-// The fids of a 9P session: names that the guest's file system gave to files (Plan 9 manual, section 5, intro).
+// The fids of a 9P session: names that the guest's file system gave to files (Plan 9 manual,
+// section 5, intro).
 
 import type { FolderEntry, OpenFile } from './host-folder.ts';
 import { Fault, type MessageReader } from './p9-messages.ts';

@@ -1,5 +1,6 @@
-// Messages of 9P2000.L: numbers, fields and qids. Protocol: the Plan 9 manual, section 5, and the description of
-// the Linux extension in diod's protocol.md. All integers are little-endian; a string is a u16 length and UTF-8.
+// Messages of 9P2000.L: numbers, fields and qids. Protocol: the Plan 9 manual, section 5, and the
+// description of the Linux extension in diod's protocol.md. All integers are little-endian; a
+// string is a u16 length and UTF-8.
 
 import { loadLittleEndian, storeLittleEndian } from '@mimic/base';
 import type { FileKind, FolderErrorCode } from './host-folder.ts';
@@ -86,7 +87,10 @@ export class MessageReader {
     }
   }
 
-  /** One name of a path: what cannot be a name in a directory is refused here, once for all requests. */
+  /**
+   * One name of a path: what cannot be a name in a directory is refused here, once for all
+   * requests.
+   */
   name(): string {
     const name = this.string();
     if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name)) {

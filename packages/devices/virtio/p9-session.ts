@@ -1,6 +1,6 @@
-// A 9P2000.L server over one host folder. A fid is a list of names below the shared root, made by walking name
-// by name through directories only, so no request can name anything outside and no symbolic link is followed:
-// links are returned to the guest, which resolves them in its own tree.
+// A 9P2000.L server over one host folder. A fid is a list of names below the shared root, made by
+// walking name by name through directories only, so no request can name anything outside and no
+// symbolic link is followed: links are returned to the guest, which resolves them in its own tree.
 // Left out: extended attributes, hard links, device nodes, ownership changes, authentication.
 
 import { ask, attempt } from './folder-steps.ts';

@@ -1,6 +1,7 @@
-// Split virtqueue, device side. Virtio 1.2 §2.7, with indirect descriptors (§2.7.5.3) and used buffer
-// notification suppression by event index (§2.7.7, §2.7.10). Left out: packed rings, in-order use.
-// All of it lies in guest memory and may be hostile: whatever does not hold makes the device need a reset.
+// Split virtqueue, device side. Virtio 1.2 §2.7, with indirect descriptors (§2.7.5.3) and used
+// buffer notification suppression by event index (§2.7.7, §2.7.10). Left out: packed rings,
+// in-order use. All of it lies in guest memory and may be hostile: whatever does not hold makes the
+// device need a reset.
 
 import type { GuestMemory } from '@mimic/base';
 import { CHAIN_BYTES_MAX, CHAIN_LENGTH_MAX, Chain, type Segment } from './chain.ts';
@@ -60,7 +61,9 @@ export class Virtqueue {
   readonly #wires: QueueWires;
   readonly #memory: GuestMemory;
   #state: QueueState;
-  /** Counts the lives of the queue, so that a chain taken before a reset is not given back after it. */
+  /**
+   * Counts the lives of the queue, so that a chain taken before a reset is not given back after it.
+   */
   #life = 0;
   /** Addresses of the areas as numbers: derived from the state. */
   #descriptors = 0;
@@ -135,8 +138,9 @@ export class Virtqueue {
   }
 
   /**
-   * Gives a chain back, telling the driver how many bytes its writable part starts with are new. A chain taken
-   * before the queue was reset is dropped. The driver hears of it with the next `signal`.
+   * Gives a chain back, telling the driver how many bytes its writable part starts with are new. A
+   * chain taken before the queue was reset is dropped. The driver hears of it with the next
+   * `signal`.
    */
   push(chain: Chain, writtenBytes: number): void {
     if (chain.life !== this.#life || !this.#usable()) return;
@@ -152,7 +156,10 @@ export class Virtqueue {
     else state.nextUsed = nextUsed;
   }
 
-  /** Interrupts the driver if chains were given back since the last time and it wants to hear of them. */
+  /**
+   * Interrupts the driver if chains were given back since the last time and it wants to hear of
+   * them.
+   */
   signal(): void {
     const state = this.#state;
     const { nextUsed, signalledUsed } = state;

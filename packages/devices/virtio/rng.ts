@@ -6,7 +6,10 @@ import { DETACHED, DEVICE_TYPE, type VirtioDevice, type VirtioLink } from './dev
 export type FillRandom = (bytes: Uint8Array) => void;
 
 const QUEUE_SIZE = 64;
-/** Bytes given for one request; the driver asks again if it wants more (§5.4.6.1). Also crypto's own limit. */
+/**
+ * Bytes given for one request; the driver asks again if it wants more (§5.4.6.1). Also crypto's own
+ * limit.
+ */
 export const RNG_BYTES_MAX = 65_536;
 
 export class VirtioRng implements VirtioDevice {

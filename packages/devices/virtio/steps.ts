@@ -1,5 +1,6 @@
-// A request that needs the host several times, written as one generator: it yields what the host shall do and is
-// resumed with the outcome. The host may answer within the call or later, and neither way recurses.
+// A request that needs the host several times, written as one generator: it yields what the host
+// shall do and is resumed with the outcome. The host may answer within the call or later, and
+// neither way recurses.
 
 import { assert } from '@mimic/base';
 
@@ -9,8 +10,9 @@ export type HostCall<Outcome> = (done: (outcome: Outcome) => void) => void;
 export type Steps<Outcome, Result> = Generator<HostCall<Outcome>, Result, Outcome>;
 
 /**
- * Runs a request until it is finished or waits for the host. `finished` gets the result, or undefined if the
- * request was no longer `wanted` when the host answered. `later` tells whether the caller has returned already.
+ * Runs a request until it is finished or waits for the host. `finished` gets the result, or
+ * undefined if the request was no longer `wanted` when the host answered. `later` tells whether the
+ * caller has returned already.
  */
 export function runSteps<Outcome, Result>(
   steps: Steps<Outcome, Result>,

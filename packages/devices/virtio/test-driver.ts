@@ -1,5 +1,6 @@
-// Plays the guest's virtio driver in tests: finds the structures through PCI capabilities, negotiates, sets
-// up rings in guest memory, and submits chains. It knows the specification only, nothing of the device's code.
+// Plays the guest's virtio driver in tests: finds the structures through PCI capabilities,
+// negotiates, sets up rings in guest memory, and submits chains. It knows the specification only,
+// nothing of the device's code.
 
 import assert from 'node:assert/strict';
 import { type GuestMemory, loadLittleEndian } from '@mimic/base';
@@ -75,7 +76,9 @@ export class TestDriver {
     this.rig = rig;
   }
 
-  /** Everything up to DRIVER_OK. Asks for the features that the device offers, out of those given. */
+  /**
+   * Everything up to DRIVER_OK. Asks for the features that the device offers, out of those given.
+   */
   start(options: { features?: readonly number[]; interrupts?: 'msix' | 'intx' } = {}): this {
     const features = [...(options.features ?? []), VERSION_1];
     this.probe();
@@ -189,7 +192,10 @@ export class TestDriver {
   }
 }
 
-/** One virtqueue, driver side. Descriptors are handed out in order and never reused: tests are short. */
+/**
+ * One virtqueue, driver side. Descriptors are handed out in order and never reused: tests are
+ * short.
+ */
 export class TestQueue {
   readonly size: number;
   readonly descriptors: number;

@@ -1,5 +1,5 @@
-// A host folder in memory, for tests. It answers at once or when the test says so, and checks what the device
-// promises of paths.
+// A host folder in memory, for tests. It answers at once or when the test says so, and checks what
+// the device promises of paths.
 
 import assert from 'node:assert/strict';
 import type {

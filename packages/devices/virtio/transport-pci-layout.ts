@@ -1,5 +1,6 @@
 // Where the structures of virtio over PCI lie in their BAR, and the capabilities that say so.
-// Virtio 1.2 §4.1.4. Each structure has a page of its own, so that a hypervisor below could map them apart.
+// Virtio 1.2 §4.1.4. Each structure has a page of its own, so that a hypervisor below could map
+// them apart.
 
 import { storeLittleEndian } from '@mimic/base';
 import type { ConfigSpace } from '../pci/config-space.ts';
@@ -32,7 +33,10 @@ export function addStructures(config: ConfigSpace): void {
   addCapability(config, CFG_TYPE.device, STRUCTURE.device);
 }
 
-/** Adds the capability for access through configuration space (§4.1.4.9): all but its header is writable. */
+/**
+ * Adds the capability for access through configuration space (§4.1.4.9): all but its header is
+ * writable.
+ */
 export function addPciConfigAccess(config: ConfigSpace): { capability: number; data: number } {
   const body = new Uint8Array(CAP_BYTES + 4 - 2);
   body[CAP.length - 2] = CAP_BYTES + 4;

@@ -1,5 +1,6 @@
-// Virtio over PCI, modern interface only. Virtio 1.2 §4.1. One 32-bit memory BAR holds all structures and the
-// MSI-X table; each queue can have a vector of its own. Without MSI-X, INTx with the ISR status byte.
+// Virtio over PCI, modern interface only. Virtio 1.2 §4.1. One 32-bit memory BAR holds all
+// structures and the MSI-X table; each queue can have a vector of its own. Without MSI-X, INTx with
+// the ISR status byte.
 // Left out: transitional (legacy) interface, shared memory, notification data, queue reset.
 
 import { assert, bit, type GuestMemory, get, type IrqLine } from '@mimic/base';
@@ -363,7 +364,9 @@ export class VirtioPci implements PciFunction {
     }
   }
 
-  /** §4.1.3.1: each register is written by its own size, 64-bit ones by halves; the rest is ignored. */
+  /**
+   * §4.1.3.1: each register is written by its own size, 64-bit ones by halves; the rest is ignored.
+   */
   #writeCommon(offset: number, size: AccessSize, value: number): void {
     if (size === 4) this.#writeCommon32(offset, value);
     else if (size === 2) this.#writeCommon16(offset, value);
@@ -426,7 +429,9 @@ export class VirtioPci implements PciFunction {
     return !unknown && ((driverFeatures[1] >>> (VIRTIO_F_VERSION_1 - 32)) & 1) === 1;
   }
 
-  /** §4.1.4.9: configuration accesses reach the BAR through a window, for those who cannot map it. */
+  /**
+   * §4.1.4.9: configuration accesses reach the BAR through a window, for those who cannot map it.
+   */
   #readThroughWindow(): void {
     const target = this.#windowTarget();
     if (!target) return;
