@@ -1,4 +1,4 @@
-// NOPs and hints, prefetches, cache-line flushes, BOUND, RDRAND and RDSEED, UD. SDM vol 1 §7.3.17.
+// NOPs and hints, cache-line flushes, BOUND, RDRAND and RDSEED, UD. SDM vol 1 §7.3.17.
 // NOP 90 and PAUSE are the short form of XCHG (move.ts).
 
 import { setCarry } from '../lift/flags.ts';
@@ -21,20 +21,16 @@ import {
 
 const nothing = (): void => {};
 
-/** 0F 18–0F 1F are reserved for hints: PREFETCHh, ENDBR, CLDEMOTE, RDSSP without CET and the long NOP. */
+const HINTS = ['0D', '18', '19', '1A', '1B', '1C', '1D', '1E', '1F'];
+
+/**
+ * 0F 0D and 0F 18–0F 1F are reserved for hints: what is left of the prefetches, ENDBR, CLDEMOTE, RDSSP without CET,
+ * and the long NOP.
+ */
 export const NOP: Instruction = instruction({
   name: 'NOP',
   manual: 'SDM vol 2B, NOP; vol 2 appendix A.3',
-  forms: ['19', '1A', '1B', '1C', '1D', '1E', '1F'].map((last) => form(`0F ${last} /r`, Ev)),
-  access: ['none'],
-  lift: nothing,
-});
-
-/** A prefetch never faults and has nothing to do here. */
-export const PREFETCH: Instruction = instruction({
-  name: 'PREFETCH',
-  manual: 'SDM vol 2B, PREFETCHh, PREFETCHW',
-  forms: [form('0F 18 /r', Ev), form('0F 0D /r', Ev)],
+  forms: HINTS.map((opcode) => form(`0F ${opcode} /r`, Ev)),
   access: ['none'],
   lift: nothing,
 });
@@ -127,5 +123,5 @@ export const UD: Instruction = instruction({
 });
 
 export const INSTRUCTIONS_MISCELLANEOUS: readonly Instruction[] = [
-  NOP, PREFETCH, CLFLUSH, CLFLUSHOPT, CLWB, BOUND, RDRAND, RDSEED, UD,
+  NOP, CLFLUSH, CLFLUSHOPT, CLWB, BOUND, RDRAND, RDSEED, UD,
 ]; // biome-ignore format: a list

@@ -271,7 +271,20 @@ function moves(c: Collector): void {
     c.add(`set${code} ${c.register(8)}`, { cases: 2 });
     c.add(`set${code} ${c.memory(8)}`);
   }
-  for (const name of ['cbw', 'cwde', 'cwd', 'cdq', 'lahf', 'sahf', 'clc', 'stc', 'cmc', 'nop']) {
+  for (const name of [
+    'cbw',
+    'cwde',
+    'cwd',
+    'cdq',
+    'lahf',
+    'sahf',
+    'clc',
+    'stc',
+    'cmc',
+    'cld',
+    'std',
+    'nop',
+  ]) {
     c.add(name, { cases: 2 });
   }
   c.add('xlatb', {
@@ -281,8 +294,13 @@ function moves(c: Collector): void {
     '0x0f,0x1f,0x84,0,0,0,0,0',
     '0xf3,0x90',
     '0xf3,0x0f,0x1e,0xfa',
-    '0x0f,0x18,0x00',
-    '0x0f,0x0d,0x08',
+    '0x0f,0x18,0x20',
+    '0x0f,0x0d,0x18',
+    '0x0f,0x19,0xc0',
+    '0x0f,0x1a,0xc0',
+    '0x0f,0x1b,0xc0',
+    '0x0f,0x1c,0x00',
+    '0x0f,0x1d,0xc0',
   ];
   for (const hint of hints) c.add(`.byte ${hint}`);
   c.add('cmpxchg8b [0x200410]');
@@ -396,7 +414,12 @@ function only32(c: Collector): void {
     const bounds = Uint8Array.of(0xfb, 0xff, 0xff, 0xff, 5, 0, 0, 0);
     c.add('bound eax, [0x200410]', { adjust: () => ({ rax, d16: bounds }) });
   }
-  for (const text of ['.byte 0x82,0xc1,0x85', 'inc eax', 'dec si', 'inc esp']) c.add(text);
+  for (const text of ['inc eax', 'dec si', 'inc esp']) c.add(text);
+  // The alias of opcode 80, for all eight operations.
+  for (let n = 0; n < 8; n++) {
+    const flags = [1, 4, 6].includes(n) ? 'A' : '';
+    c.add(`.byte 0x82, ${0xc1 + n * 8}, 0x85`, { flags, cases: 2 });
+  }
 }
 
 function only64(c: Collector): void {
@@ -434,7 +457,20 @@ function only64(c: Collector): void {
   for (const bytes of ['0x87,0xc0', '0x90', '0x66,0x90', '0x48,0x90', '0xf6,0xc8,0x55']) {
     c.add(`.byte ${bytes}`, { flags: bytes.endsWith('55') ? 'A' : '' });
   }
-  c.add('.byte 0xc0,0xf0,3', { flags: 'AO' });
+  c.add('.byte 0xf7,0xc8,0x55,0,0,0x80', { flags: 'A' });
+  for (const bytes of ['0xc0,0xf0,3', '0xc1,0xf0,3']) c.add(`.byte ${bytes}`, { flags: 'AO' });
+  for (const opcode of [0xd0, 0xd1]) c.add(`.byte ${opcode},0xf0`, { flags: 'A' });
+  for (const opcode of [0xd2, 0xd3]) {
+    c.add(`.byte ${opcode},0xf0`, { flags: 'AO', adjust: () => ({ rcx: 3n }) });
+  }
+  for (const text of [
+    'clflush [r13]',
+    'clflushopt [r13]',
+    'clwb [r13]',
+    'ud1 eax, ebx',
+    'ud0 eax, ebx',
+  ])
+    c.add(text);
   for (const bytes of ['0x0f,0x0b', '0x27', '0xf0,0x01,0xc8', '0xf0,0x39,0x08'])
     c.add(`.byte ${bytes}`);
   for (const address of [
