@@ -17,6 +17,13 @@ export class SharedGuestMemory implements GuestMemory {
     this.#blocks = options.blocks;
   }
 
+  /** Takes whole pages out of RAM: accesses to them go to the bus. Before the machine runs. */
+  exclude(gpa: number, lengthBytes: number): void {
+    for (let at = gpa; at < Math.min(gpa + lengthBytes, this.sizeBytes); at += PAGE_BYTES) {
+      this.#bytes[PAGE_FLAGS_BASE + at / PAGE_BYTES]! |= PAGE.notRam;
+    }
+  }
+
   /** Host offset of a range that is RAM throughout, or -1. */
   #locate(gpa: number, lengthBytes: number): number {
     if (!(gpa >= 0 && lengthBytes >= 0 && gpa + lengthBytes <= this.sizeBytes)) return -1;
