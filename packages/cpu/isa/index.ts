@@ -6,6 +6,7 @@ import { INSTRUCTIONS_BIT } from './bit.ts';
 import { INSTRUCTIONS_CONTROL } from './control.ts';
 import { INSTRUCTIONS_CONVERT } from './convert.ts';
 import { INSTRUCTIONS_DECIMAL } from './decimal.ts';
+import { INSTRUCTIONS_FAR } from './far.ts';
 import { INSTRUCTIONS_FLAG } from './flag.ts';
 import type { Instruction } from './instruction.ts';
 import { INSTRUCTIONS_INTERRUPT } from './interrupt.ts';
@@ -23,7 +24,9 @@ import { INSTRUCTIONS_SYSCALL } from './syscall.ts';
 import { INSTRUCTIONS_SYSTEM } from './system.ts';
 import { INSTRUCTIONS_UNSUPPORTED } from './unsupported.ts';
 import { INSTRUCTIONS_X87_ARITHMETIC } from './x87-arithmetic.ts';
+import { INSTRUCTIONS_X87_FUNCTION } from './x87-function.ts';
 import { INSTRUCTIONS_X87_MOVE } from './x87-move.ts';
+import { INSTRUCTIONS_X87_STATE } from './x87-state.ts';
 
 export const ISA: readonly Instruction[] = [
   ...INSTRUCTIONS_ARITHMETIC,
@@ -37,13 +40,16 @@ export const ISA: readonly Instruction[] = [
   ...INSTRUCTIONS_BIT,
   ...INSTRUCTIONS_CONVERT,
   ...INSTRUCTIONS_DECIMAL,
+  ...INSTRUCTIONS_FAR,
   ...INSTRUCTIONS_FLAG,
   ...INSTRUCTIONS_MISCELLANEOUS,
   ...INSTRUCTIONS_MULTIPLY,
   ...INSTRUCTIONS_STRING,
   ...INSTRUCTIONS_UNSUPPORTED,
   ...INSTRUCTIONS_X87_ARITHMETIC,
+  ...INSTRUCTIONS_X87_FUNCTION,
   ...INSTRUCTIONS_X87_MOVE,
+  ...INSTRUCTIONS_X87_STATE,
   ...INSTRUCTIONS_INTERRUPT,
   ...INSTRUCTIONS_PORT,
   ...INSTRUCTIONS_SEGMENT,

@@ -72,7 +72,7 @@ export const IRET: Instruction = instruction({
   exceptions: '#GP, #NP, #SS, #TS',
   lift(l: Lift, i) {
     l.set(S.instructionRip, i.rip());
-    l.run(IRET_FUNCTIONS[i.bits as 16 | 32 | 64]);
+    l.run(IRET_FUNCTIONS[i.bits as 16 | 32 | 64], i.nextRip());
     l.exit('jump');
   },
 });

@@ -17,6 +17,7 @@ import { flushPage, flushTlb } from '../microcode/memory.ts';
 import { updateMode } from '../microcode/mode.ts';
 import { readMsr, timeStamp, writeMsr } from '../microcode/msr.ts';
 import { isNonCanonical } from '../microcode/stack.ts';
+import { loadLdt, loadTaskRegister } from '../microcode/system-segment.ts';
 import { CR0, CR4 } from '../state/control-bits.ts';
 import { GPR, S, SEGMENT } from '../state/layout.ts';
 import {
@@ -96,6 +97,37 @@ const storeTable = (name: 'SGDT' | 'SIDT', digit: number): Instruction =>
       if (i.mode64) l.store(8, linear.add(2n), base);
       else l.store(4, linear.add(2n), base.i32());
       l.store(2, linear, limit);
+    },
+  });
+
+/** LDTR and TR exist only where there are descriptors. */
+const loadSystemSegment = (name: 'LLDT' | 'LTR', digit: number): Instruction =>
+  instruction({
+    name,
+    manual: `SDM vol 2A, ${name}`,
+    forms: [form(`0F 00 /${digit}`, Ew, ENDS)],
+    access: ['r'],
+    exceptions: '#UD, #GP, #NP',
+    lift(l, _, src) {
+      l.raiseIf(l.get(S.legacyMode), VECTOR.ud);
+      requireLevel0(l);
+      l.run(name === 'LLDT' ? loadLdt : loadTaskRegister, src.read());
+    },
+  });
+
+const storeSystemSegment = (name: 'SLDT' | 'STR', digit: number, segment: number): Instruction =>
+  instruction({
+    name,
+    manual: `SDM vol 2B, ${name}`,
+    forms: [form(`0F 00 /${digit}`, Ev)],
+    access: ['w'],
+    exceptions: '#UD, #GP(0)',
+    lift(l, _, dst) {
+      l.raiseIf(l.get(S.legacyMode), VECTOR.ud);
+      checkUmip(l);
+      const selector = l.get(S.segSelector, segment);
+      if (dst.isMemory) l.store(2, dst.linear(2, 'write'), selector);
+      else dst.write(dst.bits === 64 ? selector.u64() : selector);
     },
   });
 
@@ -424,7 +456,9 @@ export const SWAPGS: Instruction = instruction({
 });
 
 export const INSTRUCTIONS_SYSTEM: readonly Instruction[] = [
-  loadTable('LGDT', 2), loadTable('LIDT', 3), storeTable('SGDT', 0), storeTable('SIDT', 1), SMSW, LMSW, CLTS,
+  loadTable('LGDT', 2), loadTable('LIDT', 3), storeTable('SGDT', 0), storeTable('SIDT', 1),
+  loadSystemSegment('LLDT', 2), loadSystemSegment('LTR', 3), storeSystemSegment('SLDT', 0, SEGMENT.ldtr),
+  storeSystemSegment('STR', 1, SEGMENT.tr), SMSW, LMSW, CLTS,
   MOV_FROM_CONTROL, MOV_TO_CONTROL, MOV_FROM_DEBUG, MOV_TO_DEBUG, INVLPG, INVPCID,
   cacheFlush('INVD', '0F 08', 'SDM vol 2A, INVD'), cacheFlush('WBINVD', '0F 09', 'SDM vol 2D, WBINVD'),
   HLT, MONITOR, MWAIT, RDMSR, WRMSR, RDTSC, RDTSCP, RDPMC, CPUID, CLI, STI,

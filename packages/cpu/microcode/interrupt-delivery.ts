@@ -213,7 +213,7 @@ const deliverProtected: FunctionRef = fn('deliverProtected', {
     checkGate(l, e, gate, isTask.or(type.and(6).eq(SYSTEM_TYPE.interruptGate16)));
     const selector = l.let(raw.shru(16).i32().and(0xffff));
     l.if(isTask, () => {
-      l.run(switchToGateTask, selector, e.hasCode, e.code, e.rip);
+      l.run(switchToGateTask, selector, e.hasCode, e.code, e.rip, e.flags);
       l.return();
     });
     const bytes = l.let(l.select(type.and(8), l.i32(4), l.i32(2)));

@@ -20,9 +20,9 @@ const WIDE_FLAGS = RFLAGS.rf | RFLAGS.ac | RFLAGS.id;
 
 function iret(bits: Bits): FunctionRef {
   return fn(`iret${bits}`, {
-    params: {},
+    params: { nextRip: 'i64' },
     faults: true,
-    build(l) {
+    build(l, { nextRip }) {
       // NMIs are let in even if the IRET faults (SDM vol 3A §6.7.1).
       l.set(S.nmiBlocked, 0);
       const legacy = l.get(S.legacyMode);
@@ -34,7 +34,7 @@ function iret(bits: Bits): FunctionRef {
       }
       l.unlikely(l.get(S.rflags).and(RFLAGS.nt), () => {
         l.raiseIf(isLongMode(l), VECTOR.gp, 0);
-        l.run(returnFromTask);
+        l.run(returnFromTask, nextRip);
         l.return();
       });
       const rip = peek(l, bits, 0);
