@@ -17,10 +17,7 @@ type Handlers = {
 };
 
 const HANDLERS: Handlers = {
-  pressPowerButton(computer) {
-    computer.pressPowerButton();
-    return null;
-  },
+  pressPowerButton: (computer) => computer.pressPowerButton(),
   nmi(computer) {
     computer.processor.nmi();
     return null;

@@ -50,7 +50,8 @@ export interface Computer {
   readonly memory: GuestMemory;
   /** Cold start: all parts reset, kernel loaded again, processor at the kernel's entry. */
   boot(): void;
-  pressPowerButton(): void;
+  /** False if the guest does not listen to the button. */
+  pressPowerButton(): boolean;
   /** Types to the first serial port; returns how many bytes it took. */
   serialInput(bytes: Uint8Array): number;
   parts(): PartReport[];

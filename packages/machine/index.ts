@@ -23,6 +23,7 @@ export {
   parseTraceKinds,
 } from './options.ts';
 export type { PanicNews } from './panic.ts';
+export { assemblePc } from './pc.ts';
 export { type Report, TRACE_KINDS, type TraceKind } from './protocol.ts';
 export type { ExpectMatch, ExpectOptions, SerialPort } from './serial.ts';
 export { type Assemble, runMachine } from './worker.ts';

@@ -137,9 +137,9 @@ export class Machine implements AsyncDisposable {
     await this.#command('reset', {});
   }
 
-  /** Pushes the power button: a guest that listens to ACPI shuts down. */
-  async pressPowerButton(): Promise<void> {
-    await this.#command('pressPowerButton', {});
+  /** Pushes the power button: a guest that listens to ACPI shuts down. False if it does not listen (yet). */
+  pressPowerButton(): Promise<boolean> {
+    return this.#command('pressPowerButton', {});
   }
 
   /** Sends a non-maskable interrupt. */

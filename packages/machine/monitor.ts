@@ -74,7 +74,8 @@ const COMMANDS: Readonly<Record<string, MonitorCommand>> = {
   powerbutton: {
     usage: 'powerbutton',
     summary: 'push the power button: the guest shuts down, if it listens to ACPI',
-    run: (machine) => machine.pressPowerButton().then(() => 'pressed'),
+    run: async (machine) =>
+      (await machine.pressPowerButton()) ? 'pressed' : 'the guest does not listen to the button',
   },
   nmi: {
     usage: 'nmi',
@@ -127,20 +128,68 @@ async function information(machine: Machine, topic: string | undefined): Promise
   }
 }
 
-/** All registers, four in a line where they are short. */
+const LINE_LENGTH = 98;
+/** Bits 0 to 11 of RFLAGS that have a name, from the top. SDM vol 1 §3.4.3. */
+const FLAG_NAMES: readonly [bit: number, name: string][] = [
+  [11, 'OF'],
+  [10, 'DF'],
+  [9, 'IF'],
+  [8, 'TF'],
+  [7, 'SF'],
+  [6, 'ZF'],
+  [4, 'AF'],
+  [2, 'PF'],
+  [0, 'CF'],
+];
+
+/** All registers: as many in a line as fit; one with hidden parts ('cs.base') has a line of its own. */
 export function formatRegisters(registers: Record<string, bigint>): string {
   const lines: string[] = [];
   let line = '';
+  const endLine = () => {
+    if (line !== '') lines.push(line.trimEnd());
+    line = '';
+  };
+  const owners = new Set(
+    Object.keys(registers).flatMap((name) =>
+      name.includes('.') ? [name.split('.')[0] ?? ''] : [],
+    ),
+  );
   for (const [name, value] of Object.entries(registers)) {
-    const digits = /^xmm/.test(name) ? 32 : /^st\d/.test(name) ? 20 : 16;
-    const text = `${name.padEnd(7)}${value.toString(16).padStart(digits, '0')}`;
-    if (line.length + text.length > 98) {
-      lines.push(line.trimEnd());
-      line = '';
-    }
+    if (name.includes('.') || owners.has(name)) continue;
+    const text = `${name.padEnd(6)} ${value.toString(16).padStart(digitsOf(name), '0')}`;
+    if (line.length + text.length > LINE_LENGTH || /^(cr0|dr0|cpl|xmm0|fcw|st0)$/.test(name))
+      endLine();
     line += `${text}  `;
+    if (name === 'rflags') line += `${flagText(value)}  `;
   }
-  return [...lines, line.trimEnd()].join('\n').trimEnd();
+  endLine();
+  for (const owner of owners) lines.push(formatWhole(owner, registers));
+  return lines.join('\n');
+}
+
+function digitsOf(name: string): number {
+  if (/^xmm/.test(name)) return 32;
+  if (/^st\d/.test(name)) return 20;
+  return /^(f[cst]w|cpl)$/.test(name) ? 4 : /^mxcsr$/.test(name) ? 8 : 16;
+}
+
+function flagText(rflags: bigint): string {
+  const set = FLAG_NAMES.filter(([bit]) => ((rflags >> BigInt(bit)) & 1n) !== 0n);
+  return `[${set.map(([, name]) => name).join(' ')}]`;
+}
+
+/** A segment or descriptor table register: 'cs     0010 base 0000000000000000 limit ffffffff attributes 00a09b00'. */
+function formatWhole(owner: string, registers: Record<string, bigint>): string {
+  const selector = registers[owner];
+  const parts = ['base', 'limit', 'attributes'].flatMap((part) => {
+    const value = registers[`${owner}.${part}`];
+    return value === undefined
+      ? []
+      : [`${part} ${value.toString(16).padStart(part === 'base' ? 16 : 8, '0')}`];
+  });
+  const shown = selector === undefined ? '    ' : selector.toString(16).padStart(4, '0');
+  return `${owner.padEnd(6)} ${shown} ${parts.join(' ')}`;
 }
 
 function formatParts(parts: Awaited<ReturnType<Machine['parts']>>): string {

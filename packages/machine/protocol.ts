@@ -12,7 +12,7 @@ export interface Commands {
   pause: { takes: object; gives: null };
   reset: { takes: object; gives: null };
   stop: { takes: object; gives: null };
-  pressPowerButton: { takes: object; gives: null };
+  pressPowerButton: { takes: object; gives: boolean };
   nmi: { takes: object; gives: null };
   readRegisters: { takes: { names: string[] }; gives: Record<string, bigint> };
   writeRegister: { takes: { register: string; value: bigint }; gives: null };

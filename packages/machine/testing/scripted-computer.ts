@@ -65,9 +65,10 @@ export class ScriptedComputer implements Computer {
     this.#registers.set('rip', 0x10_0000n);
   }
 
-  pressPowerButton(): void {
+  pressPowerButton(): boolean {
     if (this.#answersPowerButton) this.#lines.unshift('poweroff');
     if (this.#state === 'halted') this.#state = 'running';
+    return this.#answersPowerButton;
   }
 
   serialInput(bytes: Uint8Array): number {
