@@ -2,7 +2,7 @@
 // It never touches standard input, which belongs to the guest: that is why no library does this.
 
 /** Work that is done sooner is not worth a word. */
-const QUIET_MS = 700;
+const QUIET_MS = 1_000;
 const FRAME_MS = 100;
 const FRAMES = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 const FRAMES_ASCII = ['-', '\\', '|', '/'];
@@ -51,7 +51,7 @@ class ProgressLine {
       ? { done: '✔', failed: '✖' }[how]
       : { done: 'ok:', failed: 'failed:' }[how];
     if (this.#live) process.stderr.write(`\r\x1b[K${mark} ${this.#text} (${seconds})\n`);
-    else process.stderr.write(`${this.#text}: ${how} (${seconds})\n`);
+    else if (how === 'done') process.stderr.write(`${this.#text}: done (${seconds})\n`);
   }
 
   #elapsedMs(): number {
