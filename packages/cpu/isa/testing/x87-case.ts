@@ -2,7 +2,8 @@
 // The state is an FSAVE image in 32-bit protected-mode format, SDM vol 1 figure 8-9.
 
 export const IMAGE_BYTES = 108;
-export const MEMORY_BYTES = 16;
+/** Enough for FSAVE. */
+export const MEMORY_BYTES = 112;
 
 export interface X87Case {
   /** Opcode byte D8–DF and ModRM byte; memory forms have mod 0 and are given their address by whoever runs them. */

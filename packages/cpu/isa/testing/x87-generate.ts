@@ -66,8 +66,7 @@ function near(r: Random, x: Extended): Extended {
 function randomMemory(r: Random): Uint8Array {
   const memory = new Uint8Array(MEMORY_BYTES);
   const v = new DataView(memory.buffer);
-  v.setBigUint64(0, r.u64(), true);
-  v.setBigUint64(8, r.u64(), true);
+  for (let n = 0; n < MEMORY_BYTES; n += 8) v.setBigUint64(n, r.u64(), true);
   const sign = r.below(2);
   switch (r.below(10)) {
     case 0:

@@ -11,8 +11,8 @@ const SOURCE = `
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-struct in { unsigned char opcode, modrm, pad[2]; unsigned rflags; unsigned char image[108], memory[16]; };
-struct out { unsigned char image[108], memory[16]; unsigned rflags; };
+struct in { unsigned char opcode, modrm, pad[2]; unsigned rflags; unsigned char image[108], memory[112]; };
+struct out { unsigned char image[108], memory[112]; unsigned rflags; };
 int main(void) {
   unsigned char *code = mmap(0, 4096, 7, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   struct in in; struct out out;
@@ -22,7 +22,7 @@ int main(void) {
   while (fread(&in, sizeof in, 1, stdin) == 1) {
     code[4] = in.opcode;
     code[5] = in.modrm < 0xc0 ? (in.modrm & 0x38) | 6 : in.modrm;
-    memcpy(out.memory, in.memory, 16);
+    memcpy(out.memory, in.memory, 112);
     unsigned long (*run)(void *, void *, unsigned long, void *) = (void *)code;
     out.rflags = run(in.image, out.memory, in.rflags, out.image);
     fwrite(&out, sizeof out, 1, stdout);

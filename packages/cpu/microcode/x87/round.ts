@@ -152,6 +152,7 @@ function overflow(l: Lift, sign: Value, exponent: Value, r: Rounded, mask: Value
     const adjusted = l.let(exponent.sub(BIAS_ADJUST));
     l.if(adjusted.ges(EXPONENT_MAX), () => {
       // FSCALE can go so far that the adjustment does not help.
+      raise(l, SW.pe | SW.c1);
       returnNumber(l, sign.or(EXPONENT_MAX), INTEGER_BIT);
     });
     returnNumber(l, sign.or(adjusted), r.bits);
@@ -171,7 +172,10 @@ function underflow(l: Lift, sign: Value, exponent: Value, x: Wide, mask: Value):
   l.if(isTiny.and(isMasked(l, SW.ue).eqz()), () => {
     raise(l, r.flags.or(SW.ue));
     const adjusted = l.let(exponent.add(r.carried).add(BIAS_ADJUST));
-    l.if(adjusted.les(0), () => returnNumber(l, sign, 0n));
+    l.if(adjusted.les(0), () => {
+      raise(l, SW.pe);
+      returnNumber(l, sign, 0n);
+    });
     returnNumber(l, sign.or(adjusted), r.bits);
   });
   const shifted = shiftRightSticky(l, x, l.let(l.i32(1).sub(exponent)));

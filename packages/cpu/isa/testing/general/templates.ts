@@ -401,9 +401,12 @@ function strings(c: Collector): void {
 }
 
 function only32(c: Collector): void {
-  const digits: Template['adjust'] = (_, random) => ({ rax: BigInt(random.below(0x10000)) });
-  for (const name of ['daa', 'das']) c.add(name, { flags: 'O', cases: 12, adjust: digits });
-  for (const name of ['aaa', 'aas']) c.add(name, { flags: 'OSZP', cases: 12, adjust: digits });
+  const borders = [0x05, 0x09, 0x0a, 0x5f, 0x60, 0x99, 0x9a, 0x9f, 0xa0, 0xf9, 0xfa];
+  const digits: Template['adjust'] = (_, random) => ({
+    rax: BigInt(random.below(2) ? random.below(0x10000) : 0x4000 | random.pick(borders)),
+  });
+  for (const name of ['daa', 'das']) c.add(name, { flags: 'O', cases: 80, adjust: digits });
+  for (const name of ['aaa', 'aas']) c.add(name, { flags: 'OSZP', cases: 40, adjust: digits });
   for (const base of [10, 16, 3, 0]) {
     c.add(`.byte 0xd4, ${base}`, { flags: 'OAC', cases: 3, adjust: digits });
     c.add(`.byte 0xd5, ${base}`, { flags: 'OAC', cases: 3, adjust: digits });
