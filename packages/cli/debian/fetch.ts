@@ -10,6 +10,8 @@ import { DebianError } from './errors.ts';
 import type { KernelModule } from './initramfs.ts';
 import { loadOrder } from './modules.ts';
 
+/** Folder of the cache; its number is raised when something else is kept of a package than before. */
+const CACHE_NAME = 'debian-2';
 /** Meta packages, the smallest kernel first; the later ones are Ubuntu's. */
 const KERNEL_PACKAGES = [
   'linux-image-cloud-amd64',
@@ -21,6 +23,8 @@ const BUSYBOX_PACKAGES = ['busybox-static'];
 /** Folders of modules that may be needed; names as tar's patterns, with or without /usr in front. */
 const MODULE_PATTERNS = [
   '*/kernel/drivers/virtio/*.ko*',
+  '*/kernel/drivers/input/evdev.ko*',
+  '*/kernel/drivers/acpi/button.ko*',
   '*/kernel/drivers/block/virtio_blk.ko*',
   '*/kernel/drivers/net/*failover.ko*',
   '*/kernel/drivers/net/virtio_net.ko*',
@@ -58,7 +62,7 @@ export async function fetchDebian(
   options: { readonly update: boolean },
   note: (text: string) => void,
 ): Promise<DebianImages> {
-  const cache = join(cacheFolder(), 'debian');
+  const cache = join(cacheFolder(), CACHE_NAME);
   if (!options.update) {
     const cached = await readImages(cache).catch(() => undefined);
     if (cached !== undefined) return cached;

@@ -26,6 +26,7 @@ if [ -n "$SHARE" ]; then
   mkdir -p /mnt/share
   mount -t 9p -o trans=virtio,version=9p2000.L "$SHARE" /mnt/share && echo "Shared folder: /mnt/share"
 fi
+acpid -l /dev/null
 cd /root
 echo
 echo "Mimic: $(uname -sr), busybox. 'exit' turns the machine off."
@@ -47,6 +48,13 @@ const PROFILE = `export PS1='\\u@\\h:\\w\\$ '
 export ENV=/etc/profile
 `;
 
+/** Run by acpid when the power button was pressed. */
+const POWER_BUTTON = `#!/bin/sh
+sync
+umount -a -r 2>/dev/null
+poweroff -f
+`;
+
 export interface InitramfsParts {
   /** The static busybox program. */
   readonly busybox: Uint8Array;
@@ -57,7 +65,20 @@ export interface InitramfsParts {
 }
 
 export function buildInitramfs({ busybox, modules = [], start }: InitramfsParts): Uint8Array {
-  const folders = ['bin', 'dev', 'etc', 'lib', 'lib/modules', 'mnt', 'proc', 'root', 'run', 'sys'];
+  const folders = [
+    'bin',
+    'dev',
+    'etc',
+    'etc/acpi',
+    'etc/acpi/PWRF',
+    'lib',
+    'lib/modules',
+    'mnt',
+    'proc',
+    'root',
+    'run',
+    'sys',
+  ];
   folders.push('tmp', 'usr', 'var');
   const entries: CpioEntry[] = [
     ...folders.map((path) => ({ path, folder: true as const })),
@@ -68,6 +89,7 @@ export function buildInitramfs({ busybox, modules = [], start }: InitramfsParts)
     // Process 1 needs it as its input and output before /dev is mounted.
     { path: 'dev/console', device: { major: 5, minor: 1 } },
     { path: 'init', contents: INIT, executable: true },
+    { path: 'etc/acpi/PWRF/00000080', contents: POWER_BUTTON, executable: true },
     { path: 'etc/profile', contents: PROFILE },
     { path: 'etc/passwd', contents: 'root:x:0:0:root:/root:/bin/sh\n' },
     { path: 'etc/group', contents: 'root:x:0:\n' },

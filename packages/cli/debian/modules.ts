@@ -12,6 +12,9 @@ export const WANTED_MODULES = [
   'virtio_rng',
   '9pnet_virtio',
   '9p',
+  // The power button, and the way in which user space hears of it.
+  'button',
+  'evdev',
 ];
 
 /** The wanted modules and what they depend on, each after its dependencies. */
