@@ -11,7 +11,7 @@ import { EXIT_REASON } from './interpreter/service.ts';
 import { FAULT_HAS_CODE, FAULT_PENDING } from './lift/lift.ts';
 import { cpuidTable } from './microcode/cpuid.ts';
 import { PHYSICAL_BITS } from './microcode/memory.ts';
-import { at, EVENT, type Field, S, SEGMENT, type SegmentName, X87_SIGN_EXPONENT } from './state/layout.ts';
+import { at, EVENT, type Field, ON_FAULT, S, SEGMENT, type SegmentName, X87_SIGN_EXPONENT } from './state/layout.ts';
 import { type MemoryLayout, PAGE_BYTES, RAM_BASE, vcpuBase } from './state/memory-map.ts';
 import { placeOffset, registerPlace } from './state/register-names.ts';
 import { type PowerOnState, powerOnState } from './state/power-on.ts';
@@ -95,6 +95,14 @@ export interface VcpuOptions {
   readonly random: () => bigint;
 }
 
+/** What a tracer is told. All of it happens between two instructions, while `run` is under way. */
+export interface VcpuTrace {
+  /** An exception of an instruction, about to be delivered; `address` is that of a page fault. */
+  fault?(fault: { readonly vector: number; readonly code: number | undefined; readonly address: bigint }): void;
+  /** A maskable interrupt, about to be delivered. */
+  interrupt?(vector: number): void;
+}
+
 const TIMER_HZ = 1_000_000_000;
 const APIC_PAGE_BYTES = 4096;
 const MSR = { apicBase: 0x1b, tscDeadline: 0x6e0, x2apicFirst: 0x800, x2apicLast: 0x8ff } as const;
@@ -153,6 +161,17 @@ export class Vcpu {
   requestExit(): void {
     this.#setEvent(EVENT.exit, true);
   }
+  /** Runs one instruction, and delivers what is due before it. */
+  step(): ExitReason {
+    this.#set(S.runOne, 1);
+    return this.run(1);
+  }
+  /** Tells `trace` what happens from now on; undefined ends it. */
+  setTrace(trace: VcpuTrace | undefined): void {
+    this.#trace = trace;
+    this.#set(S.stopOnFault, trace?.fault ? ON_FAULT.report : ON_FAULT.deliver);
+  }
+  #trace: VcpuTrace | undefined;
   /** NMI. */
   nmi(): void {
     this.#setEvent(EVENT.nmi, true);
@@ -303,7 +322,17 @@ export class Vcpu {
         this.#busWrite(Number(BigInt.asUintN(64, gpa)), bytes, value) as undefined,
       invalidateCode: (gpa: number, bytes: number) => blocks.invalidate(gpa >>> 0, bytes) as undefined,
       decodeBlock: (gpa: number, mode: number) => blocks.find(gpa >>> 0, mode, () => this.#nextCodePage()),
-      takeInterrupt: () => this.apic.acknowledge(),
+      takeInterrupt: () => {
+        const vector = this.apic.acknowledge();
+        if (vector >= 0) this.#trace?.interrupt?.(vector);
+        return vector;
+      },
+      reportFault: () => {
+        const fault = this.#view.getUint32(this.#base + S.fault.offset, true);
+        const code = fault & FAULT_HAS_CODE ? this.#view.getUint32(this.#base + S.faultCode.offset, true) : undefined;
+        this.#trace?.fault?.({ vector: fault & 0xff, code, address: this.#i64(S.faultAddress) });
+        return undefined;
+      },
       readTsc: () => BigInt(Math.floor(clock.now())),
       randomI64: () => BigInt.asIntN(64, this.#options.random()),
       cpuid: (leaf: number, subleaf: number) => {

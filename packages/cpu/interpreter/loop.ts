@@ -4,13 +4,13 @@
 
 import { calleesOf, EXIT_CODES, type HandEmitted } from '../lift/assemble.ts';
 import { Emitter } from '../lift/emit.ts';
-import type { FunctionRef } from '../lift/function.ts';
+import { type FunctionRef, imported } from '../lift/function.ts';
 import type { InstructionExit, Local } from '../lift/ir.ts';
 import { FAULT_NON_CANONICAL, Lift, newLocal } from '../lift/lift.ts';
 import { Value } from '../lift/value.ts';
 import { deliverDebugTrap, deliverFault } from '../microcode/exception.ts';
 import { RFLAGS } from '../lift/flags.ts';
-import { S, SEGMENT } from '../state/layout.ts';
+import { ON_FAULT, S, SEGMENT } from '../state/layout.ts';
 import type { CodeWriter } from '../wasm/module.ts';
 import { inlined } from './access.ts';
 import { findBlock } from './block-cache.ts';
@@ -18,6 +18,9 @@ import { verifyNextPage } from './next-page.ts';
 import type { HandlerTable } from './handlers.ts';
 import { PSEUDO_HANDLERS, R, RECORD_BYTES } from './record.ts';
 import { EXIT_REASON, serviceEvents } from './service.ts';
+
+/** Tells the host of the fault in S.fault, which is about to be delivered. */
+const reportFault: FunctionRef = imported('reportFault', {});
 
 const PSEUDO_COUNT = Object.keys(PSEUDO_HANDLERS).length;
 /** Handler numbers below this are pseudo handlers. */
@@ -31,7 +34,7 @@ const runRef: FunctionRef = { name: 'run', params: ['i32'], result: 'i32', fault
 export function buildLoop(table: HandlerTable): HandEmitted {
   return {
     ref: runRef,
-    uses: [serviceEvents, findBlock, deliverFault, deliverDebugTrap, verifyNextPage, ...hotCallees(table)],
+    uses: [serviceEvents, findBlock, deliverFault, deliverDebugTrap, verifyNextPage, reportFault, ...hotCallees(table)],
     emit(functionIndex, module) {
       const handlerType = module.typeIndex({ params: ['i32', 'i32'], results: ['i32'] });
       const labels: Readonly<Record<InstructionExit, number>> = {
@@ -210,10 +213,13 @@ class LoopEmitter {
         l.if(l.get(S.fault).and(FAULT_NON_CANONICAL).nez().and(isStack), () => l.set(S.fault, l.get(S.fault).sub(1)));
       });
       l.set(S.fault, l.get(S.fault).and(~FAULT_NON_CANONICAL));
-      l.if(l.get(S.stopOnFault), () => l.return(EXIT_REASON.fault));
+      l.if(l.get(S.stopOnFault).eq(ON_FAULT.stop), () => l.return(EXIT_REASON.fault));
       l.while(
         () => l.get(S.fault).nez().and(l.get(S.activity).ne(3)),
-        () => l.attempt(deliverFault),
+        () => {
+          l.if(l.get(S.stopOnFault), () => l.run(reportFault));
+          l.attempt(deliverFault);
+        },
       );
       l.set(S.fault, 0);
     });

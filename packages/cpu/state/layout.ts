@@ -47,6 +47,10 @@ export const TLB_ENTRY = { size: 32, readTag: 0, writeTag: 8, addend: 16, page: 
 export const TLB_MODE = { supervisorSmap: 0, user: 1, supervisor: 2, checked: 3 } as const;
 export const TLB_MODES = 4;
 
+/** What happens to a fault besides its delivery: nothing, `run` ends instead (tests, comparisons with a host
+ *  processor), or the host is told (traces). */
+export const ON_FAULT = { deliver: 0, stop: 1, report: 2 } as const;
+
 export const S = {
   gpr: field('gpr', 'i64', { count: 16 }),
   /** Always 0: stands in for an absent base, index or segment base. */
@@ -208,7 +212,7 @@ export const S = {
   debugPending: field('debugPending', 'i32'),
   /** Monitored line of MONITOR, or all ones. */
   monitorAddress: field('monitorAddress', 'i64'),
-  /** Host's choice: faults end `run` instead of being delivered (tests, comparisons with a host processor). */
+  /** Host's choice, one of ON_FAULT. */
   stopOnFault: field('stopOnFault', 'i32'),
   /** Scratch for microcode that returns more than one value; meaningful only right after the call. */
   result: field('result', 'i64', { count: 8 }),
