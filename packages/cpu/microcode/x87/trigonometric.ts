@@ -184,8 +184,8 @@ function clearC2(l: Lift): void {
 
 /** Clears C2, or sets it and leaves when the argument is finite and too large. */
 function returnIfLarge(l: Lift, x: Extended): void {
-  const isFinite = exponentOf(x).ne(0x7fff);
-  const isLarge = l.let(exponentOf(x).geu(EXPONENT_LIMIT).and(isFinite).and(x.significand.lts(0n)));
+  const isNumber = exponentOf(x).ne(0x7fff);
+  const isLarge = l.let(exponentOf(x).geu(EXPONENT_LIMIT).and(isNumber).and(x.significand.lts(0n)));
   const status = l.get(S.x87Status).and(~(SW.c1 | SW.c2));
   l.set(S.x87Status, status.or(isLarge.mul(SW.c2)));
   l.if(isLarge, () => l.return());

@@ -1,6 +1,7 @@
 // Random and boundary cases for x87 instructions, the same for the same seed.
 
-import { buildImage, MEMORY_BYTES, type X87Case } from './x87-case.ts';
+import { buildImage, MEMORY_BYTES, type Register, type X87Case } from './case.ts';
+import type { Target } from './run.ts';
 
 /** A small generator with 64 bits of state (splitmix64). */
 export class Random {
@@ -23,11 +24,6 @@ export class Random {
   }
 }
 
-interface Extended {
-  significand: bigint;
-  signExponent: number;
-}
-
 const TOP = 1n << 63n;
 const ALL = (1n << 64n) - 1n;
 const SIGNIFICANDS = [TOP, TOP | 1n, ALL, ALL - 1n, TOP | (1n << 62n), 0xffff_ff00_0000_0000n, 0xffff_ffff_ffff_f800n, 0xffff_ff80_0000_0000n,
@@ -35,13 +31,13 @@ const SIGNIFICANDS = [TOP, TOP | 1n, ALL, ALL - 1n, TOP | (1n << 62n), 0xffff_ff
 const EXPONENTS = [1, 2, 3, 60, 64, 0x3fff - 1074, 0x3fff - 1022, 0x3fff - 149, 0x3fff - 126, 0x3ffe, 0x3fff, 0x4000, 0x401d, 0x401e, 0x403c, 0x403d, 0x403e, 0x403f,
   0x3fff + 127, 0x3fff + 128, 0x3fff + 1023, 0x3fff + 1024, 0x7ffd, 0x7ffe]; // biome-ignore format: a list
 
-const SPECIAL: readonly Extended[] = [
+const SPECIAL: readonly Register[] = [
   [0, 0n], [0, 1n], [0, TOP - 1n], [0, TOP], [0, TOP | 5n], [0, ALL], [0x7fff, TOP], [0x7fff, TOP | (1n << 62n)],
   [0x7fff, TOP | (1n << 62n) | 7n], [0x7fff, TOP | 1n], [0x7fff, ALL], [0x7fff, 0n], [0x7fff, 5n], [0x7fff, TOP - 1n],
   [0x3fff, 1n << 62n], [1, 0n], [0x3fff, TOP], [0x4000, TOP], [0x7ffe, ALL],
 ].map(([signExponent, significand]) => ({ signExponent: signExponent as number, significand: significand as bigint })); // biome-ignore format: a table
 
-export function randomExtended(r: Random): Extended {
+export function randomExtended(r: Random): Register {
   const sign = r.below(2) << 15;
   const kind = r.below(10);
   if (kind < 3) {
@@ -56,7 +52,7 @@ export function randomExtended(r: Random): Extended {
 }
 
 /** Close to another number: equal, a few units away, or of a near exponent. */
-function near(r: Random, x: Extended): Extended {
+function near(r: Random, x: Register): Register {
   const sign = (x.signExponent & 0x8000) ^ (r.below(2) << 15);
   const exponent = Math.min(0x7fff, Math.max(0, (x.signExponent & 0x7fff) + r.below(5) - 2));
   const significand = BigInt.asUintN(64, x.significand + BigInt(r.below(9) - 4));
@@ -121,48 +117,41 @@ function randomMemory(r: Random): Uint8Array {
 }
 
 export interface GenerateOptions {
-  readonly opcode: number;
-  readonly modrm: number;
+  readonly target: Target;
   readonly count: number;
   readonly random: Random;
-  /** Fraction of cases with an unmasked exception, in percent. */
-  readonly unmaskedPercent?: number;
-  readonly operand?: (r: Random) => Extended;
 }
 
-export function generate(o: GenerateOptions): X87Case[] {
-  const { random: r } = o;
-  const operand = o.operand ?? randomExtended;
-  return Array.from({ length: o.count }, () => {
-    const unmasked = r.below(100) < (o.unmaskedPercent ?? 30);
-    const masks = unmasked ? r.below(64) : 0x3f;
-    const control = masks | 0x40 | (r.pick([0, 2, 3, 3, 3]) << 8) | (r.below(4) << 10);
-    const status =
-      (r.below(8) << 11) |
-      (r.below(16) === 0 ? masks & r.below(64) : 0) |
-      (r.below(2) ? 0x4700 & r.below(65536) : 0);
-    const registers = Array.from({ length: 8 }, () => operand(r));
-    const i = o.modrm & 7;
-    if (r.below(3) === 0) registers[i || 1] = near(r, registers[0]!);
-    const top = (status >> 11) & 7;
-    let tags = 0;
-    for (let n = 0; n < 8; n++) if (r.below(2)) tags |= 3 << (2 * n);
-    const used = r.below(8);
-    const fill = (index: number) => {
-      tags &= ~(3 << (2 * ((top + index) & 7)));
-    };
-    if (used) {
-      fill(0);
-      fill(i);
-      fill(1);
-    }
-    if (used > 3) tags |= 3 << (2 * ((top + 7) & 7));
-    return {
-      opcode: o.opcode,
-      modrm: o.modrm,
-      rflags: 2 | (r.below(4096) & 0x8d5),
-      image: buildImage({ control, status, tags, registers }),
-      memory: randomMemory(r),
-    };
-  });
+/** How many of a hundred cases have unmasked exceptions. */
+const UNMASKED_PERCENT = 30;
+
+function one(r: Random, { name, opcode, modrm }: Target): X87Case {
+  const masks = r.below(100) < UNMASKED_PERCENT ? r.below(64) : 0x3f;
+  const control = masks | 0x40 | (r.pick([0, 2, 3, 3, 3]) << 8) | (r.below(4) << 10);
+  // Exceptions from before must be masked: no instruction would run.
+  const sticky = r.below(16) === 0 ? masks & r.below(64) : 0;
+  const conditions = r.below(2) ? 0x4700 & r.below(65536) : 0;
+  const top = r.below(8);
+  const registers = Array.from({ length: 8 }, () => randomExtended(r));
+  const i = modrm >= 0xc0 ? modrm & 7 : 0;
+  if (r.below(3) === 0) registers[i || 1] = near(r, registers[0]!);
+  // Mostly the operands are there and there is room for one more.
+  let tags = 0;
+  for (let n = 0; n < 8; n++) if (r.below(2)) tags |= 3 << (2 * n);
+  const place = (index: number) => 2 * ((top + index) & 7);
+  const kind = r.below(8);
+  if (kind > 0) for (const index of [0, 1, i]) tags &= ~(3 << place(index));
+  if (kind > 3) tags |= 3 << place(7);
+  return {
+    name,
+    opcode,
+    modrm,
+    rflags: 2 | (r.below(4096) & 0x8d5),
+    image: buildImage({ control, status: (top << 11) | sticky | conditions, tags, registers }),
+    memory: randomMemory(r),
+  };
+}
+
+export function generate({ target, count, random }: GenerateOptions): X87Case[] {
+  return Array.from({ length: count }, () => one(random, target));
 }

@@ -5,7 +5,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { IMAGE_BYTES, MEMORY_BYTES, type X87Case, type X87Result } from './x87-case.ts';
+import { IMAGE_BYTES, MEMORY_BYTES, parseImage, type X87Case, type X87Outcome } from './case.ts';
 
 const SOURCE = `
 #include <stdio.h>
@@ -21,10 +21,10 @@ int main(void) {
   memcpy(code, text, sizeof text);
   while (fread(&in, sizeof in, 1, stdin) == 1) {
     code[4] = in.opcode;
-    code[5] = in.modrm < 0xc0 ? (in.modrm & 0x38) | 6 : in.modrm;
+    code[5] = in.modrm;
     memcpy(out.memory, in.memory, 112);
     unsigned long (*run)(void *, void *, unsigned long, void *) = (void *)code;
-    out.rflags = run(in.image, out.memory, in.rflags, out.image);
+    out.rflags = run(in.image, out.memory, in.rflags, out.image) & 0x8d5;
     fwrite(&out, sizeof out, 1, stdout);
   }
   return 0;
@@ -40,11 +40,12 @@ export function hasNativeX87(): boolean {
 }
 
 /** The processor's answers, in order. */
-export function runNative(cases: readonly X87Case[]): X87Result[] {
+export function runNative(cases: readonly X87Case[]): X87Outcome[] {
   const folder = mkdtempSync(join(tmpdir(), 'x87-'));
   try {
-    writeFileSync(join(folder, 'run.c'), SOURCE);
-    execFileSync('cc', ['-O1', '-o', join(folder, 'run'), join(folder, 'run.c')]);
+    const program = join(folder, 'run');
+    writeFileSync(`${program}.c`, SOURCE);
+    execFileSync('cc', ['-O1', '-o', program, `${program}.c`]);
     const input = Buffer.alloc(cases.length * IN_BYTES);
     cases.forEach((c, n) => {
       const at = n * IN_BYTES;
@@ -55,11 +56,11 @@ export function runNative(cases: readonly X87Case[]): X87Result[] {
       input.set(c.memory, at + 8 + IMAGE_BYTES);
     });
     const maxBuffer = cases.length * OUT_BYTES + 4096;
-    const output = execFileSync(join(folder, 'run'), { input, maxBuffer });
+    const output = execFileSync(program, { input, maxBuffer });
     return cases.map((_, n) => {
       const at = n * OUT_BYTES;
       return {
-        image: output.subarray(at, at + IMAGE_BYTES),
+        state: parseImage(output.subarray(at, at + IMAGE_BYTES)),
         memory: output.subarray(at + IMAGE_BYTES, at + IMAGE_BYTES + MEMORY_BYTES),
         rflags: output.readUInt32LE(at + OUT_BYTES - 4),
       };
