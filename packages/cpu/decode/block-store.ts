@@ -296,6 +296,7 @@ function recordFlags(d: Decoded, isMode64: boolean): number {
     (d.repne ? RECORD_FLAGS.repne : 0) |
     (d.lock ? RECORD_FLAGS.lock : 0) |
     (isMode64 && d.addressBits === 64 ? 0 : RECORD_FLAGS.checkedAddress) |
+    (!isMode64 && d.addressBits === 32 ? RECORD_FLAGS.legacy32 : 0) |
     (size << RECORD_FLAGS.addressSizeShift)
   );
 }

@@ -5,7 +5,7 @@ import type { InstructionContext, LiftOperand, OperandSpec } from '../isa/instru
 import { fn, type FunctionRef } from '../lift/function.ts';
 import type { AccessBytes, Lift, UpdateAccess } from '../lift/lift.ts';
 import { constant, type Value } from '../lift/value.ts';
-import { segmentLinear } from '../microcode/segment-access.ts';
+import { isFlatData, segmentLinear } from '../microcode/segment-access.ts';
 import { at, type Field, S, SEGMENT } from '../state/layout.ts';
 import { R, RECORD_FLAGS } from './record.ts';
 
@@ -40,6 +40,14 @@ const checkedLinear: FunctionRef = fn('checkedLinear', {
   result: 'i64',
   faults: true,
   build(l, { record, address, bytes, write }) {
+    const isLegacy32 = l.loadRaw('i32.load8_u', record, R.flags).and(RECORD_FLAGS.legacy32).nez();
+    l.if(isLegacy32, () => {
+      const segment = l.loadRaw('i32.load8_u', record, R.segment);
+      const attributes = l.getAt(S.segAttributes, segment.shl(2));
+      l.if(isFlatData(attributes, l.getAt(S.segLimit, segment.shl(2))), () =>
+        l.return(l.getAt(S.segBase, segment.shl(3)).add(address).and(0xffff_ffffn)),
+      );
+    });
     const offset = wrap(l, address, addressBits(l, record));
     l.return(l.call(segmentLinear, l.loadRaw('i32.load8_u', record, R.segment), offset, bytes, write));
   },

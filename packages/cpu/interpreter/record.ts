@@ -39,6 +39,8 @@ export const RECORD_FLAGS = {
   /** Address size: 16 << this field. */
   addressSize: 0x30,
   addressSizeShift: 4,
+  /** Outside 64-bit mode with 32-bit addresses: flat segments need no check. */
+  legacy32: 0x40,
 } as const;
 
 /** Handlers that are not instructions. */

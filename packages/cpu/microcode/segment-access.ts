@@ -2,6 +2,7 @@
 // only FS and GS have a base and nothing has a limit (§3.4.4).
 
 import { fn, type FunctionRef } from '../lift/function.ts';
+import type { Value } from '../lift/value.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 
 /** Descriptor bits in `S.segAttributes`, in place as in the descriptor's high word. SDM vol 3A figure 3-8. */
@@ -21,6 +22,15 @@ export const ATTRIBUTES = {
   granularity: 1 << 23,
 } as const;
 
+/** Writable data that reaches to 4 GiB: nothing to check but what wraps around (`offset` has 32 bits, and so has the sum). */
+export function isFlatData(attributes: Value, limit: Value): Value {
+  const { writable, expandDown, code } = ATTRIBUTES;
+  return attributes
+    .and(writable | expandDown | code)
+    .eq(writable)
+    .and(limit.eq(-1));
+}
+
 /**
  * Linear address of `bytes` bytes at a segment's offset. `write` is 1 for writes. Raises #SS(0) for SS, else #GP(0).
  * `segment` is a number of SEGMENT, `offset` is already wrapped to the address size.
@@ -36,7 +46,9 @@ export const segmentLinear: FunctionRef = fn('segmentLinear', {
       l.return(offset);
     });
     const attributes = l.getAt(S.segAttributes, segment.shl(2));
-    const limit = l.let(l.getAt(S.segLimit, segment.shl(2)).u64());
+    const limit32 = l.getAt(S.segLimit, segment.shl(2));
+    l.if(isFlatData(attributes, limit32), () => l.return(base.add(offset).and(0xffff_ffffn)));
+    const limit = l.let(limit32.u64());
     const last = l.let(offset.add(bytes.u64()).sub(1n));
     const is = (bit: number) => attributes.and(bit).nez();
     const isCode = l.let(is(ATTRIBUTES.code));
