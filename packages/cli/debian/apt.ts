@@ -13,11 +13,11 @@ export interface Package {
 
 export class Apt {
   readonly #folder: string;
-  /** Options that keep apt's state in our folder; none while the system's lists will do. */
-  #options: string[] = ['-o', 'APT::Architecture=amd64'];
+  /** Those that keep apt's state in our folder are added when the system's lists will not do. */
+  #options: string[];
 
   /** `folder` is temporary and the caller's to remove. Fails where there is no apt. */
-  static async open(folder: string): Promise<Apt> {
+  static async open(folder: string, architecture: 'amd64' | 'i386' = 'amd64'): Promise<Apt> {
     for (const program of ['apt-get', 'apt-cache', 'dpkg-deb', 'tar']) {
       const { code } = await execute(program, ['--version'], folder);
       if (code !== undefined) continue;
@@ -29,11 +29,12 @@ export class Apt {
         },
       );
     }
-    return new Apt(folder);
+    return new Apt(folder, architecture);
   }
 
-  private constructor(folder: string) {
+  private constructor(folder: string, architecture: string) {
     this.#folder = folder;
+    this.#options = ['-o', `APT::Architecture=${architecture}`];
   }
 
   /**
@@ -92,8 +93,9 @@ export class Apt {
     const { code, output } = await execute('apt-cache', args, this.#folder);
     if (code !== 0) return undefined;
     const version = /^Version: (.*)$/m.exec(output)?.[1];
-    const real = /^Depends: .*?\b(linux-image-\d[^ ,|]*)/m.exec(output)?.[1];
-    if (real !== undefined && !/^linux-image-\d/.test(name)) return await this.#find(real);
+    const real = /^Depends: .*?\b(linux-image-\d+\.[^ ,|]*)/m.exec(output)?.[1];
+    // Not by the digit alone: linux-image-686 is a meta package too.
+    if (real !== undefined && !/^linux-image-\d+\./.test(name)) return await this.#find(real);
     return version === undefined ? undefined : { name, version };
   }
 

@@ -1,0 +1,38 @@
+// A test's guest on Mimic, through the API that programs use.
+
+import { Machine, type MachineEnd } from 'mimic';
+import type { Guest, GuestEnd, GuestOptions } from './guest.ts';
+
+export async function startMimicGuest(options: GuestOptions): Promise<Guest> {
+  const { kernel, initrd, append = '', memoryMib = 256, disks = [] } = options;
+  const machine = await Machine.create({
+    kernel,
+    append: `console=ttyS0 ${append}`,
+    memory: memoryMib * 2 ** 20,
+    disks,
+    onReset: 'stop',
+    ...(initrd === undefined ? {} : { initrd }),
+  });
+  let output = '';
+  const copied = (async () => {
+    const decoder = new TextDecoder();
+    for await (const bytes of machine.serial.readable) {
+      output += decoder.decode(bytes, { stream: true });
+    }
+  })();
+  await machine.start();
+  return {
+    expect: (pattern, expectOptions) => machine.serial.expect(pattern, expectOptions),
+    sendLine: (line) => machine.serial.sendLine(line),
+    get output() {
+      return output;
+    },
+    exited: Promise.all([machine.exited, copied]).then(([end]) => describe(end)),
+    stop: () => machine.stop(),
+    [Symbol.asyncDispose]: () => machine.stop(),
+  };
+}
+
+function describe(end: MachineEnd): GuestEnd {
+  return 'message' in end ? `${end.reason}: ${end.message}` : end.reason;
+}
