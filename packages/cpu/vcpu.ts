@@ -91,6 +91,8 @@ export interface VcpuOptions {
   readonly clock: Clock;
   readonly blocks: BlockStore;
   readonly interrupts: InterruptBus;
+  /** FERR#: high while an unmasked x87 exception waits and CR0.NE is clear. The board makes it IRQ13. */
+  readonly ferr?: IrqLine;
   /** 64 random bits for RDRAND and RDSEED. */
   readonly random: () => bigint;
 }
@@ -107,6 +109,9 @@ const TIMER_HZ = 1_000_000_000;
 const APIC_PAGE_BYTES = 4096;
 const MSR = { apicBase: 0x1b, tscDeadline: 0x6e0, x2apicFirst: 0x800, x2apicLast: 0x8ff } as const;
 const GENERAL_PROTECTION = 13;
+/** Error summary of the x87 status word, and the bit of CR0 that keeps it inside the processor. */
+const X87_ES = 0x80;
+const CR0_NE = 0x20n;
 
 export class Vcpu {
   readonly index: number;
@@ -155,7 +160,13 @@ export class Vcpu {
 
   /** Runs about that many instructions; comes back earlier when there is nothing to run or somebody asks. */
   run(instructionsMax: number): ExitReason {
-    return REASONS[this.#instance.run(instructionsMax) - 1]!;
+    const reason = REASONS[this.#instance.run(instructionsMax) - 1]!;
+    if (reason === 'event') this.#options.ferr?.set(this.#x87Error());
+    return reason;
+  }
+  #x87Error(): boolean {
+    const isPending = this.#view.getUint32(this.#base + S.x87Status.offset, true) & X87_ES;
+    return isPending !== 0 && !(this.#i64(S.cr0) & CR0_NE);
   }
   /** Makes `run` come back soon with 'event'; may be called from any thread that shares the memory. */
   requestExit(): void {

@@ -14,8 +14,8 @@ export const EXIT_REASON = { none: 0, budget: 1, halted: 2, event: 3, shutdown: 
 export const takeInterrupt: FunctionRef = imported('takeInterrupt', {}, 'i32');
 
 function leaveIfAsked(l: Lift, events: ReturnType<Lift['get']>): void {
-  l.unlikely(events.and(EVENT.exit | EVENT.init | EVENT.sipi), () => {
-    l.atomic('i32.atomic.rmw.and', l.cpu, S.events.offset, l.i32(~EVENT.exit));
+  l.unlikely(events.and(EVENT.exit | EVENT.init | EVENT.sipi | EVENT.ferr), () => {
+    l.atomic('i32.atomic.rmw.and', l.cpu, S.events.offset, l.i32(~(EVENT.exit | EVENT.ferr)));
     l.return(EXIT_REASON.event);
   });
 }

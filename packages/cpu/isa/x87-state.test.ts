@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { EXIT_REASON } from '../interpreter/service.ts';
 import { EVENT } from '../state/layout.ts';
 import {
   CODE_ADDRESS,
@@ -127,9 +128,9 @@ test('with CR0.NE clear the error line rises and falls, and nothing faults', () 
   setCr0(0);
   divideByZero();
   assert.equal(Number(cpu.get('events')) & EVENT.ferr, EVENT.ferr);
-  cpu.set('events', 0);
+  assert.equal(cpu.step(1), EXIT_REASON.event, 'the host hears of it');
+  assert.equal(cpu.get('events'), 0);
   assert.equal(run('d9d0').fault, undefined);
-  cpu.set('events', 0);
   run('dbe2');
   assert.equal(Number(cpu.get('events')) & EVENT.ferr, EVENT.ferr);
 });
