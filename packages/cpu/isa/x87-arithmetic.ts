@@ -1,5 +1,5 @@
-// x87 arithmetic and comparisons. SDM vol 1 §8.3.5–8.3.6; encodings with the undocumented aliases of AMD64 APM vol 3
-// appendix A (FCOM2, FCOMP3, FCOMP5). The arithmetic itself is in microcode/x87.
+// x87 arithmetic and comparisons. SDM vol 1 §8.3.5–8.3.6; encodings with the undocumented aliases
+// of AMD64 APM vol 3 appendix A (FCOM2, FCOMP3, FCOMP5). The arithmetic itself is in microcode/x87.
 
 import { absolute, changeSign } from '../microcode/x87/move.ts';
 import {

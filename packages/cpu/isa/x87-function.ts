@@ -1,5 +1,5 @@
-// x87 functions of one or two numbers: remainders, scaling, rounding and the transcendental ones. SDM vol 1 §8.3.5,
-// §8.3.7–8.3.10.
+// x87 functions of one or two numbers: remainders, scaling, rounding and the transcendental ones.
+// SDM vol 1 §8.3.5, §8.3.7–8.3.10.
 
 import type { FunctionRef } from '../lift/function.ts';
 import { roundToInteger } from '../microcode/x87/convert.ts';

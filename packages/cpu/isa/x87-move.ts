@@ -1,5 +1,6 @@
-// x87 loads, stores, moves on the stack and control of the unit. SDM vol 1 §8.3.2–8.3.4, §8.3.11; undocumented
-// aliases after AMD64 APM vol 3 appendix A (FSTP1, FXCH4, FXCH7, FSTP8, FSTP9, FFREEP) and the 8087's FENI and FDISI.
+// x87 loads, stores, moves on the stack and control of the unit. SDM vol 1 §8.3.2–8.3.4, §8.3.11;
+// undocumented aliases after AMD64 APM vol 3 appendix A (FSTP1, FXCH4, FXCH7, FSTP8, FSTP9, FFREEP)
+// and the 8087's FENI and FDISI.
 
 import { condition } from '../lift/flags.ts';
 import type { FunctionRef } from '../lift/function.ts';
@@ -54,7 +55,10 @@ export function requireX87(l: Lift): void {
   l.unlikely(l.get(S.fpuTrap), () => l.run(checkX87Available));
 }
 
-/** Writes what ST(0) was converted to, unless an unmasked exception forbids it; then reports and pops. */
+/**
+ * Writes what ST(0) was converted to, unless an unmasked exception forbids it; then reports and
+ * pops.
+ */
 function finishStore(
   l: Lift,
   i: InstructionContext,
@@ -217,7 +221,9 @@ const LOADS_AND_STORES: readonly Instruction[] = [
   }),
 ];
 
-/** One register of the stack: name, encoding, function, and whether it pops for those that store. */
+/**
+ * One register of the stack: name, encoding, function, and whether it pops for those that store.
+ */
 interface StackRow {
   readonly name: string;
   readonly manual: string;

@@ -1,5 +1,5 @@
-// What x87 meanings share: the pointers to the last instruction and its operand, numbers from memory, and stores that
-// touch memory before anything else changes. SDM vol 1 §8.1.8–8.1.9, §8.3.
+// What x87 meanings share: the pointers to the last instruction and its operand, numbers from
+// memory, and stores that touch memory before anything else changes. SDM vol 1 §8.1.8–8.1.9, §8.3.
 
 import type { FunctionRef } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';

@@ -1,5 +1,6 @@
-// The x87 unit as the system sees it: #NM and #MF, the error line, the last-instruction pointers, environments in all
-// formats, FXSAVE and XSAVE areas. SDM vol 1 §8.1, §8.7, ch. 13; vol 3A table 2-2.
+// The x87 unit as the system sees it: #NM and #MF, the error line, the last-instruction pointers,
+// environments in all formats, FXSAVE and XSAVE areas. SDM vol 1 §8.1, §8.7, ch. 13; vol 3A table
+// 2-2.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -135,7 +136,7 @@ test('with CR0.NE clear the error line rises and falls, and nothing faults', () 
   assert.equal(Number(cpu.get('events')) & EVENT.ferr, EVENT.ferr);
 });
 
-test('FIP, FCS, FOP and the data pointer follow the last instruction, but not control instructions', () => {
+test('FIP, FCS, FOP and FDP follow instructions that are not for control', () => {
   cpu.reset(64);
   cpu.set('segSelector', 0x33, 1);
   cpu.set('segSelector', 0x2b, 3);
@@ -246,7 +247,8 @@ test('XSAVE writes what is asked for and XRSTOR resets what is missing', () => {
   assert.equal(run('0fae27', { registers }).fault, undefined);
   assert.equal(u64(512), 1n, 'XSTATE_BV');
   assert.equal(u32(24), 0, 'MXCSR goes with SSE');
-  // The header has x87 only: asked for both, SSE gets its initial values but MXCSR comes from memory.
+  // The header has x87 only: asked for both, SSE gets its initial values but MXCSR comes from
+  // memory.
   cpu.write(DATA_ADDRESS + 24, [0x80, 0x3f]);
   run('dbe3');
   const r = run('0fae2f', { registers: { ...AT_RDI, rax: 3n } });

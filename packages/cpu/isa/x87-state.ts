@@ -1,5 +1,6 @@
-// Saving and restoring the floating-point state: FSTENV, FSAVE, FXSAVE and XSAVE with their opposites, XGETBV and
-// XSETBV. SDM vol 1 §8.1.10, §10.5, ch. 13. XSAVEC, XSAVES and XRSTORS are not claimed by CPUID.
+// Saving and restoring the floating-point state: FSTENV, FSAVE, FXSAVE and XSAVE with their
+// opposites, XGETBV and XSETBV. SDM vol 1 §8.1.10, §10.5, ch. 13. XSAVEC, XSAVES and XRSTORS are
+// not claimed by CPUID.
 
 import type { FunctionRef } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';
@@ -42,7 +43,9 @@ const GP = 13;
 const CR0_TS = 1n << 3n;
 const CR4_OSXSAVE = 1n << 18n;
 
-/** Raises what an access to the operand's first or last byte raises; they are on two pages at most. */
+/**
+ * Raises what an access to the operand's first or last byte raises; they are on two pages at most.
+ */
 function probe(l: Lift, operand: LiftOperand, bytes: number, access: 'read' | 'write'): Value {
   const linear = l.let(operand.linear(bytes, access));
   const last = l.let(linear.add(BigInt(bytes - 1)));

@@ -1,4 +1,5 @@
-// The x87 unit against a real processor: recorded answers everywhere, and fresh random cases where the host has an x87.
+// The x87 unit against a real processor: recorded answers everywhere, and fresh random cases where
+// the host has an x87.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

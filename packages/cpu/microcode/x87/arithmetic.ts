@@ -1,5 +1,6 @@
-// The x87's four operations and the square root on extended numbers, exact until one rounding at the end.
-// SDM vol 2A FADD, FDIV, FMUL, FSQRT, FSUB. NaNs and invalid encodings are dealt with in special.ts.
+// The x87's four operations and the square root on extended numbers, exact until one rounding at
+// the end. SDM vol 2A FADD, FDIV, FMUL, FSQRT, FSUB. NaNs and invalid encodings are dealt with in
+// special.ts.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
@@ -59,8 +60,8 @@ export function multiplyWide(l: Lift, a: Value, b: Value): Wide {
 }
 
 /**
- * 128 by 64 bits: quotient, with the remainder in S.result. The divisor has bit 63 set and exceeds `high`.
- * Two digits of 32 bits by schoolbook division (Knuth vol 2 §4.3.1, algorithm D).
+ * 128 by 64 bits: quotient, with the remainder in S.result. The divisor has bit 63 set and exceeds
+ * `high`. Two digits of 32 bits by schoolbook division (Knuth vol 2 §4.3.1, algorithm D).
  */
 export const divideWide: FunctionRef = fn('x87DivideWide', {
   params: { high: 'i64', low: 'i64', divisor: 'i64' },
@@ -97,7 +98,10 @@ export const divideWide: FunctionRef = fn('x87DivideWide', {
 
 type Compute = (l: Lift, a: Extended, b: Extended) => void;
 
-/** An operation on two numbers: `special` returns for infinities, zeros and NaNs, `compute` does the rest. */
+/**
+ * An operation on two numbers: `special` returns for infinities, zeros and NaNs, `compute` does the
+ * rest.
+ */
 function operation(name: string, special: Compute, compute: Compute): FunctionRef {
   return fn(name, {
     params: {
@@ -119,7 +123,10 @@ function operation(name: string, special: Compute, compute: Compute): FunctionRe
   });
 }
 
-/** Sign of an exact zero that is the sum of numbers with different signs: minus only when rounding down. */
+/**
+ * Sign of an exact zero that is the sum of numbers with different signs: minus only when rounding
+ * down.
+ */
 function zeroSign(l: Lift): Value {
   return roundingMode(l).eq(ROUNDING.down).mul(SIGN);
 }
@@ -243,14 +250,16 @@ export const divide: FunctionRef = operation(
   (l, aPacked, bPacked) => {
     const a = unpack(l, aPacked);
     const b = unpack(l, bPacked);
-    // The dividend's significand is halved when it is not the smaller, so that the quotient has exactly 64 bits.
+    // The dividend's significand is halved when it is not the smaller, so that the quotient has
+    // exactly 64 bits.
     const isSmaller = l.let(a.significand.ltu(b.significand));
     const halve = l.let(isSmaller.eqz());
     const high = a.significand.shru(halve);
     const low = l.select(halve, a.significand.shl(63), l.i64(0));
     const quotient = l.call(divideWide, high, low, b.significand);
     const remainder = l.get(S.result);
-    // Half of the divisor cannot be left over: the quotient would have 65 bits, the dividend has 64.
+    // Half of the divisor cannot be left over: the quotient would have 65 bits, the dividend has
+    // 64.
     const isMore = remainder.gtu(b.significand.sub(remainder));
     const rest = isMore.u64().shl(63).or(remainder.nez().u64());
     const exponent = a.exponent.sub(b.exponent).add(BIAS).sub(isSmaller);
@@ -272,7 +281,8 @@ export const squareRoot: FunctionRef = fn('x87SquareRoot', {
     l.if(isInfinity(packed), () => returnNumber(l, signExponent, significand));
     l.if(isDenormal(packed), () => raise(l, SW.de));
     const x = unpack(l, packed);
-    // An even unbiased exponent: the radicand is significand * 2^63 or 2^64, a 128-bit number with a 64-bit root.
+    // An even unbiased exponent: the radicand is significand * 2^63 or 2^64, a 128-bit number with
+    // a 64-bit root.
     const isOdd = l.let(x.exponent.xor(1).and(1));
     const bitsHigh = l.var('i64', x.significand.shru(l.i32(1).sub(isOdd)));
     const bitsLow = l.var('i64', l.select(isOdd, l.i64(0), x.significand.shl(63)));

@@ -1,5 +1,6 @@
-// Loads and stores: extended numbers from and to integers, packed BCD and the storage formats, and the stack checks
-// of pushing and popping. SDM vol 1 §4.8.4.3, §8.2; vol 2A FBLD, FBSTP, FILD, FIST, FISTTP, FLD, FST.
+// Loads and stores: extended numbers from and to integers, packed BCD and the storage formats, and
+// the stack checks of pushing and popping. SDM vol 1 §4.8.4.3, §8.2; vol 2A FBLD, FBSTP, FILD,
+// FIST, FISTTP, FLD, FST.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
@@ -67,8 +68,8 @@ function returnIntegerInvalid(l: Lift, limit: Value): void {
 }
 
 /**
- * Rounds to a signed integer below `limit` (a power of two) in magnitude, -limit included. Raises IE and gives -limit
- * for what does not fit; raises PE and C1. `mode` is a rounding mode.
+ * Rounds to a signed integer below `limit` (a power of two) in magnitude, -limit included. Raises
+ * IE and gives -limit for what does not fit; raises PE and C1. `mode` is a rounding mode.
  */
 export const toInteger: FunctionRef = fn('x87ToInteger', {
   params: { significand: 'i64', signExponent: 'i32', limit: 'i64', mode: 'i32' },
@@ -138,7 +139,10 @@ export const roundToInteger: FunctionRef = fn('x87RoundToInteger', {
 /** 10^18: packed BCD has eighteen digits. */
 const BCD_LIMIT = 1_000_000_000_000_000_000n;
 
-/** FBLD: digits in the ten bytes `low` and `high` (16 bits) to an extended number. Digits above 9 are not looked for. */
+/**
+ * FBLD: digits in the ten bytes `low` and `high` (16 bits) to an extended number. Digits above 9
+ * are not looked for.
+ */
 export const fromBcd: FunctionRef = fn('x87FromBcd', {
   params: { low: 'i64', high: 'i32' },
   result: 'i32',

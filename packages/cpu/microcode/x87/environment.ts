@@ -1,5 +1,6 @@
-// The x87 environment and state in memory: FSTENV, FLDENV, FSAVE, FRSTOR in their four formats. SDM vol 1 §8.1.10,
-// figures 8-9 to 8-12. Linear addresses; the caller has made sure that all bytes are accessible.
+// The x87 environment and state in memory: FSTENV, FLDENV, FSAVE, FRSTOR in their four formats. SDM
+// vol 1 §8.1.10, figures 8-9 to 8-12. Linear addresses; the caller has made sure that all bytes are
+// accessible.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';

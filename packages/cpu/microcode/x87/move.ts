@@ -1,5 +1,5 @@
-// Moves on the x87 register stack: FLD, FST and FXCH of ST(i), FCMOVcc, constants, sign changes, and the control of
-// tags and TOP. SDM vol 1 §8.1.2–8.1.3, §8.3.3–8.3.4.
+// Moves on the x87 register stack: FLD, FST and FXCH of ST(i), FCMOVcc, constants, sign changes,
+// and the control of tags and TOP. SDM vol 1 §8.1.2–8.1.3, §8.3.3–8.3.4.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
@@ -131,7 +131,10 @@ function signOperation(name: string, change: (signExponent: Value) => Value): Fu
 export const changeSign: FunctionRef = signOperation('x87ChangeSign', (x) => x.xor(SIGN));
 export const absolute: FunctionRef = signOperation('x87Absolute', (x) => x.and(SIGN - 1));
 
-/** A constant with 64 bits, chopped, and whether the bits behind are more than half. SDM vol 1 table 8-9. */
+/**
+ * A constant with 64 bits, chopped, and whether the bits behind are more than half. SDM vol 1 table
+ * 8-9.
+ */
 interface Constant {
   readonly exponent: number;
   readonly significand: bigint;

@@ -1,5 +1,5 @@
-// Arithmetic and comparisons on the register stack: checks for empty registers, the operation, the report of its
-// exceptions, the result and the pop. SDM vol 1 §8.3.5–8.3.6, §8.5.1.1.
+// Arithmetic and comparisons on the register stack: checks for empty registers, the operation, the
+// report of its exceptions, the result and the pop. SDM vol 1 §8.3.5–8.3.6, §8.5.1.1.
 
 import { writeArithmeticFlags } from '../../lift/flags.ts';
 import { type FunctionRef, fn } from '../../lift/function.ts';
@@ -22,7 +22,10 @@ import {
   writeRegister,
 } from './state.ts';
 
-/** A source register was empty: IE and SF, C1 clear. The default NaN goes to `destination` when IE is masked. */
+/**
+ * A source register was empty: IE and SF, C1 clear. The default NaN goes to `destination` when IE
+ * is masked.
+ */
 export function underflowStack(l: Lift, destination: Value, then: () => void = () => {}): void {
   l.set(S.x87Raised, SW.ie | SW.sf);
   l.if(l.call(report), () => {
@@ -131,7 +134,9 @@ export const stackSquareRoot: FunctionRef = unary('x87StackSquareRoot', squareRo
 
 const UNORDERED = SW.c0 | SW.c2 | SW.c3;
 
-/** Compares two numbers; gives C0, C2 and C3. `quiet` is 1 when quiet NaNs raise nothing (FUCOM). */
+/**
+ * Compares two numbers; gives C0, C2 and C3. `quiet` is 1 when quiet NaNs raise nothing (FUCOM).
+ */
 const compare: FunctionRef = fn('x87Compare', {
   params: {
     aSignificand: 'i64',

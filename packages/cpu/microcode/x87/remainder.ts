@@ -1,4 +1,5 @@
-// FPREM, FPREM1, FSCALE and FXTRACT: what takes numbers apart and needs no approximation. SDM vol 2A.
+// FPREM, FPREM1, FSCALE and FXTRACT: what takes numbers apart and needs no approximation. SDM vol
+// 2A.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
@@ -236,7 +237,10 @@ export const scale: FunctionRef = fn('x87Scale', {
   },
 });
 
-/** The exponent of a number as a number; the significand, of exponent 0, is left in S.result[1] and [2]. */
+/**
+ * The exponent of a number as a number; the significand, of exponent 0, is left in S.result[1] and
+ * [2].
+ */
 const splitNumber: FunctionRef = fn('x87SplitNumber', {
   params: { significand: 'i64', signExponent: 'i32' },
   result: 'i32',

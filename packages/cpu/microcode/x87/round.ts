@@ -1,6 +1,6 @@
-// Rounding of x87 results: a sign, an unbounded exponent and a 128-bit significand become an extended, double or single
-// number by the control word's rounding mode and precision. SDM vol 1 §4.8.4, §4.9.1.4–4.9.1.6, §8.1.5.
-// Tininess is detected after rounding, as x86 processors do.
+// Rounding of x87 results: a sign, an unbounded exponent and a 128-bit significand become an
+// extended, double or single number by the control word's rounding mode and precision. SDM vol 1
+// §4.8.4, §4.9.1.4–4.9.1.6, §8.1.5. Tininess is detected after rounding, as x86 processors do.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
@@ -20,7 +20,10 @@ import {
 
 /** Added to or taken from the exponent of an unmasked underflow or overflow. SDM vol 1 §4.9.1.5. */
 const BIAS_ADJUST = 0x6000;
-/** In the second result of roundBits: the significand became 2.0, and is 1.0 of the next exponent now. */
+/**
+ * In the second result of roundBits: the significand became 2.0, and is 1.0 of the next exponent
+ * now.
+ */
 const CARRY = 0x1_0000;
 export const ROUNDING = { nearest: 0, down: 1, up: 2, chop: 3 } as const;
 
@@ -34,7 +37,10 @@ export function precisionControl(l: Lift): Value {
   return l.let(l.get(S.x87Control).shru(CW.pcShift).and(3));
 }
 
-/** Bits 0 to 63 of a 128-bit number shifted right, with a one in the lowest place for every one that is lost. */
+/**
+ * Bits 0 to 63 of a 128-bit number shifted right, with a one in the lowest place for every one that
+ * is lost.
+ */
 export interface Wide {
   readonly high: Value;
   readonly low: Value;
@@ -87,8 +93,8 @@ export function normalize(l: Lift, x: Wide): Wide & { readonly count: Value } {
 }
 
 /**
- * Rounds a significand to what `mask` (zero or low ones) leaves of its 64 bits. Second result: PE, C1 when the magnitude
- * grew, CARRY.
+ * Rounds a significand to what `mask` (zero or low ones) leaves of its 64 bits. Second result: PE,
+ * C1 when the magnitude grew, CARRY.
  */
 const roundBits: FunctionRef = fn('x87RoundBits', {
   params: { sign: 'i32', high: 'i64', low: 'i64', mask: 'i64' },
@@ -187,8 +193,9 @@ function underflow(l: Lift, sign: Value, exponent: Value, x: Wide, mask: Value):
 }
 
 /**
- * Rounds to an extended number. `sign` is 0 or 0x8000, `exponent` is biased but unbounded, bit 63 of `high` is set,
- * `precision` is as in the control word's PC field. Raises OE, UE, PE and C1 in S.x87Raised.
+ * Rounds to an extended number. `sign` is 0 or 0x8000, `exponent` is biased but unbounded, bit 63
+ * of `high` is set, `precision` is as in the control word's PC field. Raises OE, UE, PE and C1 in
+ * S.x87Raised.
  */
 export const roundExtended: FunctionRef = fn('x87Round', {
   params: { sign: 'i32', exponent: 'i32', high: 'i64', low: 'i64', precision: 'i32' },
@@ -224,7 +231,9 @@ interface Narrow {
 const SINGLE: Narrow = { bits: 32, fractionBits: 23, bias: 127 };
 const DOUBLE: Narrow = { bits: 64, fractionBits: 52, bias: 1023 };
 
-/** Rounds an extended number to a storage format, for FST. Gives its bits (i64); raises as it goes. */
+/**
+ * Rounds an extended number to a storage format, for FST. Gives its bits (i64); raises as it goes.
+ */
 function narrow(name: string, f: Narrow): FunctionRef {
   const drop = 63 - f.fractionBits;
   const mask = (1n << BigInt(drop)) - 1n;

@@ -1,5 +1,6 @@
-// The FXSAVE area and XSAVE's legacy region, header and rules. SDM vol 1 §10.5, ch. 13; vol 2A tables 3-43 to 3-48.
-// Linear addresses; the caller has checked alignment and made sure that all bytes are accessible.
+// The FXSAVE area and XSAVE's legacy region, header and rules. SDM vol 1 §10.5, ch. 13; vol 2A
+// tables 3-43 to 3-48. Linear addresses; the caller has checked alignment and made sure that all
+// bytes are accessible.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
@@ -153,7 +154,10 @@ export const xsave: FunctionRef = fn('xsave', {
   },
 });
 
-/** XRSTOR, standard form: components that the header does not have get their initial values. SDM vol 1 §13.8. */
+/**
+ * XRSTOR, standard form: components that the header does not have get their initial values. SDM vol
+ * 1 §13.8.
+ */
 export const xrstor: FunctionRef = fn('xrstor', {
   params: { linear: 'i64', wide: 'i32' },
   faults: true,

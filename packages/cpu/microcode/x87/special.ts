@@ -1,5 +1,6 @@
-// Kinds of extended numbers, and what x87 arithmetic does with the special ones. SDM vol 1 §4.8.3, §8.2.2 and tables
-// 4-3, 4-7, 8-10. Every operand is two values: a 64-bit significand, and 16 bits of sign and exponent.
+// Kinds of extended numbers, and what x87 arithmetic does with the special ones. SDM vol 1 §4.8.3,
+// §8.2.2 and tables 4-3, 4-7, 8-10. Every operand is two values: a 64-bit significand, and 16 bits
+// of sign and exponent.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
@@ -15,7 +16,10 @@ import {
   SW,
 } from './state.ts';
 
-/** Set in what specialOperands gives when the result is known; the low 16 bits are its sign and exponent. */
+/**
+ * Set in what specialOperands gives when the result is known; the low 16 bits are its sign and
+ * exponent.
+ */
 const KNOWN = 0x1_0000;
 
 export const exponentOf = (x: Extended): Value => x.signExponent.and(EXPONENT_MAX);
@@ -48,8 +52,9 @@ export function isSignaling(x: Extended): Value {
 }
 
 /**
- * Results that follow from NaNs and invalid encodings alone: KNOWN and the result, or 0 when arithmetic is to go on.
- * Of two NaNs the quiet one wins, then the one with the larger significand, then the positive one.
+ * Results that follow from NaNs and invalid encodings alone: KNOWN and the result, or 0 when
+ * arithmetic is to go on. Of two NaNs the quiet one wins, then the one with the larger significand,
+ * then the positive one.
  */
 const specialPair: FunctionRef = fn('x87SpecialPair', {
   params: { aSignificand: 'i64', aSignExponent: 'i32', bSignificand: 'i64', bSignExponent: 'i32' },
@@ -80,7 +85,9 @@ const specialPair: FunctionRef = fn('x87SpecialPair', {
   },
 });
 
-/** Returns from an operation on two numbers when a NaN or an invalid encoding decides the result. */
+/**
+ * Returns from an operation on two numbers when a NaN or an invalid encoding decides the result.
+ */
 export function returnIfSpecial(l: Lift, a: Extended, b: Extended): void {
   const known = l.call(specialPair, a.significand, a.signExponent, b.significand, b.signExponent);
   l.if(known, () => l.return(known.and(0xffff)));

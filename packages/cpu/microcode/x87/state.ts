@@ -1,5 +1,6 @@
-// The x87 unit's words and register stack: names of their bits, access to ST(i), the report of exceptions, and the
-// check that waiting instructions begin with. SDM vol 1 §8.1, §8.5, §8.7. Status is kept without TOP (state/layout.ts).
+// The x87 unit's words and register stack: names of their bits, access to ST(i), the report of
+// exceptions, and the check that waiting instructions begin with. SDM vol 1 §8.1, §8.5, §8.7.
+// Status is kept without TOP (state/layout.ts).
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
@@ -107,7 +108,10 @@ export function pop(l: Lift): void {
   l.set(S.x87Top, top.add(1).and(7));
 }
 
-/** Makes a status word (without TOP) take effect: ES and B follow its exceptions, and the error line follows ES. */
+/**
+ * Makes a status word (without TOP) take effect: ES and B follow its exceptions, and the error line
+ * follows ES.
+ */
 export const setStatus: FunctionRef = fn('x87SetStatus', {
   params: { status: 'i32' },
   build(l, { status }) {
@@ -124,8 +128,9 @@ export const setStatus: FunctionRef = fn('x87SetStatus', {
 });
 
 /**
- * Ends the computation of an instruction: what S.x87Raised holds becomes sticky in the status word. Gives 1 when the
- * result is to be stored, 0 when an unmasked exception keeps the destination, the stack and C1 as they are.
+ * Ends the computation of an instruction: what S.x87Raised holds becomes sticky in the status word.
+ * Gives 1 when the result is to be stored, 0 when an unmasked exception keeps the destination, the
+ * stack and C1 as they are.
  */
 export const report: FunctionRef = fn('x87Report', {
   params: {},
@@ -171,8 +176,9 @@ export const checkPending: FunctionRef = fn('checkX87Pending', {
   params: {},
   faults: true,
   build(l) {
-    // Deviation: with CR0.NE clear a processor would stop here until an interrupt comes (IGNNE# inactive). The error
-    // line was raised with the exception, so that the interrupt is on its way, and we go on as with IGNNE# active.
+    // Deviation: with CR0.NE clear a processor would stop here until an interrupt comes (IGNNE#
+    // inactive). The error line was raised with the exception, so that the interrupt is on its way,
+    // and we go on as with IGNNE# active.
     l.raiseIf(l.get(S.x87Status).and(SW.es).nez().and(l.get(S.cr0).and(CR0.ne).nez()), MF);
   },
 });

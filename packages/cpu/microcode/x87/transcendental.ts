@@ -1,5 +1,6 @@
-// F2XM1, FYL2X, FYL2XP1 and FPATAN. SDM vol 1 §8.3.9–8.3.10; vol 2A tables 3-29 (FPATAN), 3-48 and 3-49. Series on
-// working numbers (wide.ts), rounded once: within one unit in the last place, as processors promise.
+// F2XM1, FYL2X, FYL2XP1 and FPATAN. SDM vol 1 §8.3.9–8.3.10; vol 2A tables 3-29 (FPATAN), 3-48 and
+// 3-49. Series on working numbers (wide.ts), rounded once: within one unit in the last place, as
+// processors promise.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
@@ -80,7 +81,10 @@ const ARTANH = Array.from({ length: 22 }, (_, k) => ratio(1n, BigInt(2 * k + 1))
 /** arctan(t) / t in t², for |t| < 0.268. */
 const ARCTAN = Array.from({ length: 30 }, (_, k) => ratio(k % 2 ? -1n : 1n, BigInt(2 * k + 1)));
 
-/** 2^x - 1. Defined for -1 to 1; other finite arguments are given back, as the manual leaves them open. */
+/**
+ * 2^x - 1. Defined for -1 to 1; other finite arguments are given back, as the manual leaves them
+ * open.
+ */
 export const exponential: FunctionRef = fn('x87Exponential', {
   params: { significand: 'i64', signExponent: 'i32' },
   result: 'i32',
@@ -161,7 +165,8 @@ export const logarithm: FunctionRef = fn('x87Logarithm', {
     const halve = l.let(x.significand.gtu(SQRT2_SIGNIFICAND));
     w.loadInteger(4, l.let(x.exponent.sub(BIAS).add(halve)));
     l.if(x.significand.eq(INTEGER_BIT), () => {
-      // A power of two has an exact logarithm; processors report the product as inexact all the same.
+      // A power of two has an exact logarithm; processors report the product as inexact all the
+      // same.
       w.multiply(0, 4, 3);
       const result = l.let(w.round(0, 0));
       raise(l, l.select(result.and(EXPONENT_MAX), l.i32(SW.pe), SW.pe | SW.ue));
@@ -178,7 +183,10 @@ export const logarithm: FunctionRef = fn('x87Logarithm', {
   },
 });
 
-/** b * log2(a + 1). The manual leaves results open beyond |a| < 1 - √½: they are right above -1, else a itself. */
+/**
+ * b * log2(a + 1). The manual leaves results open beyond |a| < 1 - √½: they are right above -1,
+ * else a itself.
+ */
 export const logarithmPlus1: FunctionRef = fn('x87LogarithmPlus1', {
   params: PAIR,
   result: 'i32',

@@ -1,5 +1,6 @@
-// FSIN, FCOS, FSINCOS and FPTAN. SDM vol 1 §8.3.8, §8.3.10; vol 2A. The argument is reduced with the 66 bits of π that
-// processors use, so that results for large arguments are theirs and not the mathematically exact ones.
+// FSIN, FCOS, FSINCOS and FPTAN. SDM vol 1 §8.3.8, §8.3.10; vol 2A. The argument is reduced with
+// the 66 bits of π that processors use, so that results for large arguments are theirs and not the
+// mathematically exact ones.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';

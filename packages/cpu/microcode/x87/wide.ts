@@ -1,5 +1,6 @@
-// Arithmetic on working numbers with 128-bit significands, for the transcendental instructions: errors stay near 2^-125,
-// so that the one rounding to 64 bits at the end decides. The numbers live in the vCPU's state and are named by index.
+// Arithmetic on working numbers with 128-bit significands, for the transcendental instructions:
+// errors stay near 2^-125, so that the one rounding to 64 bits at the end decides. The numbers live
+// in the vCPU's state and are named by index.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
@@ -10,7 +11,10 @@ import { FULL_PRECISION, normalize, roundExtended, shiftRightSticky } from './ro
 import type { Unpacked } from './special.ts';
 import { BIAS, SIGN } from './state.ts';
 
-/** A number is 32 bytes: significand of 128 bits whose top bit is set (or zero), exponent of that bit, sign 0 or 1. */
+/**
+ * A number is 32 bytes: significand of 128 bits whose top bit is set (or zero), exponent of that
+ * bit, sign 0 or 1.
+ */
 const part = (name: string, offset: number, type: 'i32' | 'i64'): Field => ({
   ...S.x87Wide,
   name,

@@ -26,16 +26,71 @@ export class Random {
 
 const TOP = 1n << 63n;
 const ALL = (1n << 64n) - 1n;
-const SIGNIFICANDS = [TOP, TOP | 1n, ALL, ALL - 1n, TOP | (1n << 62n), 0xffff_ff00_0000_0000n, 0xffff_ffff_ffff_f800n, 0xffff_ff80_0000_0000n,
-  0x8000_0080_0000_0000n, 0x8000_0000_0000_0400n, 0x8000_0000_0000_0c00n, 0xffff_ff7f_ffff_ffffn]; // biome-ignore format: a list
-const EXPONENTS = [1, 2, 3, 60, 64, 0x3fff - 1074, 0x3fff - 1022, 0x3fff - 149, 0x3fff - 126, 0x3ffe, 0x3fff, 0x4000, 0x401d, 0x401e, 0x403c, 0x403d, 0x403e, 0x403f,
-  0x3fff + 127, 0x3fff + 128, 0x3fff + 1023, 0x3fff + 1024, 0x7ffd, 0x7ffe]; // biome-ignore format: a list
+const SIGNIFICANDS = [
+  TOP,
+  TOP | 1n,
+  ALL,
+  ALL - 1n,
+  TOP | (1n << 62n),
+  0xffff_ff00_0000_0000n,
+  0xffff_ffff_ffff_f800n,
+  0xffff_ff80_0000_0000n,
+  0x8000_0080_0000_0000n,
+  0x8000_0000_0000_0400n,
+  0x8000_0000_0000_0c00n,
+  0xffff_ff7f_ffff_ffffn,
+];
+const EXPONENTS = [
+  1,
+  2,
+  3,
+  60,
+  64,
+  0x3fff - 1074,
+  0x3fff - 1022,
+  0x3fff - 149,
+  0x3fff - 126,
+  0x3ffe,
+  0x3fff,
+  0x4000,
+  0x401d,
+  0x401e,
+  0x403c,
+  0x403d,
+  0x403e,
+  0x403f,
+  0x3fff + 127,
+  0x3fff + 128,
+  0x3fff + 1023,
+  0x3fff + 1024,
+  0x7ffd,
+  0x7ffe,
+];
 
 const SPECIAL: readonly Register[] = [
-  [0, 0n], [0, 1n], [0, TOP - 1n], [0, TOP], [0, TOP | 5n], [0, ALL], [0x7fff, TOP], [0x7fff, TOP | (1n << 62n)],
-  [0x7fff, TOP | (1n << 62n) | 7n], [0x7fff, TOP | 1n], [0x7fff, ALL], [0x7fff, 0n], [0x7fff, 5n], [0x7fff, TOP - 1n],
-  [0x3fff, 1n << 62n], [1, 0n], [0x3fff, TOP], [0x4000, TOP], [0x7ffe, ALL],
-].map(([signExponent, significand]) => ({ signExponent: signExponent as number, significand: significand as bigint })); // biome-ignore format: a table
+  [0, 0n],
+  [0, 1n],
+  [0, TOP - 1n],
+  [0, TOP],
+  [0, TOP | 5n],
+  [0, ALL],
+  [0x7fff, TOP],
+  [0x7fff, TOP | (1n << 62n)],
+  [0x7fff, TOP | (1n << 62n) | 7n],
+  [0x7fff, TOP | 1n],
+  [0x7fff, ALL],
+  [0x7fff, 0n],
+  [0x7fff, 5n],
+  [0x7fff, TOP - 1n],
+  [0x3fff, 1n << 62n],
+  [1, 0n],
+  [0x3fff, TOP],
+  [0x4000, TOP],
+  [0x7ffe, ALL],
+].map(([signExponent, significand]) => ({
+  signExponent: signExponent as number,
+  significand: significand as bigint,
+}));
 
 export function randomExtended(r: Random): Register {
   const sign = r.below(2) << 15;

@@ -1,5 +1,6 @@
-// Runs x87 cases on the host's own x87 unit: a small C program that loads the state, executes the instruction from a
-// writable code page and saves the state. Only where the host is x86-64 and has a C compiler.
+// Runs x87 cases on the host's own x87 unit: a small C program that loads the state, executes the
+// instruction from a writable code page and saves the state. Only where the host is x86-64 and has
+// a C compiler.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// Answers of a real processor kept in a file: for each case what changed against its input, gzipped. Cases are not
-// kept: the generator makes the same ones again from their seed.
+// Answers of a real processor kept in a file: for each case what changed against its input,
+// gzipped. Cases are not kept: the generator makes the same ones again from their seed.
 
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { parseImage, type Register, type X87Case, type X87Outcome } from './case.ts';
@@ -9,7 +9,10 @@ const physical = (registers: readonly Register[], status: number): Register[] =>
   return registers.map((_, n) => registers[(n - top) & 7]!);
 };
 
-/** Control, status, tag word and flags, then changed registers with a bit map, then changed bytes of memory. */
+/**
+ * Control, status, tag word and flags, then changed registers with a bit map, then changed bytes of
+ * memory.
+ */
 export function encode(cases: readonly X87Case[], answers: readonly X87Outcome[]): Uint8Array {
   const bytes: number[] = [];
   const number = (value: bigint | number, size: number) => {
