@@ -16,7 +16,9 @@ function enter(bits: 16 | 32 | 64): FunctionRef {
       const top = l.var('i64', stackPointer(l).sub(bytes));
       const fit = bits === 64 ? rbp : rbp.i32();
       l.store(bytes, stackLinear(l, undefined, top.get(), bytes, 'write'), fit);
-      const frame = top.get();
+      // The frame pointer takes over what of ESP is above a 16-bit stack's SP.
+      const above = l.get(S.gpr, GPR.rsp).and(l.get(S.stackMask).xor(-1n));
+      const frame = l.let(top.get().and(l.get(S.stackMask)).or(above));
       const remaining = l.var('i32', level);
       const display = l.var('i64', rbp);
       l.while(
