@@ -93,8 +93,8 @@ export class InterpretedRunner {
     cpu.set('segLimit', 8 * LDT_SEGMENTS.length - 1, 6);
     cpu.set('segAttributes', 0x8200, 6);
     cpu.set('cr3', BigInt(TABLES));
-    // OSXMMEXCPT, OSFXSR, PAE, FSGSBASE; PG, AM, WP, NE, ET, MP, PE.
-    cpu.set('cr4', 0x1_0620n);
+    // OSXSAVE, FSGSBASE, OSXMMEXCPT, OSFXSR, PAE; PG, AM, WP, NE, ET, MP, PE.
+    cpu.set('cr4', 0x5_0620n);
     cpu.set('cr0', 0x8005_0033n);
     cpu.call('flushTlb');
   }
@@ -190,17 +190,14 @@ export class InterpretedRunner {
     if (error === IDT_ERROR.bp || error === IDT_ERROR.of) {
       return { vector: error >> 3, error: 0, rip: rip + this.#softwareInterruptBytes(rip) };
     }
-    if (error !== IDT_ERROR.db) return { vector, error, rip };
-    // A single step has moved on; INT1 has not.
-    const isStep = ((cpu.call('readRflags') as number) & 0x100) !== 0;
-    return { vector: VECTOR.db, error: 0, rip: isStep ? rip : rip + this.#softwareInterruptBytes(rip) };
+    return error === IDT_ERROR.db ? { vector: VECTOR.db, error: 0, rip } : { vector, error, rip };
   }
   /** Length of the INT instruction at rip. */
   #softwareInterruptBytes(rip: bigint): bigint {
     const cpu = this.#cpu;
     const linear = Number(BigInt.asUintN(32, (cpu.get('segBase', 1) as bigint) + rip));
     const bytes = cpu.read(linear, 16);
-    const at = bytes.findIndex((byte) => byte >= 0xcc && byte <= 0xce || byte === 0xf1);
+    const at = bytes.findIndex((byte) => byte >= 0xcc && byte <= 0xce);
     return BigInt(at + (bytes[at] === 0xcd ? 2 : 1));
   }
 
