@@ -13,6 +13,7 @@ export const PORT = {
   picSlave: 0xa0,
   smiCommand: 0xb2,
   debugConsole: 0xe9,
+  coprocessorError: 0xf0,
   com: [0x3f8, 0x2f8, 0x3e8, 0x2e8],
   elcr: 0x4d0,
   powerManagement: 0x600,
@@ -27,6 +28,7 @@ export const IRQ = {
   rtc: 8,
   sci: 9,
   mouse: 12,
+  coprocessor: 13,
 } as const;
 
 /** Guest-physical addresses. */

@@ -60,6 +60,7 @@ test('each part answers at its place and all ranges have a name', () => {
     'a0 pic-slave',
     'b2 smi-command',
     'e9 debug-console',
+    'f0 coprocessor-error',
     '3f8 com1',
     '4d0 elcr',
     '600 acpi-pm',

@@ -8,6 +8,7 @@ import {
   type AccessSize,
   AcpiPm,
   type BarRegion,
+  CoprocessorError,
   DebugPort,
   type Device,
   HostBridge,
@@ -67,6 +68,8 @@ export class Pc implements Board {
   /** Present if the options had console ports. */
   readonly console: VirtioConsole | undefined;
   readonly i8042: I8042;
+  /** FERR# of the boot processor. */
+  readonly ferr: IrqLine;
   readonly #options: PcOptions;
   readonly #ram: GuestMemory;
   readonly #interrupts: InterruptSink;
@@ -96,6 +99,7 @@ export class Pc implements Board {
     this.#addTimers();
     this.i8042 = this.#addKeyboardController();
     this.serial = this.#addSerialPorts();
+    this.ferr = this.#addCoprocessorError();
     const resetControl = this.#addControlPorts();
     this.#powerManagement = this.#addPowerManagement();
     this.#pci = new PciBus({
@@ -285,6 +289,14 @@ export class Pc implements Board {
       this.ports.map(PORT.com[index]!, 8, uart, name);
       return uart;
     });
+  }
+
+  /** Gives the line that the processor's FERR# drives. */
+  #addCoprocessorError(): IrqLine {
+    const irq = this.#wiring.isa(IRQ.coprocessor);
+    const device = this.#add('coprocessor-error', new CoprocessorError({ irq }));
+    this.ports.map(PORT.coprocessorError, 1, device, 'coprocessor-error');
+    return device.input;
   }
 
   #addControlPorts(): ResetControl {

@@ -11,10 +11,19 @@ import { EXIT_REASON } from './interpreter/service.ts';
 import { FAULT_HAS_CODE, FAULT_PENDING } from './lift/lift.ts';
 import { cpuidTable } from './microcode/cpuid.ts';
 import { PHYSICAL_BITS } from './microcode/memory.ts';
-import { at, EVENT, type Field, ON_FAULT, S, SEGMENT, type SegmentName, X87_SIGN_EXPONENT } from './state/layout.ts';
+import {
+  at,
+  EVENT,
+  type Field,
+  ON_FAULT,
+  S,
+  SEGMENT,
+  type SegmentName,
+  X87_SIGN_EXPONENT,
+} from './state/layout.ts';
 import { type MemoryLayout, PAGE_BYTES, RAM_BASE, vcpuBase } from './state/memory-map.ts';
-import { placeOffset, registerPlace } from './state/register-names.ts';
 import { type PowerOnState, powerOnState } from './state/power-on.ts';
+import { placeOffset, registerPlace } from './state/register-names.ts';
 
 /** The way out of the processor. Values are unsigned; an 8-byte access is made of two of 4, low half first. */
 export interface Bus {
@@ -32,9 +41,9 @@ export interface Bus {
  *  came; 'shutdown': triple fault; 'fault': a fault, where the host wants faults for itself. */
 export type ExitReason = 'budget' | 'halted' | 'event' | 'shutdown' | 'fault';
 
-const REASONS: readonly ExitReason[] = (['budget', 'halted', 'event', 'shutdown', 'fault'] as const).toSorted(
-  (a, b) => EXIT_REASON[a] - EXIT_REASON[b],
-);
+const REASONS: readonly ExitReason[] = (
+  ['budget', 'halted', 'event', 'shutdown', 'fault'] as const
+).toSorted((a, b) => EXIT_REASON[a] - EXIT_REASON[b]);
 
 /** Fields that describe the engine, not the processor: left out of a snapshot and rebuilt. */
 const TRANSIENT: ReadonlySet<string> = new Set([
@@ -100,7 +109,11 @@ export interface VcpuOptions {
 /** What a tracer is told. All of it happens between two instructions, while `run` is under way. */
 export interface VcpuTrace {
   /** An exception of an instruction, about to be delivered; `address` is that of a page fault. */
-  fault?(fault: { readonly vector: number; readonly code: number | undefined; readonly address: bigint }): void;
+  fault?(fault: {
+    readonly vector: number;
+    readonly code: number | undefined;
+    readonly address: bigint;
+  }): void;
   /** A maskable interrupt, about to be delivered. */
   interrupt?(vector: number): void;
 }
@@ -147,11 +160,20 @@ export class Vcpu {
         },
         acknowledgeExternal: () => bus.acknowledgeInterrupt(),
       },
-      { id: options.index, isBootstrap: options.index === 0, timerHz: TIMER_HZ, physicalAddressBits: PHYSICAL_BITS },
+      {
+        id: options.index,
+        isBootstrap: options.index === 0,
+        timerHz: TIMER_HZ,
+        physicalAddressBits: PHYSICAL_BITS,
+      },
     );
     interrupts.attach(this.apic);
     this.intr = { set: (high) => this.apic.setLint0(high) };
-    this.#instance = instantiate({ memory: options.memory, index: options.index, host: this.#hostFunctions() });
+    this.#instance = instantiate({
+      memory: options.memory,
+      index: options.index,
+      host: this.#hostFunctions(),
+    });
     this.reset();
   }
   #startUpVector = 0;
@@ -201,9 +223,12 @@ export class Vcpu {
   start(state: StartState): void {
     this.reset();
     this.apic.setVirtualWireMode();
-    for (const name of Object.keys(SEGMENT) as SegmentName[]) this.#setSegment(SEGMENT[name], state[name]);
-    for (const name of ['rsp', 'rbx', 'rsi', 'rip'] as const) this.writeRegister(name, BigInt(state[name]));
-    for (const name of ['cr0', 'cr3', 'cr4', 'efer'] as const) this.writeRegister(name, BigInt(state[name]));
+    for (const name of Object.keys(SEGMENT) as SegmentName[])
+      this.#setSegment(SEGMENT[name], state[name]);
+    for (const name of ['rsp', 'rbx', 'rsi', 'rip'] as const)
+      this.writeRegister(name, BigInt(state[name]));
+    for (const name of ['cr0', 'cr3', 'cr4', 'efer'] as const)
+      this.writeRegister(name, BigInt(state[name]));
     for (const name of ['gdtr', 'idtr'] as const) {
       this.writeRegister(`${name}.base`, BigInt(state[name].base));
       this.writeRegister(`${name}.limit`, BigInt(state[name].limit));
@@ -244,11 +269,20 @@ export class Vcpu {
     if (name === 'rflags') return BigInt(this.#instance.call('readRflags') as number);
     if (place.high) {
       const n = this.#x87Physical(place.index);
-      return (BigInt(this.#view.getUint16(this.#base + at(place.high, n), true)) << 64n) | this.#i64(place.field, n);
+      return (
+        (BigInt(this.#view.getUint16(this.#base + at(place.high, n), true)) << 64n) |
+        this.#i64(place.field, n)
+      );
     }
     const address = this.#base + placeOffset(place);
-    if (place.bits === 128) return this.#view.getBigUint64(address, true) | (this.#view.getBigUint64(address + 8, true) << 64n);
-    const value = place.bits === 64 ? this.#view.getBigUint64(address, true) : BigInt(this.#view.getUint32(address, true));
+    if (place.bits === 128)
+      return (
+        this.#view.getBigUint64(address, true) | (this.#view.getBigUint64(address + 8, true) << 64n)
+      );
+    const value =
+      place.bits === 64
+        ? this.#view.getBigUint64(address, true)
+        : BigInt(this.#view.getUint32(address, true));
     return BigInt.asUintN(place.bits, value);
   }
   /** False if there is no such register. What follows from the new value (modes, TLBs) is in force at once. */
@@ -270,7 +304,9 @@ export class Vcpu {
   }
   /** Guest-physical address of a linear one by the page tables now in force; undefined where nothing is mapped. No side effect but accessed bits. */
   translate(linear: bigint): { readonly gpa: number } | undefined {
-    const saved = [S.fault, S.faultCode].map((f) => this.#view.getUint32(this.#base + f.offset, true));
+    const saved = [S.fault, S.faultCode].map((f) =>
+      this.#view.getUint32(this.#base + f.offset, true),
+    );
     const savedAddress = this.#i64(S.faultAddress);
     const gpa = this.#instance.call('walk', BigInt.asIntN(64, linear), 0, 0) as bigint;
     const isFault = this.#view.getUint32(this.#base + S.fault.offset, true) !== saved[0];
@@ -327,12 +363,16 @@ export class Vcpu {
     const cpuid = cpuidTable({ vcpuIndex: this.index, vcpuCount: this.#options.layout.vcpuCount });
     return {
       portRead: (port: number, bytes: number) => bus.portRead(port, bytes as 1 | 2 | 4) | 0,
-      portWrite: (port: number, bytes: number, value: number) => bus.portWrite(port, bytes as 1 | 2 | 4, value >>> 0) as undefined,
-      busRead: (gpa: bigint, bytes: number) => this.#busRead(Number(BigInt.asUintN(64, gpa)), bytes),
+      portWrite: (port: number, bytes: number, value: number) =>
+        bus.portWrite(port, bytes as 1 | 2 | 4, value >>> 0) as undefined,
+      busRead: (gpa: bigint, bytes: number) =>
+        this.#busRead(Number(BigInt.asUintN(64, gpa)), bytes),
       busWrite: (gpa: bigint, bytes: number, value: bigint) =>
         this.#busWrite(Number(BigInt.asUintN(64, gpa)), bytes, value) as undefined,
-      invalidateCode: (gpa: number, bytes: number) => blocks.invalidate(gpa >>> 0, bytes) as undefined,
-      decodeBlock: (gpa: number, mode: number) => blocks.find(gpa >>> 0, mode, () => this.#nextCodePage()),
+      invalidateCode: (gpa: number, bytes: number) =>
+        blocks.invalidate(gpa >>> 0, bytes) as undefined,
+      decodeBlock: (gpa: number, mode: number) =>
+        blocks.find(gpa >>> 0, mode, () => this.#nextCodePage()),
       takeInterrupt: () => {
         const vector = this.apic.acknowledge();
         if (vector >= 0) this.#trace?.interrupt?.(vector);
@@ -340,18 +380,25 @@ export class Vcpu {
       },
       reportFault: () => {
         const fault = this.#view.getUint32(this.#base + S.fault.offset, true);
-        const code = fault & FAULT_HAS_CODE ? this.#view.getUint32(this.#base + S.faultCode.offset, true) : undefined;
+        const code =
+          fault & FAULT_HAS_CODE
+            ? this.#view.getUint32(this.#base + S.faultCode.offset, true)
+            : undefined;
         this.#trace?.fault?.({ vector: fault & 0xff, code, address: this.#i64(S.faultAddress) });
         return undefined;
       },
       readTsc: () => BigInt(Math.floor(clock.now())),
+      tscChanged: () => this.apic.tscChanged() as undefined,
       randomI64: () => BigInt.asIntN(64, this.#options.random()),
       cpuid: (leaf: number, subleaf: number) => {
-        cpuid(leaf >>> 0, subleaf >>> 0).forEach((value, n) => this.#setI64(S.result, BigInt(value), n));
+        cpuid(leaf >>> 0, subleaf >>> 0).forEach((value, n) =>
+          this.#setI64(S.result, BigInt(value), n),
+        );
         return undefined;
       },
       apicReadMsr: (msr: number) => this.#apicReadMsr(msr),
-      apicWriteMsr: (msr: number, value: bigint) => this.#apicWriteMsr(msr, BigInt.asUintN(64, value)),
+      apicWriteMsr: (msr: number, value: bigint) =>
+        this.#apicWriteMsr(msr, BigInt.asUintN(64, value)),
       apicReadTpr: () => this.apic.cr8,
       apicWriteTpr: (priority: number) => {
         this.apic.cr8 = priority;
@@ -362,7 +409,10 @@ export class Vcpu {
   /** The page behind the one that code runs from, for an instruction that crosses. */
   #nextCodePage(): number | undefined {
     const page = this.#i64(S.codePageLinear) + BigInt(PAGE_BYTES);
-    const gpa = this.#instance.call('translateFetch', this.codeBits === 64 ? BigInt.asIntN(64, page) : page & 0xffff_ffffn) as bigint;
+    const gpa = this.#instance.call(
+      'translateFetch',
+      this.codeBits === 64 ? BigInt.asIntN(64, page) : page & 0xffff_ffffn,
+    ) as bigint;
     return this.#view.getUint32(this.#base + S.fault.offset, true) ? undefined : Number(gpa);
   }
   #isApicPage(gpa: number): boolean {
@@ -372,7 +422,8 @@ export class Vcpu {
   #busRead(gpa: number, bytes: number): bigint {
     if (bytes === 8) return this.#busRead(gpa, 4) | (this.#busRead(gpa + 4, 4) << 32n);
     const size = bytes as 1 | 2 | 4;
-    if (this.#isApicPage(gpa)) return BigInt(this.apic.read(gpa & (APIC_PAGE_BYTES - 1), size) >>> 0);
+    if (this.#isApicPage(gpa))
+      return BigInt(this.apic.read(gpa & (APIC_PAGE_BYTES - 1), size) >>> 0);
     return BigInt(this.#options.bus.memoryRead(gpa, size) >>> 0);
   }
   #busWrite(gpa: number, bytes: number, value: bigint): void {
@@ -399,7 +450,8 @@ export class Vcpu {
   }
   #apicWriteMsr(msr: number, value: bigint): undefined {
     if (msr === MSR.tscDeadline) this.apic.tscDeadline = value;
-    else if (!(msr === MSR.apicBase ? this.apic.writeBase(value) : this.apic.writeMsr(msr, value))) this.#generalProtection();
+    else if (!(msr === MSR.apicBase ? this.apic.writeBase(value) : this.apic.writeMsr(msr, value)))
+      this.#generalProtection();
     return undefined;
   }
 
@@ -423,6 +475,7 @@ export class Vcpu {
     const address = this.#base + at(field, index);
     if (field.width === 4) this.#view.setUint32(address, Number(BigInt.asUintN(32, value)), true);
     else this.#view.setBigUint64(address, BigInt.asUintN(64, value), true);
-    if (field.width === 16) this.#view.setBigUint64(address + 8, BigInt.asUintN(64, value >> 64n), true);
+    if (field.width === 16)
+      this.#view.setBigUint64(address + 8, BigInt.asUintN(64, value >> 64n), true);
   }
 }

@@ -4,6 +4,7 @@
 
 import type { ByteSink, IrqLine, ManualClock } from '@mimic/base';
 import { AcpiPm } from './acpi-pm.ts';
+import { CoprocessorError } from './coprocessor-error.ts';
 import { DebugPort } from './debug-port.ts';
 import type { Device } from './device.ts';
 import { Hpet } from './hpet.ts';
@@ -270,6 +271,14 @@ export const CONTRACT_CASES: readonly ContractCase[] = [
       const out = new Recorder();
       const device = new DebugPort({ out });
       return { device, lines: {}, observed: () => out.entries(), forget: () => out.forget() };
+    },
+  },
+  {
+    name: 'coprocessor-error',
+    sizeBytes: 1,
+    create() {
+      const irq = new RecordingLine();
+      return { device: new CoprocessorError({ irq }), lines: { irq } };
     },
   },
   {

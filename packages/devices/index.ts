@@ -6,6 +6,7 @@ export {
   type AcpiPmState,
   type AcpiPmWires,
 } from './acpi-pm.ts';
+export { CoprocessorError, type CoprocessorErrorState } from './coprocessor-error.ts';
 export { DebugPort } from './debug-port.ts';
 export { type AccessSize, allOnes, type Device } from './device.ts';
 export {

@@ -64,7 +64,18 @@ class PcComputer implements Computer {
       endOfInterrupt: (vector) => this.#board.endOfInterrupt(vector),
     };
     const random = () => entropy.u64();
-    this.#vcpu = new Vcpu({ memory, layout, index: 0, bus, clock, blocks, interrupts, random });
+    const ferr = { set: (high: boolean) => this.#board.ferr.set(high) };
+    this.#vcpu = new Vcpu({
+      memory,
+      layout,
+      index: 0,
+      bus,
+      clock,
+      blocks,
+      interrupts,
+      ferr,
+      random,
+    });
     this.#board = new Pc({
       memory: this.memory,
       cpuCount: 1,

@@ -33,3 +33,6 @@ export const apicWriteMsr: FunctionRef = imported(
 /** The task-priority register, 0–15, whatever the APIC's mode (CR8). */
 export const apicReadTpr: FunctionRef = imported('apicReadTpr', {}, 'i32');
 export const apicWriteTpr: FunctionRef = imported('apicWriteTpr', { priority: 'i32' });
+
+/** The guest moved its time-stamp counter: deadlines that are told in it lie elsewhere. */
+export const tscChanged: FunctionRef = imported('tscChanged', {});

@@ -7,7 +7,7 @@ import type { Value } from '../lift/value.ts';
 import { CR0, EFER } from '../state/control-bits.ts';
 import { type Field, S, SEGMENT } from '../state/layout.ts';
 import { VECTOR } from './fault.ts';
-import { apicReadMsr, apicWriteMsr, readTsc } from './host.ts';
+import { apicReadMsr, apicWriteMsr, readTsc, tscChanged } from './host.ts';
 import { flushTlb, PHYSICAL_BITS } from './memory.ts';
 import { updateMode } from './mode.ts';
 import { isNonCanonical } from './stack.ts';
@@ -217,4 +217,5 @@ function adjustTsc(l: Lift, delta: Value): void {
   const d = l.let(delta);
   l.set(S.tscOffset, l.get(S.tscOffset).add(d));
   l.set(S.msrTscAdjust, l.get(S.msrTscAdjust).add(d));
+  l.run(tscChanged);
 }

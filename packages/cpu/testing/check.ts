@@ -65,6 +65,7 @@ export class TestCpu {
           return this.get('fault') ? undefined : Number(page);
         }),
       takeInterrupt: () => -1,
+      tscChanged: () => undefined,
       randomI64: () => 0x1234_5678_9abc_def0n,
     };
   }
