@@ -90,6 +90,15 @@ test('a reader of the stream that is slow makes delivery wait, and gets every by
   assert.ok(held > 0);
 });
 
+test('several deliveries that wait are released together', async () => {
+  const { port } = makePort();
+  const reader = port.readable.getReader();
+  const held = [1, 2, 3].map(() => port.deliver(new Uint8Array(1 << 17)));
+  assert.ok(held.every((delivery) => delivery instanceof Promise));
+  for (let count = 0; count < 3; count++) await reader.read();
+  await Promise.all(held);
+});
+
 test('a cancelled stream no longer holds the guest', async () => {
   const { port } = makePort();
   const stream = port.readable;

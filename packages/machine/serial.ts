@@ -41,7 +41,8 @@ export class SerialPort {
   readonly #expectations: Expectation[] = [];
   #stream: ReadableStream<Uint8Array> | undefined;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
-  #pulled: (() => void) | undefined;
+  /** All deliveries that wait for the stream's reader. */
+  #pulled: PromiseWithResolvers<void> | undefined;
   #writing: Promise<void> = Promise.resolve();
   #ended: string | undefined;
   readonly #over = Promise.withResolvers<void>();
@@ -142,9 +143,8 @@ export class SerialPort {
     if (this.#controller === undefined) return undefined;
     this.#controller.enqueue(bytes);
     if ((this.#controller.desiredSize ?? 1) > 0) return undefined;
-    return new Promise((resolve) => {
-      this.#pulled = resolve;
-    });
+    this.#pulled ??= Promise.withResolvers();
+    return this.#pulled.promise;
   }
 
   /** Made by `Machine`: no output will follow. */
@@ -172,7 +172,7 @@ export class SerialPort {
   }
 
   #release(): void {
-    this.#pulled?.();
+    this.#pulled?.resolve();
     this.#pulled = undefined;
   }
 
