@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { POWER_OFF, print, STOP, tinyKernel } from '../machine/testing/tiny-kernel.ts';
 import { makeFolder, runCli } from './testing/run-cli.ts';
 
 const HELLO = 'print hello\\n\n';
@@ -100,6 +101,22 @@ describe('mimic run', { concurrency: 3 }, () => {
     assert.equal(readFileSync(join(folder.path, 'out.txt'), 'utf8'), 'hello\n');
     const trace = readFileSync(join(folder.path, 'trace.txt'), 'utf8');
     assert.equal(trace, 'instruction print hello\\n\ninstruction poweroff\n');
+  });
+});
+
+describe('mimic run of a real machine', { concurrency: 2 }, () => {
+  test('a kernel prints and turns the machine off', async () => {
+    using folder = makeFolder({ k: tinyKernel([...print('Hello!\n'), ...POWER_OFF, ...STOP]) });
+    const result = await runCli(['run', '-k', 'k', '-m', '16M'], { cwd: folder.path, real: true });
+    assert.equal(result.code, 0);
+    assert.equal(result.output, 'Hello!\n');
+  });
+
+  test('a triple fault says where', async () => {
+    using folder = makeFolder({ k: tinyKernel([0x0f, 0x0b]) });
+    const result = await runCli(['run', '-k', 'k', '-m', '16M'], { cwd: folder.path, real: true });
+    assert.equal(result.code, 11);
+    assert.match(result.errors, /error: triple fault at rip 0x100000 \(cs 0x10, .*cr0 0x11/);
   });
 });
 
@@ -221,6 +238,33 @@ describe('mimic used wrongly', { concurrency: 3 }, () => {
       assert.equal(result.code, 2);
       assert.equal(result.output, '');
       assert.ok(result.errors.split('\n').length <= 3, result.errors);
+      assert.deepEqual(folder.left(), []);
+    });
+  }
+
+  const ARM64 = new Uint8Array(4096);
+  ARM64.set(new TextEncoder().encode('ARMd'), 0x38);
+  const TRUNCATED = tinyKernel(Array(512).fill(0x90)).subarray(0, 600);
+  const kernels: [what: string, kernel: Uint8Array, message: RegExp][] = [
+    [
+      'a script',
+      new TextEncoder().encode('#!/bin/sh\n'),
+      /^error: .* is not a kernel\.\nhint: Pass an x86/,
+    ],
+    ['a truncated kernel', TRUNCATED, /^error: .* ends too early: .*\nhint: Copy or download/],
+    [
+      'a kernel for ARM',
+      ARM64,
+      /^error: .* is an ARM64 kernel; this machine is an x86 PC\.\nhint: /,
+    ],
+    ['an empty file', new Uint8Array(), /^error: The kernel file is empty\.\nhint: /],
+  ];
+  for (const [what, kernel, message] of kernels) {
+    test(`${what} in place of a kernel: one sentence, a hint, code 2`, async () => {
+      using folder = makeFolder({ k: kernel });
+      const result = await runCli(['run', '-k', 'k'], { cwd: folder.path, real: true });
+      assert.match(result.errors, message);
+      assert.equal(result.code, 2);
       assert.deepEqual(folder.left(), []);
     });
   }

@@ -7,6 +7,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const SCRIPTED_MAIN = fileURLToPath(new URL('./scripted-main.ts', import.meta.url));
+const REAL_MAIN = fileURLToPath(new URL('../main.ts', import.meta.url));
+/** Comes on a busy machine only. */
+const PROGRESS = /^Building the machine.*\n/gm;
 /** Longer than any of these runs takes on a busy machine; a hang fails the test. */
 const TIMEOUT_MS = 60_000;
 
@@ -18,6 +21,8 @@ export interface CliResult {
 
 export interface CliOptions {
   readonly cwd: string;
+  /** With processor and board instead of the scripted computer. */
+  readonly real?: boolean;
   /** Text for standard input, which then ends; 'closed' and 'null' are what they say. Default 'null'. */
   readonly input?: string | { readonly is: 'closed' | 'null' };
   /** A terminal instead of pipes; `input` is typed when the text has come. */
@@ -73,21 +78,22 @@ export async function runCli(args: readonly string[], options: CliOptions): Prom
   if (typeof options.input === 'string') child.stdin.end(options.input);
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
   clearTimeout(timeout);
-  return { code, output, errors };
+  return { code, output, errors: errors.replaceAll(PROGRESS, '') };
 }
 
 function wrap(
   args: readonly string[],
-  { typed, input = { is: 'null' } }: CliOptions,
+  { typed, real = false, input = { is: 'null' } }: CliOptions,
 ): { command: string; commandArgs: string[] } {
-  const line = [process.execPath, SCRIPTED_MAIN, ...args].map(quote).join(' ');
+  const main = real ? REAL_MAIN : SCRIPTED_MAIN;
+  const line = [process.execPath, main, ...args].map(quote).join(' ');
   if (typed !== undefined) {
     // `script` of util-linux makes a terminal; what stty says before and after must not differ.
     const session = `stty -g; ${line}; code=$?; stty -g; exit $code`;
     return { command: 'script', commandArgs: ['-qec', session, '/dev/null'] };
   }
   if (typeof input === 'string') {
-    return { command: process.execPath, commandArgs: [SCRIPTED_MAIN, ...args] };
+    return { command: process.execPath, commandArgs: [main, ...args] };
   }
   const from = input.is === 'closed' ? '<&-' : '</dev/null';
   return { command: 'sh', commandArgs: ['-c', `exec ${line} ${from}`] };
