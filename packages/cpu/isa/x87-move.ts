@@ -4,7 +4,7 @@
 
 import { condition } from '../lift/flags.ts';
 import type { FunctionRef } from '../lift/function.ts';
-import type { Lift } from '../lift/lift.ts';
+import type { AccessBytes, Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { fromBcd, push, readForStore, toBcd, toInteger } from '../microcode/x87/convert.ts';
 import {
@@ -55,6 +55,13 @@ export function requireX87(l: Lift): void {
   l.unlikely(l.get(S.fpuTrap), () => l.run(checkX87Available));
 }
 
+/** Makes sure that the destination could be written. */
+function probe(l: Lift, dst: LiftOperand): void {
+  const linear = l.let(dst.linear(dst.bits / 8, 'write'));
+  l.update(dst.bits === 80 ? 8 : ((dst.bits / 8) as AccessBytes), linear);
+  if (dst.bits === 80) l.update(2, l.let(linear.add(8n)));
+}
+
 /**
  * Writes what ST(0) was converted to, unless an unmasked exception forbids it; then reports and
  * pops.
@@ -69,7 +76,8 @@ function finishStore(
   const forbids = SW.ie | SW.oe | SW.ue;
   const raised = l.get(S.x87Raised);
   const isStored = l.let(raised.and(l.get(S.x87Control).not()).and(forbids).eqz());
-  l.if(isStored, write);
+  // What is not written must still be writable: other faults come before x87 exceptions.
+  l.if(isStored, write, () => probe(l, dst));
   note(l, i, dst);
   l.run(report);
   if (pops) l.if(isStored, () => pop(l));

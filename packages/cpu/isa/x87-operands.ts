@@ -58,8 +58,9 @@ export function readTenBytes(l: Lift, operand: LiftOperand): { low: Value; high:
 /** Writes ten bytes, or faults before the first. */
 export function writeTenBytes(l: Lift, operand: LiftOperand, low: Value, high: Value): void {
   const linear = l.let(operand.linear(10, 'write'));
+  const first = l.update(8, linear);
   const last = l.update(2, l.let(linear.add(8n)));
-  l.store(8, linear, low);
+  first.write(low);
   last.write(high);
 }
 

@@ -154,7 +154,11 @@ export const storeRegisters: FunctionRef = fn('x87StoreRegisters', {
   build(l, { linear }) {
     for (let n = 0; n < 8; n++) {
       const x = readRegister(l, physical(l, n));
-      l.store(8, linear.add(BigInt(n * REGISTER_BYTES)), x.significand);
+      // Word by word: the registers are aligned no better, and the image as a whole is what #AC is about.
+      for (let k = 0; k < 8; k += 2) {
+        const word = x.significand.shru(8 * k).i32();
+        l.store(2, linear.add(BigInt(n * REGISTER_BYTES + k)), word);
+      }
       l.store(2, linear.add(BigInt(n * REGISTER_BYTES + 8)), x.signExponent);
     }
     l.run(initialize);
@@ -168,9 +172,11 @@ export const loadRegisters: FunctionRef = fn('x87LoadRegisters', {
   build(l, { linear }) {
     const tags = l.get(S.x87Tags);
     for (let n = 0; n < 8; n++) {
+      const word = (k: number) => l.load(2, linear.add(BigInt(n * REGISTER_BYTES + k)));
+      const parts = [0, 2, 4, 6].map((k) => word(k).u64().shl(8 * k));
       writeRegister(l, physical(l, n), {
-        significand: l.load(8, linear.add(BigInt(n * REGISTER_BYTES))),
-        signExponent: l.load(2, linear.add(BigInt(n * REGISTER_BYTES + 8))),
+        significand: l.let(parts.reduce((sum, part) => sum.or(part))),
+        signExponent: word(8),
       });
     }
     l.set(S.x87Tags, tags);
