@@ -378,6 +378,7 @@ function dataAccess(l: Lift, tlb: Value, write: boolean): Value {
 /** In a checked mode: alignment check (SDM vol 3A §6.15, #AC) and data breakpoints. */
 function checkedAccess(l: Lift, linear: Value, bytes: Value, tlb: Value, write: boolean): void {
   l.unlikely(tlb.eq(l.cpu.add(TLB_OFFSET + TLB_MODE.checked * TLB_BYTES)), () => {
+    checkCanonical(l, linear);
     const checksAlignment = l.get(S.cpl).eq(3).and(l.get(S.rflags).and(RFLAGS.ac).nez()).and(l.get(S.cr0).i32().and(CR0_AM).nez());
     l.raiseIf(checksAlignment.and(linear.i32().and(bytes.sub(1)).nez()), 17, 0);
     l.run(checkDataBreakpoint, linear, bytes, write ? 1 : 0);
