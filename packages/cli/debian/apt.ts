@@ -34,7 +34,11 @@ export class Apt {
 
   private constructor(folder: string, architecture: string) {
     this.#folder = folder;
-    this.#options = ['-o', `APT::Architecture=${architecture}`];
+    // The one architecture only: lists of others that the system has configured may be broken or missing.
+    this.#options = [
+      `APT::Architecture=${architecture}`,
+      `APT::Architectures=${architecture}`,
+    ].flatMap((option) => ['-o', option]);
   }
 
   /**
