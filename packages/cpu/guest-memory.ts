@@ -2,7 +2,13 @@
 
 import type { GuestMemory } from '@mimic/base';
 import type { BlockStore } from './decode/block-store.ts';
-import { type MemoryLayout, PAGE, PAGE_BYTES, PAGE_FLAGS_BASE, RAM_BASE } from './state/memory-map.ts';
+import {
+  type MemoryLayout,
+  PAGE,
+  PAGE_BYTES,
+  PAGE_FLAGS_BASE,
+  RAM_BASE,
+} from './state/memory-map.ts';
 
 export class SharedGuestMemory implements GuestMemory {
   readonly sizeBytes: number;
@@ -10,7 +16,11 @@ export class SharedGuestMemory implements GuestMemory {
   readonly #view: DataView;
   readonly #blocks: Pick<BlockStore, 'invalidate'>;
 
-  constructor(options: { memory: WebAssembly.Memory; layout: MemoryLayout; blocks: Pick<BlockStore, 'invalidate'> }) {
+  constructor(options: {
+    memory: WebAssembly.Memory;
+    layout: MemoryLayout;
+    blocks: Pick<BlockStore, 'invalidate'>;
+  }) {
     this.sizeBytes = options.layout.ramBytes;
     this.#bytes = new Uint8Array(options.memory.buffer);
     this.#view = new DataView(options.memory.buffer);

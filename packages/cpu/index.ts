@@ -5,6 +5,21 @@ export { BlockStore } from './decode/block-store.ts';
 export { type DisassembledInstruction, disassemble } from './decode/disassembler.ts';
 export { SharedGuestMemory } from './guest-memory.ts';
 export { engine } from './interpreter/engine.ts';
-export { type MemoryLayout, planMemory, RAM_BASE, RAM_BYTES_MAX, RAM_BYTES_MIN, VCPU_COUNT_MAX } from './state/memory-map.ts';
+export {
+  type MemoryLayout,
+  planMemory,
+  RAM_BASE,
+  RAM_BYTES_MAX,
+  RAM_BYTES_MIN,
+  VCPU_COUNT_MAX,
+} from './state/memory-map.ts';
 export { REGISTER_NAMES } from './state/register-names.ts';
-export { type Bus, type ExitReason, type StartState, Vcpu, type VcpuOptions, type VcpuState, type VcpuTrace } from './vcpu.ts';
+export {
+  type Bus,
+  type ExitReason,
+  type StartState,
+  Vcpu,
+  type VcpuOptions,
+  type VcpuState,
+  type VcpuTrace,
+} from './vcpu.ts';

@@ -391,9 +391,9 @@ export class Vcpu {
       tscChanged: () => this.apic.tscChanged() as undefined,
       randomI64: () => BigInt.asIntN(64, this.#options.random()),
       cpuid: (leaf: number, subleaf: number) => {
-        cpuid(leaf >>> 0, subleaf >>> 0).forEach((value, n) =>
-          this.#setI64(S.result, BigInt(value), n),
-        );
+        for (const [n, value] of cpuid(leaf >>> 0, subleaf >>> 0).entries()) {
+          this.#setI64(S.result, BigInt(value), n);
+        }
         return undefined;
       },
       apicReadMsr: (msr: number) => this.#apicReadMsr(msr),

@@ -4,16 +4,31 @@
 // A block is a header, its records, and a record that looks up what follows. Dropping a block turns all its records
 // into look-ups, so that even the block that runs at that moment ends behind the instruction that wrote.
 
-import { MODE_SINGLE, blockHash } from '../interpreter/block-cache.ts';
+import { blockHash, MODE_SINGLE } from '../interpreter/block-cache.ts';
 import type { HandlerTable } from '../interpreter/handlers.ts';
 import { PSEUDO_HANDLERS, R, RECORD_BYTES, RECORD_FLAGS } from '../interpreter/record.ts';
 import type { OperandSpec } from '../isa/instruction.ts';
-import { at, S, SEGMENT, TLB_BYTES, TLB_ENTRIES, TLB_ENTRY, TLB_MODES, TLB_OFFSET } from '../state/layout.ts';
+import {
+  at,
+  S,
+  SEGMENT,
+  TLB_BYTES,
+  TLB_ENTRIES,
+  TLB_ENTRY,
+  TLB_MODES,
+  TLB_OFFSET,
+} from '../state/layout.ts';
 import {
   BLOCK_HASH_BASE, BLOCK_HASH_ENTRIES, BLOCK_HASH_ENTRY_BYTES, PAGE, PAGE_BLOCKS_BASE, PAGE_BYTES, PAGE_FLAGS_BASE,
   RAM_BASE, RECORDS_BASE, RECORDS_BYTES, vcpuBase,
 } from '../state/memory-map.ts'; // biome-ignore format: one import
-import { addressRegisterOffset, type Decoded, decodeInstruction, INSTRUCTION_LENGTH_MAX, registerStateOffset } from './decoder.ts';
+import {
+  addressRegisterOffset,
+  type Decoded,
+  decodeInstruction,
+  INSTRUCTION_LENGTH_MAX,
+  registerStateOffset,
+} from './decoder.ts';
 
 /** Instructions of one block at most. */
 export const BLOCK_LENGTH_MAX = 64;
@@ -22,7 +37,16 @@ export const BLOCK_LENGTH_MAX = 64;
 const HEADER = { next: 0, gpa: 1, bytes: 2, mode: 3, records: 4, first: 5, keyGpa: 6 } as const;
 const CODE_BITS = [16, 32, 64] as const;
 const REG_SOURCES = new Set(['reg', 'xmm', 'mmx', 'segment', 'control', 'debug']);
-const RM_SOURCES = new Set(['rm', 'rmRegister', 'opcode', 'xmmRm', 'xmmRmRegister', 'mmxRm', 'mmxRmRegister', 'sti']);
+const RM_SOURCES = new Set([
+  'rm',
+  'rmRegister',
+  'opcode',
+  'xmmRm',
+  'xmmRmRegister',
+  'mmxRm',
+  'mmxRmRegister',
+  'sti',
+]);
 
 /** Finds where the page behind an instruction that crosses lies: guest-physical address, or undefined after a fault. */
 export type NextPage = () => number | undefined;
@@ -40,7 +64,12 @@ export class BlockStore {
   /** Blocks decoded, dropped by writes, and times the store was emptied. */
   readonly counters = { decoded: 0, dropped: 0, emptied: 0 };
 
-  constructor(options: { memory: WebAssembly.Memory; handlers: HandlerTable; ramBytes: number; vcpuCount: number }) {
+  constructor(options: {
+    memory: WebAssembly.Memory;
+    handlers: HandlerTable;
+    ramBytes: number;
+    vcpuCount: number;
+  }) {
     const { buffer } = options.memory;
     this.#u8 = new Uint8Array(buffer);
     this.#u16 = new Uint16Array(buffer);
@@ -84,9 +113,17 @@ export class BlockStore {
 
   #findListed(gpa: number, mode: number): number {
     if (!this.#isRam(gpa)) return 0;
-    for (let block = this.#u32[PAGE_BLOCKS_BASE / 4 + (gpa >>> 12)]!; block; block = this.#u32[block / 4 + HEADER.next]!) {
+    for (
+      let block = this.#u32[PAGE_BLOCKS_BASE / 4 + (gpa >>> 12)]!;
+      block;
+      block = this.#u32[block / 4 + HEADER.next]!
+    ) {
       const word = block / 4;
-      if (this.#u32[word + HEADER.gpa] === gpa && this.#u32[word + HEADER.mode] === mode && this.#u32[word + HEADER.keyGpa] === gpa) {
+      if (
+        this.#u32[word + HEADER.gpa] === gpa &&
+        this.#u32[word + HEADER.mode] === mode &&
+        this.#u32[word + HEADER.keyGpa] === gpa
+      ) {
         return this.#u32[word + HEADER.first]!;
       }
     }
@@ -139,7 +176,9 @@ export class BlockStore {
     if (next === undefined) return 0;
     const here = PAGE_BYTES - (gpa & 0xfff);
     this.#crossing.fill(0xff);
-    this.#crossing.set(this.#u8.subarray(RAM_BASE + gpa, RAM_BASE + gpa + Math.min(here, INSTRUCTION_LENGTH_MAX)));
+    this.#crossing.set(
+      this.#u8.subarray(RAM_BASE + gpa, RAM_BASE + gpa + Math.min(here, INSTRUCTION_LENGTH_MAX)),
+    );
     if (this.#isRam(next)) {
       const from = RAM_BASE + next;
       this.#crossing.set(this.#u8.subarray(from, from + INSTRUCTION_LENGTH_MAX - here), here);
@@ -158,7 +197,15 @@ export class BlockStore {
     const end = gpa - offset + PAGE_BYTES;
     this.#finish({ header, gpa, mode, end, record: last, keyGpa: gpa, first });
     if (this.#isRam(next)) {
-      this.#finish({ header: alias, gpa: next, mode, end: next + decoded.length - here, record: last, keyGpa: gpa, first });
+      this.#finish({
+        header: alias,
+        gpa: next,
+        mode,
+        end: next + decoded.length - here,
+        record: last,
+        keyGpa: gpa,
+        first,
+      });
     }
     this.#free = last + RECORD_BYTES;
     this.#insert(gpa, mode, first);
@@ -166,7 +213,15 @@ export class BlockStore {
   }
 
   /** Fills the header and links the block into its page. */
-  #finish(b: { header: number; gpa: number; mode: number; end: number; record: number; keyGpa: number; first: number }): void {
+  #finish(b: {
+    header: number;
+    gpa: number;
+    mode: number;
+    end: number;
+    record: number;
+    keyGpa: number;
+    first: number;
+  }): void {
     const word = b.header / 4;
     const page = b.gpa >>> 12;
     this.counters.decoded++;
@@ -202,7 +257,8 @@ export class BlockStore {
   /** Drops the blocks that overlap a range of guest-physical memory, within one page or across several. */
   invalidate(gpa: number, bytes: number): void {
     for (let page = gpa >>> 12; page <= (gpa + bytes - 1) >>> 12; page++) {
-      if (this.#isRam(page * PAGE_BYTES) && this.#u8[PAGE_FLAGS_BASE + page]! & PAGE.hasCode) this.#invalidatePage(page, gpa, bytes);
+      if (this.#isRam(page * PAGE_BYTES) && this.#u8[PAGE_FLAGS_BASE + page]! & PAGE.hasCode)
+        this.#invalidatePage(page, gpa, bytes);
     }
   }
 
@@ -224,9 +280,12 @@ export class BlockStore {
     this.counters.dropped++;
     const first = this.#u32[headerWord + HEADER.first]!;
     const count = this.#u32[headerWord + HEADER.records]!;
-    for (let n = 0; n < count; n++) this.#u16[(first + n * RECORD_BYTES) / 2] = PSEUDO_HANDLERS.lookUp;
+    for (let n = 0; n < count; n++)
+      this.#u16[(first + n * RECORD_BYTES) / 2] = PSEUDO_HANDLERS.lookUp;
     const keyGpa = this.#u32[headerWord + HEADER.keyGpa]!;
-    const hashWord = BLOCK_HASH_BASE / 4 + blockHash(keyGpa, this.#u32[headerWord + HEADER.mode]!) * (BLOCK_HASH_ENTRY_BYTES / 4);
+    const hashWord =
+      BLOCK_HASH_BASE / 4 +
+      blockHash(keyGpa, this.#u32[headerWord + HEADER.mode]!) * (BLOCK_HASH_ENTRY_BYTES / 4);
     if (this.#u32[hashWord + 2] === first) this.#u32[hashWord] = 0xffff_ffff;
     // The block's other header, if it has one, must not find it again.
     this.#u32[headerWord + HEADER.keyGpa] = 0xffff_ffff;
@@ -242,18 +301,30 @@ export class BlockStore {
   }
   /** The record behind the last instruction; behind the page's end its offset is beyond the page. */
   #lookUp(record: number, pageOffset: number, wrapBytes: number): void {
-    this.#blank(record, PSEUDO_HANDLERS.lookUp, pageOffset + (pageOffset < PAGE_BYTES ? wrapBytes : 0));
+    this.#blank(
+      record,
+      PSEUDO_HANDLERS.lookUp,
+      pageOffset + (pageOffset < PAGE_BYTES ? wrapBytes : 0),
+    );
   }
 
   /** Writes a record; gives whether the block ends behind it. */
   #write(record: number, d: Decoded, pageOffset: number, isMode64: boolean): boolean {
     if (d.status !== 'ok' || !d.candidate) {
-      this.#blank(record, d.status === 'tooLong' ? this.#handlers.tooLong : this.#handlers.invalid, pageOffset);
+      this.#blank(
+        record,
+        d.status === 'tooLong' ? this.#handlers.tooLong : this.#handlers.invalid,
+        pageOffset,
+      );
       this.#u8[record + R.length] = d.length;
       return true;
     }
     const { table } = d.candidate;
-    const handler = this.#handlers.find(table, { bits: d.bits, isMemory: usesMemory(d), mode64: isMode64 });
+    const handler = this.#handlers.find(table, {
+      bits: d.bits,
+      isMemory: usesMemory(d),
+      mode64: isMode64,
+    });
     this.#blank(record, handler, pageOffset);
     this.#u8[record + R.length] = d.length;
     this.#u8[record + R.flags] = recordFlags(d, isMode64);
@@ -283,10 +354,18 @@ export class BlockStore {
 
 /** The form's ModRM.rm operand is memory (a moffs form has no such variant). */
 function usesMemory(d: Decoded): boolean {
-  return d.isMemory && !d.candidate!.table.form.operands.some((o) => o.source === 'moffs') && d.candidate!.allowsMemory && hasRmOperand(d);
+  return (
+    d.isMemory &&
+    !d.candidate!.table.form.operands.some((o) => o.source === 'moffs') &&
+    d.candidate!.allowsMemory &&
+    hasRmOperand(d)
+  );
 }
 function hasRmOperand(d: Decoded): boolean {
-  return d.candidate!.table.form.operands.some((o) => o.source === 'rm' || o.source === 'rmMemory' || o.source === 'xmmRm' || o.source === 'mmxRm');
+  return d.candidate!.table.form.operands.some(
+    (o) =>
+      o.source === 'rm' || o.source === 'rmMemory' || o.source === 'xmmRm' || o.source === 'mmxRm',
+  );
 }
 
 function recordFlags(d: Decoded, isMode64: boolean): number {

@@ -40,7 +40,14 @@ export interface Decoded {
 }
 
 const MAPS = buildOpcodeMaps();
-const SEGMENT_PREFIX: Readonly<Record<number, number>> = { 0x26: SEGMENT.es, 0x2e: SEGMENT.cs, 0x36: SEGMENT.ss, 0x3e: SEGMENT.ds, 0x64: SEGMENT.fs, 0x65: SEGMENT.gs };
+const SEGMENT_PREFIX: Readonly<Record<number, number>> = {
+  38: SEGMENT.es,
+  46: SEGMENT.cs,
+  54: SEGMENT.ss,
+  62: SEGMENT.ds,
+  100: SEGMENT.fs,
+  101: SEGMENT.gs,
+};
 /** Base and index of 16-bit ModRM addressing. SDM vol 2A table 2-1. */
 const BASE16 = [3, 3, 5, 5, 6, 7, 5, 3] as const;
 const INDEX16 = [6, 7, 6, 7, -1, -1, -1, -1] as const;
@@ -307,7 +314,8 @@ class Decoder {
         const count = operand.size === 'b' ? 1 : operand.size === 'w' ? 2 : out.bits / 8;
         const value = BigInt.asUintN(count * 8, this.#signed(count));
         // ENTER has two: size and nesting level.
-        const isSecond = position > 0 && out.candidate!.table.form.operands[position - 1]!.source === 'immediate';
+        const isSecond =
+          position > 0 && out.candidate!.table.form.operands[position - 1]!.source === 'immediate';
         out.immediate = isSecond ? out.immediate | (value << 16n) : value;
         return;
       }
@@ -344,12 +352,22 @@ class Decoder {
 const decoder = new Decoder();
 
 /** Decodes one instruction; the result is overwritten by the next call. */
-export function decodeInstruction(bytes: Uint8Array, start: number, end: number, codeBits: 16 | 32 | 64): Decoded {
+export function decodeInstruction(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  codeBits: 16 | 32 | 64,
+): Decoded {
   return decoder.decode(bytes, start, end, codeBits);
 }
 
 /** State offset of a register that ModRM.reg, ModRM.rm or the opcode names, by the operand's kind; numbers stay numbers. */
-export function registerStateOffset(operand: OperandSpec, number: number, bits: number, hasRex: boolean): number {
+export function registerStateOffset(
+  operand: OperandSpec,
+  number: number,
+  bits: number,
+  hasRex: boolean,
+): number {
   switch (operand.source) {
     case 'xmm':
     case 'xmmRm':

@@ -7,11 +7,19 @@ import { type Decoded, decodeInstruction, INSTRUCTION_LENGTH_MAX } from './decod
 const LOW = ['a', 'c', 'd', 'b'] as const;
 const HIGH = ['sp', 'bp', 'si', 'di'] as const;
 const SEGMENTS = ['es', 'cs', 'ss', 'ds', 'fs', 'gs'] as const;
-const SIZE_NAMES: Readonly<Record<number, string>> = { 8: 'byte', 16: 'word', 32: 'dword', 64: 'qword', 80: 'tbyte', 128: 'xmmword' };
+const SIZE_NAMES: Readonly<Record<number, string>> = {
+  8: 'byte',
+  16: 'word',
+  32: 'dword',
+  64: 'qword',
+  80: 'tbyte',
+  128: 'xmmword',
+};
 
 /** Name of a general register of that width. */
 export function generalRegisterName(number: number, bits: number, hasRex: boolean): string {
-  if (number >= 8) return `r${number}${bits === 64 ? '' : bits === 32 ? 'd' : bits === 16 ? 'w' : 'b'}`;
+  if (number >= 8)
+    return `r${number}${bits === 64 ? '' : bits === 32 ? 'd' : bits === 16 ? 'w' : 'b'}`;
   if (bits === 8) {
     if (number < 4) return `${LOW[number]}l`;
     return hasRex ? `${HIGH[number - 4]}l` : `${LOW[number - 4]}h`;
@@ -35,7 +43,8 @@ function memoryText(d: Decoded, bits: number, nextRip: bigint, isSized: boolean)
     return `${size}${segment}[rip+0x${target.toString(16)}]`.replace('rip+', '');
   }
   if (d.base >= 0) parts.push(register(d.base));
-  if (d.index >= 0) parts.push(d.scale ? `${register(d.index)}*${1 << d.scale}` : register(d.index));
+  if (d.index >= 0)
+    parts.push(d.scale ? `${register(d.index)}*${1 << d.scale}` : register(d.index));
   let text = parts.join('+');
   if (!text) text = hex(BigInt.asUintN(d.addressBits, d.displacement));
   else if (d.displacement) text += `${d.displacement < 0n ? '' : '+'}${hex(d.displacement)}`;
@@ -56,7 +65,9 @@ function operandText(spec: OperandSpec, d: Decoded, nextRip: bigint): string {
     case 'reg':
       return general(d.reg);
     case 'fixed':
-      return spec.register! >= 16 ? SEGMENTS[spec.register! - 16]! : generalRegisterName(spec.register!, bits, true);
+      return spec.register! >= 16
+        ? SEGMENTS[spec.register! - 16]!
+        : generalRegisterName(spec.register!, bits, true);
     case 'immediate':
     case 'immediateSigned':
       return hex(BigInt.asUintN(Math.max(bits, 8), d.immediate));
@@ -104,7 +115,11 @@ export function formatInstruction(d: Decoded, rip: bigint): string {
 }
 
 function repeatPrefix(d: Decoded): string {
-  if (d.candidate!.prefix !== 'any' || !/^(INS|OUTS|MOVS|CMPS|SCAS|LODS|STOS)/.test(d.candidate!.table.instruction.name)) return '';
+  if (
+    d.candidate!.prefix !== 'any' ||
+    !/^(INS|OUTS|MOVS|CMPS|SCAS|LODS|STOS)/.test(d.candidate!.table.instruction.name)
+  )
+    return '';
   return d.rep ? 'rep ' : d.repne ? 'repne ' : '';
 }
 
@@ -115,13 +130,27 @@ export interface DisassembledInstruction {
 }
 
 /** Disassembles `count` instructions of code that is given as bytes from `gva` on. */
-export function disassemble(bytes: Uint8Array, gva: bigint, codeBits: 16 | 32 | 64, count: number): DisassembledInstruction[] {
+export function disassemble(
+  bytes: Uint8Array,
+  gva: bigint,
+  codeBits: 16 | 32 | 64,
+  count: number,
+): DisassembledInstruction[] {
   const result: DisassembledInstruction[] = [];
   for (let at = 0; result.length < count && at < bytes.length; ) {
-    const d = decodeInstruction(bytes, at, Math.min(bytes.length, at + INSTRUCTION_LENGTH_MAX), codeBits);
+    const d = decodeInstruction(
+      bytes,
+      at,
+      Math.min(bytes.length, at + INSTRUCTION_LENGTH_MAX),
+      codeBits,
+    );
     const length = Math.max(1, d.candidate ? d.length : 1);
     const address = gva + BigInt(at);
-    result.push({ gva: address, bytes: bytes.slice(at, at + length), text: formatInstruction(d, address) });
+    result.push({
+      gva: address,
+      bytes: bytes.slice(at, at + length),
+      text: formatInstruction(d, address),
+    });
     at += length;
   }
   return result;

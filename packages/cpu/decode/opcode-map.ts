@@ -1,8 +1,8 @@
 // Opcode maps made from the encodings in the instruction table: for each opcode the forms that share it, most specific
 // first. SDM vol 2A §2.1, appendix A.
 
-import type { Form } from '../isa/instruction.ts';
 import { FORMS, rmKinds, type TableForm, variantBits } from '../interpreter/handlers.ts';
+import type { Form } from '../isa/instruction.ts';
 
 /** 'any': the form does not care about 66, F2 and F3 (they are operand size and repeat prefixes). */
 export type MandatoryPrefix = 'any' | 'none' | '66' | 'f3' | 'f2';
@@ -37,7 +37,12 @@ export interface Encoding {
   readonly rexW: boolean | undefined;
 }
 
-const PREFIXES: Readonly<Record<string, MandatoryPrefix>> = { NP: 'none', '66': '66', F3: 'f3', F2: 'f2' };
+const PREFIXES: Readonly<Record<string, MandatoryPrefix>> = {
+  NP: 'none',
+  '66': '66',
+  F3: 'f3',
+  F2: 'f2',
+};
 /** Second opcode bytes that lead to a map of their own. */
 const ESCAPES: Readonly<Record<string, number>> = { '38': 2, '3A': 3 };
 const IMMEDIATE_WORDS = new Set(['ib', 'iw', 'id', 'iq', 'io', 'cb', 'cw', 'cd', 'cp']);
@@ -55,8 +60,8 @@ export function parseEncoding(text: string): Encoding {
   let map = 0;
   if (words[0] === '0F') {
     words.shift();
-    const escape: string | undefined = words[0];
-    map = words.length > 1 ? (ESCAPES[escape ?? ''] ?? 1) : 1;
+    const second: string | undefined = words[0];
+    map = words.length > 1 ? (ESCAPES[second ?? ''] ?? 1) : 1;
     if (map > 1) words.shift();
   }
   const [first = '', ...rest] = words;
@@ -85,8 +90,28 @@ export function parseEncoding(text: string): Encoding {
   return result;
 }
 
-const SPECIFICITY: Readonly<Record<MandatoryPrefix, number>> = { f2: 0, f3: 0, '66': 1, none: 2, any: 3 };
-const MODRM_SOURCES = new Set(['rm', 'rmRegister', 'rmMemory', 'reg', 'segment', 'control', 'debug', 'xmm', 'xmmRm', 'xmmRmRegister', 'mmx', 'mmxRm', 'mmxRmRegister']);
+const SPECIFICITY: Readonly<Record<MandatoryPrefix, number>> = {
+  f2: 0,
+  f3: 0,
+  '66': 1,
+  none: 2,
+  any: 3,
+};
+const MODRM_SOURCES = new Set([
+  'rm',
+  'rmRegister',
+  'rmMemory',
+  'reg',
+  'segment',
+  'control',
+  'debug',
+  'xmm',
+  'xmmRm',
+  'xmmRmRegister',
+  'mmx',
+  'mmxRm',
+  'mmxRmRegister',
+]);
 
 function candidate(table: TableForm, e: Encoding): Candidate {
   const { form } = table;
@@ -119,7 +144,8 @@ export function buildOpcodeMaps(forms: readonly TableForm[] = FORMS): readonly O
     const made = candidate(table, e);
     for (let n = 0; n < e.opcodeCount; n++) maps[e.map]![e.opcode + n]!.push(made);
   }
-  const rank = (c: Candidate) => SPECIFICITY[c.prefix] * 4 + (c.modrmFirst >= 0 ? 0 : c.digit >= 0 ? 1 : 2) - (c.rexW ? 0.5 : 0);
+  const rank = (c: Candidate) =>
+    SPECIFICITY[c.prefix] * 4 + (c.modrmFirst >= 0 ? 0 : c.digit >= 0 ? 1 : 2) - (c.rexW ? 0.5 : 0);
   for (const map of maps) for (const list of map) list.sort((a, b) => rank(a) - rank(b));
   return maps;
 }

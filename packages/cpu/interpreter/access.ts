@@ -1,23 +1,50 @@
 // Guest memory accesses of the interpreter and of all microcode: a direct-mapped TLB probe, and a call when it misses.
 // `calls` makes each access a call of a small function; `inlined` puts the probe into the caller, for hot handlers.
 
-import { fn, type FunctionRef } from '../lift/function.ts';
+import { type FunctionRef, fn } from '../lift/function.ts';
 import type { AccessBytes, AccessStrategy, Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { loadSlow, probeWrite, storeSlow } from '../microcode/memory.ts';
 import { S, TLB_ENTRIES, TLB_ENTRY } from '../state/layout.ts';
 
-const LOADS: Readonly<Record<AccessBytes, string>> = { 1: 'i32.load8_u', 2: 'i32.load16_u', 4: 'i32.load', 8: 'i64.load', 16: 'v128.load' };
-const STORES: Readonly<Record<AccessBytes, string>> = { 1: 'i32.store8', 2: 'i32.store16', 4: 'i32.store', 8: 'i64.store', 16: 'v128.store' }; // biome-ignore format: a row each
+const LOADS: Readonly<Record<AccessBytes, string>> = {
+  1: 'i32.load8_u',
+  2: 'i32.load16_u',
+  4: 'i32.load',
+  8: 'i64.load',
+  16: 'v128.load',
+};
+const STORES: Readonly<Record<AccessBytes, string>> = {
+  1: 'i32.store8',
+  2: 'i32.store16',
+  4: 'i32.store',
+  8: 'i64.store',
+  16: 'v128.store',
+};
 const TYPES = { 1: 'i32', 2: 'i32', 4: 'i32', 8: 'i64', 16: 'v128' } as const;
 
 /** Probes the TLB: whether it hits for all bytes of the access, and the host address if so. */
-function probe(l: Lift, bytes: number, linear: Value, tlb: Value, tag: number): { miss: Value; host: () => Value } {
+function probe(
+  l: Lift,
+  bytes: number,
+  linear: Value,
+  tlb: Value,
+  tag: number,
+): { miss: Value; host: () => Value } {
   const shift = 12 - Math.log2(TLB_ENTRY.size);
-  const entry = l.let(linear.i32().shru(shift).and((TLB_ENTRIES - 1) * TLB_ENTRY.size).add(tlb));
+  const entry = l.let(
+    linear
+      .i32()
+      .shru(shift)
+      .and((TLB_ENTRIES - 1) * TLB_ENTRY.size)
+      .add(tlb),
+  );
   // One comparison covers both the page and an access that would leave it.
   const miss = linear.sub(l.loadRaw('i64.load', entry, tag)).gtu(4096 - bytes);
-  return { miss, host: () => l.let(linear.i32().add(l.loadRaw('i32.load', entry, TLB_ENTRY.addend))) };
+  return {
+    miss,
+    host: () => l.let(linear.i32().add(l.loadRaw('i32.load', entry, TLB_ENTRY.addend))),
+  };
 }
 
 function slowLoad(l: Lift, bytes: AccessBytes, linear: Value, tlb: Value): Value {
@@ -78,7 +105,10 @@ function inlineProbe(l: Lift, bytes: AccessBytes, linear: Value): Value {
 
 const SIZES = [1, 2, 4, 8, 16] as const;
 const bySize = (make: (bytes: AccessBytes) => FunctionRef) =>
-  Object.fromEntries(SIZES.map((bytes) => [bytes, make(bytes)])) as Record<AccessBytes, FunctionRef>;
+  Object.fromEntries(SIZES.map((bytes) => [bytes, make(bytes)])) as Record<
+    AccessBytes,
+    FunctionRef
+  >;
 
 const loads = bySize((bytes) =>
   fn(`load${bytes * 8}`, {
@@ -128,7 +158,11 @@ function strategy(isInline: boolean): AccessStrategy {
       return {
         value,
         write: (v) =>
-          l.if(host.nez(), () => l.storeRaw(STORES[bytes], host, 0, v), () => slowStore(l, bytes, address, v, tlb)),
+          l.if(
+            host.nez(),
+            () => l.storeRaw(STORES[bytes], host, 0, v),
+            () => slowStore(l, bytes, address, v, tlb),
+          ),
       };
     },
   };

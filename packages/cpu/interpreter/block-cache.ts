@@ -1,11 +1,15 @@
 // Decoded blocks by physical address and mode: the look-up, which every taken branch goes through. Filling and
 // invalidating are the decoder's (decode/block-store.ts).
 
-import { fn, type FunctionRef, imported } from '../lift/function.ts';
+import { type FunctionRef, fn, imported } from '../lift/function.ts';
+import { checkInstructionBreakpoint } from '../microcode/debug-register.ts';
 import { translateFetch } from '../microcode/memory.ts';
 import { S, SEGMENT } from '../state/layout.ts';
-import { BLOCK_HASH_BASE, BLOCK_HASH_ENTRIES, BLOCK_HASH_ENTRY_BYTES } from '../state/memory-map.ts';
-import { checkInstructionBreakpoint } from '../microcode/debug-register.ts';
+import {
+  BLOCK_HASH_BASE,
+  BLOCK_HASH_ENTRIES,
+  BLOCK_HASH_ENTRY_BYTES,
+} from '../state/memory-map.ts';
 
 /** Mode bit: blocks of one instruction (single step, interrupt shadow, instruction breakpoints). */
 export const MODE_SINGLE = 4;
@@ -35,7 +39,13 @@ export const findBlock: FunctionRef = fn('findBlock', {
       l.set(S.codePageLinear, linear.sub(offset));
       l.set(S.codePagePhysical, gpa.and(~0xfffn));
     });
-    l.unlikely(l.get(S.codeBits).ne(64).and(rip.gtu(l.get(S.segLimit, SEGMENT.cs).u64())), () => l.raise(13, 0));
+    l.unlikely(
+      l
+        .get(S.codeBits)
+        .ne(64)
+        .and(rip.gtu(l.get(S.segLimit, SEGMENT.cs).u64())),
+      () => l.raise(13, 0),
+    );
     const mode = l.var('i32', l.get(S.mode));
     l.unlikely(mode.get().and(MODE_SINGLE), () => l.run(checkInstructionBreakpoint, linear));
     l.unlikely(l.get(S.runOne), () => {
@@ -44,7 +54,10 @@ export const findBlock: FunctionRef = fn('findBlock', {
     });
     const gpa = l.let(l.get(S.codePagePhysical).or(offset).i32());
     const key = mode.get();
-    const hash = gpa.xor(gpa.shru(13)).xor(key.shl(7)).and(BLOCK_HASH_ENTRIES - 1);
+    const hash = gpa
+      .xor(gpa.shru(13))
+      .xor(key.shl(7))
+      .and(BLOCK_HASH_ENTRIES - 1);
     const entry = l.let(hash.mul(BLOCK_HASH_ENTRY_BYTES));
     const isHit = l.loadRaw('i32.load', entry, BLOCK_HASH_BASE).eq(gpa);
     l.if(isHit.and(l.loadRaw('i32.load', entry, BLOCK_HASH_BASE + 4).eq(key)), () =>

@@ -2,9 +2,9 @@
 
 import { assemble } from '../lift/assemble.ts';
 import type { FunctionRef } from '../lift/function.ts';
+import { readFlagsFunction, writeFlagsFunction } from '../microcode/host-interface.ts';
 import { flushPage, flushTlb, translateFetch, walk } from '../microcode/memory.ts';
 import { updateMode } from '../microcode/mode.ts';
-import { readFlagsFunction, writeFlagsFunction } from '../microcode/host-interface.ts';
 import { calls } from './access.ts';
 import { buildHandlers, type HandlerTable } from './handlers.ts';
 import { buildLoop, FIRST_HANDLER } from './loop.ts';
@@ -17,7 +17,15 @@ export interface Engine {
 }
 
 /** What the host calls besides `run`. */
-const ROOTS: readonly FunctionRef[] = [flushTlb, flushPage, translateFetch, walk, readFlagsFunction, writeFlagsFunction, updateMode];
+const ROOTS: readonly FunctionRef[] = [
+  flushTlb,
+  flushPage,
+  translateFetch,
+  walk,
+  readFlagsFunction,
+  writeFlagsFunction,
+  updateMode,
+];
 
 /** Pages of the largest memory that a machine can have; an instance's memory may be smaller. */
 const WASM_PAGES_MAX = 65536;

@@ -45,16 +45,19 @@ const EITHER = new Set(['rm', 'xmmRm', 'mmxRm']);
 
 /** Whether the form's ModRM.rm can be a register, and whether it can be memory. */
 export function rmKinds(form: Form): { register: boolean; memory: boolean } {
-  if (form.operands.some((o) => MEMORY_ONLY.has(o.source))) return { register: false, memory: true };
+  if (form.operands.some((o) => MEMORY_ONLY.has(o.source)))
+    return { register: false, memory: true };
   if (form.operands.some((o) => EITHER.has(o.source))) return { register: true, memory: true };
   return { register: true, memory: false };
 }
 
-const isSized = (o: OperandSpec) => o.size === 'v' || o.size === 'z' || o.source === 'immediateSigned';
+const isSized = (o: OperandSpec) =>
+  o.size === 'v' || o.size === 'z' || o.source === 'immediateSigned';
 
 /** Operand sizes for which a form has variants. */
 export function variantBits(form: Form): readonly number[] {
-  if (form.sized || form.operands.some((o) => isSized(o) || o.source === 'far')) return form.mode === 'legacy' ? [16, 32] : [16, 32, 64];
+  if (form.sized || form.operands.some((o) => isSized(o) || o.source === 'far'))
+    return form.mode === 'legacy' ? [16, 32] : [16, 32, 64];
   if (form.operands.some((o) => o.size === 'y')) return form.mode === 'legacy' ? [32] : [32, 64];
   const fixed: Readonly<Record<string, number>> = { b: 8, w: 16, d: 32, q: 64 };
   return [fixed[form.operands[0]?.size ?? ''] ?? 0];
@@ -68,9 +71,17 @@ export const FORMS: readonly TableForm[] = ISA.flatMap((instruction) =>
 const key = (v: Variant) => `${v.bits}${v.isMemory ? 'm' : 'r'}${v.mode64 ? 'l' : 'p'}`;
 
 /** Lifts one variant. `record` is the local with the record's address. */
-function liftVariant(t: TableForm, variant: Variant, record: Local): { handler: Handler; dependsOnMode: boolean } {
+function liftVariant(
+  t: TableForm,
+  variant: Variant,
+  record: Local,
+): { handler: Handler; dependsOnMode: boolean } {
   let dependsOnMode = false;
-  const l = new Lift({ cpu: newLocal('i32', 0), access: t.form.hot ? inlined : calls, mayFault: true });
+  const l = new Lift({
+    cpu: newLocal('i32', 0),
+    access: t.form.hot ? inlined : calls,
+    mayFault: true,
+  });
   const recordValue = new Value({ kind: 'local', type: 'i32', local: record });
   const context = recordContext(l, recordValue, variant, () => {
     dependsOnMode = true;
@@ -83,7 +94,10 @@ function liftVariant(t: TableForm, variant: Variant, record: Local): { handler: 
   t.instruction.lift(l, context, ...operands);
   const last = l.statements.at(-1);
   const name = `${t.instruction.name} ${t.form.encoding} ${key(variant)}`;
-  return { handler: { name, statements: l.statements, neverFallsThrough: last?.kind === 'exit' }, dependsOnMode };
+  return {
+    handler: { name, statements: l.statements, neverFallsThrough: last?.kind === 'exit' },
+    dependsOnMode,
+  };
 }
 
 /** Lifts the whole table. */
@@ -94,7 +108,10 @@ export function buildHandlers(firstNumber: number): HandlerTable {
   const cold: Handler[] = [];
   const places = new Map<TableForm, Map<string, { list: Handler[]; index: number }>>();
   const list = (t: TableForm) => (t.form.hot ? hot : cold);
-  const add = (t: TableForm, handler: Handler) => ({ list: list(t), index: list(t).push(handler) - 1 });
+  const add = (t: TableForm, handler: Handler) => ({
+    list: list(t),
+    index: list(t).push(handler) - 1,
+  });
   for (const t of FORMS) {
     if (!t.instruction.supported) continue;
     const byVariant = new Map<string, { list: Handler[]; index: number }>();
@@ -103,21 +120,33 @@ export function buildHandlers(firstNumber: number): HandlerTable {
     for (const bits of variantBits(t.form)) {
       for (const isMemory of [false, true]) {
         if (isMemory ? !kinds.memory : !kinds.register) continue;
-        const lift = (mode64: boolean) => liftVariant(t, { bits, isMemory, mode64 }, t.form.hot ? recordLocal : parameter);
+        const lift = (mode64: boolean) =>
+          liftVariant(t, { bits, isMemory, mode64 }, t.form.hot ? recordLocal : parameter);
         const first = lift(t.form.mode !== 'legacy');
         const place = add(t, first.handler);
         byVariant.set(key({ bits, isMemory, mode64: true }), place);
         const alone = !first.dependsOnMode || t.form.mode !== undefined || bits === 64;
-        byVariant.set(key({ bits, isMemory, mode64: false }), alone ? place : add(t, lift(false).handler));
+        byVariant.set(
+          key({ bits, isMemory, mode64: false }),
+          alone ? place : add(t, lift(false).handler),
+        );
       }
     }
   }
   cold.push(raising('instruction too long', 13, 0), raising('invalid opcode', 6));
   const all = [...hot, ...cold];
-  const numberOf = (p: { list: Handler[]; index: number }) => firstNumber + (p.list === cold ? hot.length : 0) + p.index;
+  const numberOf = (p: { list: Handler[]; index: number }) =>
+    firstNumber + (p.list === cold ? hot.length : 0) + p.index;
   return {
     hot,
-    functions: cold.map((h, i) => ({ name: `${i}: ${h.name}`, params: ['i32'], result: 'i32', faults: true, build: () => {}, statements: h.statements })),
+    functions: cold.map((h, i) => ({
+      name: `${i}: ${h.name}`,
+      params: ['i32'],
+      result: 'i32',
+      faults: true,
+      build: () => {},
+      statements: h.statements,
+    })),
     find(t, variant) {
       const place = places.get(t)?.get(key(variant));
       return place ? numberOf(place) : firstNumber + all.length - 1;

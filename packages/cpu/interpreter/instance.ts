@@ -5,14 +5,20 @@ import { vcpuBase } from '../state/memory-map.ts';
 import { engine } from './engine.ts';
 
 /** Host functions by name; what the module asks for and is not here stops the machine when it is called. */
-export type HostFunctions = Readonly<Record<string, (...args: never[]) => number | bigint | undefined>>;
+export type HostFunctions = Readonly<
+  Record<string, (...args: never[]) => number | bigint | undefined>
+>;
 
 export interface EngineInstance {
   run(budget: number): number;
   call(name: string, ...args: (number | bigint)[]): number | bigint | undefined;
 }
 
-export function instantiate(options: { memory: WebAssembly.Memory; index: number; host: HostFunctions }): EngineInstance {
+export function instantiate(options: {
+  memory: WebAssembly.Memory;
+  index: number;
+  host: HostFunctions;
+}): EngineInstance {
   const { module, imports } = engine();
   const cpu = vcpuBase(options.index);
   const host: Record<string, unknown> = {};
@@ -25,7 +31,9 @@ export function instantiate(options: { memory: WebAssembly.Memory; index: number
         };
   }
   const { exports } = new WebAssembly.Instance(module, { env: { memory: options.memory }, host });
-  const functions = exports as Readonly<Record<string, (cpu: number, ...args: (number | bigint)[]) => number | bigint | undefined>>;
+  const functions = exports as Readonly<
+    Record<string, (cpu: number, ...args: (number | bigint)[]) => number | bigint | undefined>
+  >;
   const run = functions.run!;
   return {
     run: (budget) => run(cpu, budget) as number,

@@ -4,18 +4,18 @@
 
 import { calleesOf, EXIT_CODES, type HandEmitted } from '../lift/assemble.ts';
 import { Emitter } from '../lift/emit.ts';
+import { RFLAGS } from '../lift/flags.ts';
 import { type FunctionRef, imported } from '../lift/function.ts';
 import type { InstructionExit, Local } from '../lift/ir.ts';
 import { FAULT_NON_CANONICAL, Lift, newLocal } from '../lift/lift.ts';
 import { Value } from '../lift/value.ts';
 import { deliverDebugTrap, deliverFault } from '../microcode/exception.ts';
-import { RFLAGS } from '../lift/flags.ts';
 import { ON_FAULT, S, SEGMENT } from '../state/layout.ts';
 import type { CodeWriter } from '../wasm/module.ts';
 import { inlined } from './access.ts';
 import { findBlock } from './block-cache.ts';
-import { verifyNextPage } from './next-page.ts';
 import type { HandlerTable } from './handlers.ts';
+import { verifyNextPage } from './next-page.ts';
 import { PSEUDO_HANDLERS, R, RECORD_BYTES } from './record.ts';
 import { EXIT_REASON, serviceEvents } from './service.ts';
 
@@ -26,15 +26,36 @@ const PSEUDO_COUNT = Object.keys(PSEUDO_HANDLERS).length;
 /** Handler numbers below this are pseudo handlers. */
 export const FIRST_HANDLER: number = PSEUDO_COUNT;
 
-const LABEL = { nextBlock: 1_000_001, fault: 1_000_002, tail: 1_000_003, ended: 1_000_004, jumped: 1_000_005, dispatch: 1_000_006 } as const;
+const LABEL = {
+  nextBlock: 1_000_001,
+  fault: 1_000_002,
+  tail: 1_000_003,
+  ended: 1_000_004,
+  jumped: 1_000_005,
+  dispatch: 1_000_006,
+} as const;
 
 /** `run(budget)`: retires about that many instructions and gives an EXIT_REASON. */
-const runRef: FunctionRef = { name: 'run', params: ['i32'], result: 'i32', faults: false, build: undefined };
+const runRef: FunctionRef = {
+  name: 'run',
+  params: ['i32'],
+  result: 'i32',
+  faults: false,
+  build: undefined,
+};
 
 export function buildLoop(table: HandlerTable): HandEmitted {
   return {
     ref: runRef,
-    uses: [serviceEvents, findBlock, deliverFault, deliverDebugTrap, verifyNextPage, reportFault, ...hotCallees(table)],
+    uses: [
+      serviceEvents,
+      findBlock,
+      deliverFault,
+      deliverDebugTrap,
+      verifyNextPage,
+      reportFault,
+      ...hotCallees(table),
+    ],
     emit(functionIndex, module) {
       const handlerType = module.typeIndex({ params: ['i32', 'i32'], results: ['i32'] });
       const labels: Readonly<Record<InstructionExit, number>> = {
@@ -87,7 +108,9 @@ class LoopEmitter {
 
   emit(): void {
     const e = this.#e;
-    this.#lift((l) => l.set(S.budget, new Value({ kind: 'local', type: 'i32', local: newLocal('i32', 1) })));
+    this.#lift((l) =>
+      l.set(S.budget, new Value({ kind: 'local', type: 'i32', local: newLocal('i32', 1) })),
+    );
     e.open('loop', LABEL.nextBlock);
     e.open('block', LABEL.fault);
     e.open('block', LABEL.tail);
@@ -99,7 +122,9 @@ class LoopEmitter {
     this.#advance();
     this.#code.br(e.depth(LABEL.tail));
     e.close(); // ended: the record is the next to run
-    this.#lift((l, record) => l.set(S.rip, l.get(S.ripBase).add(l.loadRaw('i64.load16_u', record, R.pageOffset))));
+    this.#lift((l, record) =>
+      l.set(S.rip, l.get(S.ripBase).add(l.loadRaw('i64.load16_u', record, R.pageOffset))),
+    );
     e.close(); // tail
     this.#tail();
     this.#code.br(e.depth(LABEL.nextBlock));
@@ -173,7 +198,11 @@ class LoopEmitter {
     const e = this.#e;
     const record = e.local(this.#record);
     this.#code.localGet(0).localGet(record).localGet(record).bytes([0x2f, 1, R.handler]);
-    this.#code.i32(firstNumber).byte(0x6b).callIndirect(this.#handlerType).localSet(e.local(this.#status));
+    this.#code
+      .i32(firstNumber)
+      .byte(0x6b)
+      .callIndirect(this.#handlerType)
+      .localSet(e.local(this.#status));
     e.open('block', 0);
     this.#code.localGet(e.local(this.#status));
     const targets = [e.depth(0), 0, 0, 0, 0];
@@ -190,7 +219,9 @@ class LoopEmitter {
   #tail(): void {
     this.#account();
     this.#lift((l) => l.assign(this.#record, l.i32(0)));
-    this.#lift((l) => l.unlikely(l.get(S.stepping).or(l.get(S.debugPending)), () => l.run(deliverDebugTrap)));
+    this.#lift((l) =>
+      l.unlikely(l.get(S.stepping).or(l.get(S.debugPending)), () => l.run(deliverDebugTrap)),
+    );
   }
 
   #account(): void {
@@ -210,7 +241,9 @@ class LoopEmitter {
         l.set(S.budget, l.get(S.budget).sub(retired).sub(1));
         l.set(S.instructionCount, l.get(S.instructionCount).add(retired.s64()));
         const isStack = l.loadRaw('i32.load8_u', record, R.segment).eq(SEGMENT.ss);
-        l.if(l.get(S.fault).and(FAULT_NON_CANONICAL).nez().and(isStack), () => l.set(S.fault, l.get(S.fault).sub(1)));
+        l.if(l.get(S.fault).and(FAULT_NON_CANONICAL).nez().and(isStack), () =>
+          l.set(S.fault, l.get(S.fault).sub(1)),
+        );
       });
       l.set(S.fault, l.get(S.fault).and(~FAULT_NON_CANONICAL));
       l.if(l.get(S.stopOnFault).eq(ON_FAULT.stop), () => l.return(EXIT_REASON.fault));

@@ -1,10 +1,14 @@
 // An instruction that crosses a page: its block begins with a record that proves, each time, that the page behind is
 // still the one the instruction was decoded from.
 
-import { fn, type FunctionRef } from '../lift/function.ts';
+import { type FunctionRef, fn } from '../lift/function.ts';
 import { translateFetch } from '../microcode/memory.ts';
 import { S, SEGMENT } from '../state/layout.ts';
-import { BLOCK_HASH_BASE, BLOCK_HASH_ENTRIES, BLOCK_HASH_ENTRY_BYTES } from '../state/memory-map.ts';
+import {
+  BLOCK_HASH_BASE,
+  BLOCK_HASH_ENTRIES,
+  BLOCK_HASH_ENTRY_BYTES,
+} from '../state/memory-map.ts';
 import { R } from './record.ts';
 
 /** 1 when the next page is unchanged; 0 after dropping the block from the hash, so that it is decoded anew. May fault. */
@@ -22,7 +26,12 @@ export const verifyNextPage: FunctionRef = fn('verifyNextPage', {
     void offset;
     const page = l.call(translateFetch, linear).shru(12);
     l.if(page.eq(l.loadRaw('i64.load', record, R.immediate)), () => l.return(1));
-    const entry = l.let(l.loadRaw('i32.load', record, R.displacement).and(BLOCK_HASH_ENTRIES - 1).mul(BLOCK_HASH_ENTRY_BYTES));
+    const entry = l.let(
+      l
+        .loadRaw('i32.load', record, R.displacement)
+        .and(BLOCK_HASH_ENTRIES - 1)
+        .mul(BLOCK_HASH_ENTRY_BYTES),
+    );
     l.storeRaw('i32.store', entry, BLOCK_HASH_BASE + 8, l.i32(0));
     l.storeRaw('i32.store', entry, BLOCK_HASH_BASE, l.i32(-1));
     l.return(0);

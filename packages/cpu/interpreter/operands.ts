@@ -2,7 +2,7 @@
 // its record. This is what makes one lifted form the interpreter's handler for all registers.
 
 import type { InstructionContext, LiftOperand, OperandSpec } from '../isa/instruction.ts';
-import { fn, type FunctionRef } from '../lift/function.ts';
+import { type FunctionRef, fn } from '../lift/function.ts';
 import type { AccessBytes, Lift, UpdateAccess } from '../lift/lift.ts';
 import { constant, type Value } from '../lift/value.ts';
 import { isFlatData, segmentLinear } from '../microcode/segment-access.ts';
@@ -27,7 +27,9 @@ function effectiveAddress(l: Lift, record: Value): Value {
 
 function addressBits(l: Lift, record: Value): Value {
   const flags = l.loadRaw('i32.load8_u', record, R.flags);
-  return l.let(l.i32(16).shl(flags.and(RECORD_FLAGS.addressSize).shru(RECORD_FLAGS.addressSizeShift)));
+  return l.let(
+    l.i32(16).shl(flags.and(RECORD_FLAGS.addressSize).shru(RECORD_FLAGS.addressSizeShift)),
+  );
 }
 
 /** Wraps an address to 16, 32 or 64 bits. */
@@ -49,7 +51,9 @@ const checkedLinear: FunctionRef = fn('checkedLinear', {
       );
     });
     const offset = wrap(l, address, addressBits(l, record));
-    l.return(l.call(segmentLinear, l.loadRaw('i32.load8_u', record, R.segment), offset, bytes, write));
+    l.return(
+      l.call(segmentLinear, l.loadRaw('i32.load8_u', record, R.segment), offset, bytes, write),
+    );
   },
 });
 
@@ -93,16 +97,26 @@ export function bindOperand(
   const memory = MEMORY_SOURCES.has(spec.source) && (variant.isMemory || spec.source === 'moffs');
   if (memory) return new MemoryOperand(l, record, bits, access);
   if (spec.source === 'one') return immediateOperand(l, bits, () => constant('i32', 1));
-  if (spec.source === 'immediate' || spec.source === 'immediateSigned' || spec.source === 'relative') {
+  if (
+    spec.source === 'immediate' ||
+    spec.source === 'immediateSigned' ||
+    spec.source === 'relative'
+  ) {
     const load = bits === 64 ? 'i64.load' : 'i32.load';
     return immediateOperand(l, bits, () => l.loadRaw(load, record, R.immediate));
   }
-  if (spec.source === 'far') return immediateOperand(l, 64, () => l.loadRaw('i64.load', record, R.immediate));
+  if (spec.source === 'far')
+    return immediateOperand(l, 64, () => l.loadRaw('i64.load', record, R.immediate));
   if (spec.source === 'fixed') return fixedOperand(l, spec.register!, bits);
   const fieldOffset = REGISTER_FIELD[spec.source];
   if (fieldOffset === undefined) return numberOperand(bits, () => fail('number'));
   const offset = () => l.loadRaw('i32.load16_u', record, fieldOffset);
-  if (spec.source === 'segment' || spec.source === 'control' || spec.source === 'debug' || spec.source === 'sti') {
+  if (
+    spec.source === 'segment' ||
+    spec.source === 'control' ||
+    spec.source === 'debug' ||
+    spec.source === 'sti'
+  ) {
     return numberOperand(bits, offset);
   }
   return registerOperand(l, bits, spec.source.startsWith('xmm'), offset);
@@ -145,7 +159,13 @@ function fixedOperand(l: Lift, register: number, bits: number): LiftOperand {
   return registerOperand(l, bits, false, () => l.i32(offset));
 }
 
-const LOAD_BY_BITS: Readonly<Record<number, string>> = { 8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load' };
+const LOAD_BY_BITS: Readonly<Record<number, string>> = {
+  8: 'i32.load8_u',
+  16: 'i32.load16_u',
+  32: 'i32.load',
+  64: 'i64.load',
+  128: 'v128.load',
+};
 
 /** A register in the vCPU's state: general, MMX or XMM. */
 function registerOperand(l: Lift, bits: number, isXmm: boolean, offset: () => Value): LiftOperand {
@@ -200,11 +220,18 @@ class MemoryOperand implements LiftOperand {
       isChecked,
       'i64',
       () => l.call(checkedLinear, record, address, bytes, access === 'write' ? 1 : 0),
-      () => address.add(l.loadRaw('i64.load', l.cpu.add(l.loadRaw('i32.load16_u', record, R.segmentBase)))),
+      () =>
+        address.add(
+          l.loadRaw('i64.load', l.cpu.add(l.loadRaw('i32.load16_u', record, R.segmentBase))),
+        ),
     );
   }
   effective(): Value {
-    return wrap(this.#l, effectiveAddress(this.#l, this.#record), addressBits(this.#l, this.#record));
+    return wrap(
+      this.#l,
+      effectiveAddress(this.#l, this.#record),
+      addressBits(this.#l, this.#record),
+    );
   }
   stateOffset(): Value {
     return fail('register');
@@ -219,10 +246,19 @@ function ripOf(l: Lift, record: Value): Value {
   return l.let(l.get(S.ripBase).add(l.loadRaw('i64.load16_u', record, R.pageOffset)));
 }
 
-const PREFIX_FLAG = { rep: RECORD_FLAGS.rep, repne: RECORD_FLAGS.repne, lock: RECORD_FLAGS.lock } as const;
+const PREFIX_FLAG = {
+  rep: RECORD_FLAGS.rep,
+  repne: RECORD_FLAGS.repne,
+  lock: RECORD_FLAGS.lock,
+} as const;
 
 /** Surroundings of a variant; `askedMode` is told when the meaning depends on 64-bit mode. */
-export function recordContext(l: Lift, record: Value, variant: Variant, askedMode: () => void): InstructionContext {
+export function recordContext(
+  l: Lift,
+  record: Value,
+  variant: Variant,
+  askedMode: () => void,
+): InstructionContext {
   return {
     bits: variant.bits,
     get mode64() {
@@ -232,7 +268,8 @@ export function recordContext(l: Lift, record: Value, variant: Variant, askedMod
     addressBits: () => addressBits(l, record),
     prefix: (name) => l.let(l.loadRaw('i32.load8_u', record, R.flags).and(PREFIX_FLAG[name]).nez()),
     segment: () => l.loadRaw('i32.load8_u', record, R.segment),
-    segmentBase: () => l.loadRaw('i64.load', l.cpu.add(l.loadRaw('i32.load16_u', record, R.segmentBase))),
+    segmentBase: () =>
+      l.loadRaw('i64.load', l.cpu.add(l.loadRaw('i32.load16_u', record, R.segmentBase))),
     rip: () => ripOf(l, record),
     nextRip: () => l.let(ripOf(l, record).add(l.loadRaw('i64.load8_u', record, R.length))),
     x87Opcode: () => l.loadRaw('i32.load', record, R.immediate),

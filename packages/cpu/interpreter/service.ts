@@ -2,13 +2,20 @@
 // interrupt shadows, and leaving `run` for the host. SDM vol 3A §6.9 (priorities).
 
 import { RFLAGS } from '../lift/flags.ts';
-import { fn, type FunctionRef, imported } from '../lift/function.ts';
+import { type FunctionRef, fn, imported } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';
 import { deliverInterrupt, deliverNmi } from '../microcode/exception.ts';
 import { EVENT, S } from '../state/layout.ts';
 
 /** Why `run` came back. */
-export const EXIT_REASON = { none: 0, budget: 1, halted: 2, event: 3, shutdown: 4, fault: 5 } as const;
+export const EXIT_REASON = {
+  none: 0,
+  budget: 1,
+  halted: 2,
+  event: 3,
+  shutdown: 4,
+  fault: 5,
+} as const;
 
 /** The vector of the highest-priority interrupt, taken from the local APIC or the PIC; -1 when there is none after all. */
 export const takeInterrupt: FunctionRef = imported('takeInterrupt', {}, 'i32');
@@ -31,7 +38,13 @@ export const serviceEvents: FunctionRef = fn('serviceEvents', {
     const enabled = l.let(l.get(S.rflags).and(RFLAGS.if).nez());
     const shadow = l.get(S.interruptShadow);
     const nmi = l.let(events.and(EVENT.nmi).nez().and(l.get(S.nmiBlocked).eqz()));
-    const wakes = l.let(events.and(EVENT.interrupt).nez().and(enabled.or(l.get(S.mwaitWakes))).or(nmi));
+    const wakes = l.let(
+      events
+        .and(EVENT.interrupt)
+        .nez()
+        .and(enabled.or(l.get(S.mwaitWakes)))
+        .or(nmi),
+    );
     const activity = l.get(S.activity);
     l.if(activity, () => {
       l.if(activity.eq(3), () => l.return(EXIT_REASON.shutdown));

@@ -33,10 +33,18 @@ export interface AssembleOptions {
 }
 
 /** The exit's number as a handler function returns it. */
-export const EXIT_CODES: Readonly<Record<InstructionExit, number>> = { jump: 1, fault: 2, retry: 3, again: 4 };
+export const EXIT_CODES: Readonly<Record<InstructionExit, number>> = {
+  jump: 1,
+  fault: 2,
+  retry: 3,
+  again: 4,
+};
 
 /** Encodes the module; `imports` lists the host functions it needs, from module "host". */
-export function assemble(options: AssembleOptions): { bytes: Uint8Array<ArrayBuffer>; imports: readonly FunctionRef[] } {
+export function assemble(options: AssembleOptions): {
+  bytes: Uint8Array<ArrayBuffer>;
+  imports: readonly FunctionRef[];
+} {
   const built = new Map<FunctionRef, Built>();
   const imports = new Set<FunctionRef>();
   const names = new Map<string, FunctionRef>();
@@ -64,15 +72,19 @@ export function assemble(options: AssembleOptions): { bytes: Uint8Array<ArrayBuf
     results: ref.result ? [ref.result] : [],
   });
   for (const ref of imports) indices.set(ref, module.importFunction('host', ref.name, typeOf(ref)));
-  for (const { ref } of [...built.values(), ...options.handEmitted]) indices.set(ref, module.declareFunction(ref.name, typeOf(ref)));
+  for (const { ref } of [...built.values(), ...options.handEmitted])
+    indices.set(ref, module.declareFunction(ref.name, typeOf(ref)));
   const functionIndex = (ref: FunctionRef) => {
     const index = indices.get(ref);
     if (index === undefined) throw new Error(`${ref.name} was not gathered`);
     return index;
   };
-  for (const b of built.values()) module.defineFunction(functionIndex(b.ref), emitFunction(b, functionIndex));
-  for (const h of options.handEmitted) module.defineFunction(functionIndex(h.ref), h.emit(functionIndex, module));
-  for (const ref of [...options.roots, ...options.handEmitted.map((h) => h.ref)]) module.exportFunction(ref.name, functionIndex(ref));
+  for (const b of built.values())
+    module.defineFunction(functionIndex(b.ref), emitFunction(b, functionIndex));
+  for (const h of options.handEmitted)
+    module.defineFunction(functionIndex(h.ref), h.emit(functionIndex, module));
+  for (const ref of [...options.roots, ...options.handEmitted.map((h) => h.ref)])
+    module.exportFunction(ref.name, functionIndex(ref));
   module.setTable(options.table.map(functionIndex));
   return { bytes: module.encode(), imports: [...imports] };
 }
@@ -81,7 +93,9 @@ function buildFunction(ref: FunctionRef, access: AccessStrategy, isHandler: bool
   const exits = isHandler ? EXIT_CODES : {};
   if (ref.statements) return { ref, statements: ref.statements, exits };
   const cpu = newLocal('i32', 0);
-  const args = ref.params.map((type, i) => new Value({ kind: 'local', type, local: newLocal(type, i + 1) }));
+  const args = ref.params.map(
+    (type, i) => new Value({ kind: 'local', type, local: newLocal(type, i + 1) }),
+  );
   const l = new Lift({ cpu, access, mayFault: ref.faults });
   ref.build!(l, args);
   return { ref, statements: l.statements, exits };
@@ -107,18 +121,26 @@ function emitFunction(b: Built, functionIndex: (callee: FunctionRef) => number):
 }
 
 function zero(e: Emitter, type: ValueType): void {
-  e.expression({ kind: 'const', type, value: type === 'v128' ? new Uint8Array(16) : type === 'i64' ? 0n : 0 });
+  e.expression({
+    kind: 'const',
+    type,
+    value: type === 'v128' ? new Uint8Array(16) : type === 'i64' ? 0n : 0,
+  });
 }
 
 /** Reports every function that the statements call. */
-export function calleesOf(statements: readonly Statement[], found: (callee: FunctionRef) => void): void {
+export function calleesOf(
+  statements: readonly Statement[],
+  found: (callee: FunctionRef) => void,
+): void {
   const inNode = (node: Node): void => {
     if (node.kind === 'call') found(node.callee);
     if (node.kind === 'call' || node.kind === 'op') node.args.forEach(inNode);
     else if (node.kind === 'load') {
       inNode(node.address);
       if (node.value) inNode(node.value);
-    } else if (node.kind === 'select') [node.condition, node.then, node.otherwise].forEach(inNode);
+    } else if (node.kind === 'select')
+      [node.condition, node.whenTrue, node.otherwise].forEach(inNode);
   };
   for (const s of statements) {
     if (s.kind === 'set') inNode(s.value);
@@ -129,7 +151,7 @@ export function calleesOf(statements: readonly Statement[], found: (callee: Func
       s.args.forEach(inNode);
     } else if (s.kind === 'if') {
       inNode(s.condition);
-      calleesOf(s.then, found);
+      calleesOf(s.whenTrue, found);
       calleesOf(s.otherwise, found);
     } else if (s.kind === 'switch') {
       inNode(s.selector);

@@ -62,7 +62,9 @@ export class Emitter {
     if (local.parameter !== undefined) return local.parameter;
     const known = this.#indices.get(local);
     if (known !== undefined) return known;
-    const index = this.#freeList(local.type).pop() ?? this.#options.params.length + this.#locals.push(local.type) - 1;
+    const index =
+      this.#freeList(local.type).pop() ??
+      this.#options.params.length + this.#locals.push(local.type) - 1;
     this.#indices.set(local, index);
     this.#scopes.at(-1)!.push(local);
     return index;
@@ -133,7 +135,7 @@ export class Emitter {
     if (s.likely !== undefined) this.hint(s.likely);
     code.if();
     this.#labels.push(0);
-    this.body(s.then);
+    this.body(s.whenTrue);
     if (s.otherwise.length) {
       code.else();
       this.body(s.otherwise);
@@ -180,7 +182,7 @@ export class Emitter {
         this.#operation(node);
         return;
       case 'select':
-        this.expression(node.then);
+        this.expression(node.whenTrue);
         this.expression(node.otherwise);
         this.expression(node.condition);
         code.select();
@@ -207,7 +209,11 @@ export class Emitter {
   }
 }
 
-function emitConstant(code: CodeWriter, type: ValueType, value: number | bigint | Uint8Array): void {
+function emitConstant(
+  code: CodeWriter,
+  type: ValueType,
+  value: number | bigint | Uint8Array,
+): void {
   if (value instanceof Uint8Array) code.bytes([0xfd, 12]).bytes(value);
   else if (type === 'i32') code.i32(Number(value));
   else if (type === 'i64') code.i64(BigInt(value));

@@ -32,17 +32,29 @@ export function setResultFlags(l: Lift, bits: number, result: Value): void {
  * All six flags of a + b (+ carry) or a - b (- borrow); `result` needs no truncation, a and b are zero-extended.
  * 'add' and 'sub' are without carry-in, 'adc' and 'sbb' had one that the result includes.
  */
-export function setArithmeticFlags(l: Lift, kind: ArithmeticKind, bits: number, a: Value, b: Value, result: Value): void {
+export function setArithmeticFlags(
+  l: Lift,
+  kind: ArithmeticKind,
+  bits: number,
+  a: Value,
+  b: Value,
+  result: Value,
+): void {
   const r = l.let(result);
   setResultFlags(l, bits, r);
   setCarry(l, carryOut(kind, bits, a, b, r));
-  const overflow = kind === 'add' || kind === 'adc' ? a.xor(r).and(b.xor(r)) : a.xor(b).and(a.xor(r));
+  const overflow =
+    kind === 'add' || kind === 'adc' ? a.xor(r).and(b.xor(r)) : a.xor(b).and(a.xor(r));
   l.set(S.flagO, wide(overflow, bits));
   l.set(S.flagA, a.xor(b).xor(r).i32());
 }
 
 function carryOut(kind: ArithmeticKind, bits: number, a: Value, b: Value, r: Value): Value {
-  const top = (x: Value) => x.shru(bits - 1).and(1).i32();
+  const top = (x: Value) =>
+    x
+      .shru(bits - 1)
+      .and(1)
+      .i32();
   switch (kind) {
     case 'add':
       return r.zext(bits).ltu(a);
@@ -97,7 +109,24 @@ export function parity(l: Lift): Value {
 }
 
 /** Condition codes in encoding order. SDM vol 2A appendix B.1.4.7. */
-export const CONDITIONS = ['o', 'no', 'b', 'ae', 'e', 'ne', 'be', 'a', 's', 'ns', 'p', 'np', 'l', 'ge', 'le', 'g'] as const;
+export const CONDITIONS = [
+  'o',
+  'no',
+  'b',
+  'ae',
+  'e',
+  'ne',
+  'be',
+  'a',
+  's',
+  'ns',
+  'p',
+  'np',
+  'l',
+  'ge',
+  'le',
+  'g',
+] as const;
 
 /** Whether the condition holds: 1 or 0 (an i32). */
 export function condition(l: Lift, code: number): Value {

@@ -43,6 +43,17 @@ export function fn<const P extends Params>(name: string, options: FunctionOption
 }
 
 /** Declares a function that the host supplies (never on a hot path). */
-export function imported(name: string, params: Params, result?: ValueType, options: { faults?: boolean } = {}): FunctionRef {
-  return { name, params: Object.values(params), result, faults: options.faults ?? false, build: undefined };
+export function imported(
+  name: string,
+  params: Params,
+  result?: ValueType,
+  options: { faults?: boolean } = {},
+): FunctionRef {
+  return {
+    name,
+    params: Object.values(params),
+    result,
+    faults: options.faults ?? false,
+    build: undefined,
+  };
 }

@@ -23,7 +23,7 @@ export type Node =
       /** Lane index, or the 16 lanes of a shuffle. */
       readonly lanes?: readonly number[];
     }
-  | { readonly kind: 'select'; readonly type: ValueType; readonly condition: Node; readonly then: Node; readonly otherwise: Node }
+  | { readonly kind: 'select'; readonly type: ValueType; readonly condition: Node; readonly whenTrue: Node; readonly otherwise: Node }
   /** A load from memory at address + offset. */
   | { readonly kind: 'load'; readonly type: ValueType; readonly op: string; readonly address: Node; readonly offset: number; readonly value?: Node; readonly lane?: number }
   | { readonly kind: 'call'; readonly type: ValueType; readonly callee: FunctionRef; readonly args: readonly Node[] }; // biome-ignore format: one alternative a line
@@ -38,7 +38,7 @@ export type Statement =
   | { readonly kind: 'store'; readonly op: string; readonly address: Node; readonly offset: number; readonly value: Node; readonly lane?: number }
   | { readonly kind: 'effect'; readonly op: string; readonly args: readonly Node[] }
   | { readonly kind: 'call'; readonly callee: FunctionRef; readonly args: readonly Node[] }
-  | { readonly kind: 'if'; readonly condition: Node; readonly then: readonly Statement[]; readonly otherwise: readonly Statement[]; readonly likely: boolean | undefined }
+  | { readonly kind: 'if'; readonly condition: Node; readonly whenTrue: readonly Statement[]; readonly otherwise: readonly Statement[]; readonly likely: boolean | undefined }
   | { readonly kind: 'switch'; readonly selector: Node; readonly cases: readonly (readonly Statement[])[]; readonly otherwise: readonly Statement[] }
   | { readonly kind: 'loop'; readonly label: Label; readonly body: readonly Statement[] }
   | { readonly kind: 'block'; readonly label: Label; readonly body: readonly Statement[] }

@@ -97,13 +97,20 @@ export class Lift {
   }
   /** Both values are computed; the condition picks one. */
   select(condition: Value, then: Operand, otherwise: Operand): Value {
-    const type = then instanceof Value ? then.type : otherwise instanceof Value ? otherwise.type : 'i32';
+    const type =
+      then instanceof Value ? then.type : otherwise instanceof Value ? otherwise.type : 'i32';
     const known = constantOf(condition);
     const a = then instanceof Value ? then : constant(type, then);
     const b = otherwise instanceof Value ? otherwise : constant(type, otherwise);
     if (known !== undefined) return known ? a : b;
     if (a.type !== b.type) throw new Error(`select of ${a.type} and ${b.type}`);
-    return new Value({ kind: 'select', type, condition: condition.node, then: a.node, otherwise: b.node });
+    return new Value({
+      kind: 'select',
+      type,
+      condition: condition.node,
+      whenTrue: a.node,
+      otherwise: b.node,
+    });
   }
   /** Any WebAssembly operation by name, for example SIMD. */
   op(name: string, ...args: Operand[]): Value {
@@ -134,20 +141,35 @@ export class Lift {
   /** A load from our own memory (not a guest address), for example 'i32.load16_u'. */
   loadRaw(name: string, address: Value, offset = 0): Value {
     const { result } = wasmOp(name);
-    return this.let(new Value({ kind: 'load', type: result!, op: name, address: address.node, offset }));
+    return this.let(
+      new Value({ kind: 'load', type: result!, op: name, address: address.node, offset }),
+    );
   }
   /** A lane load: the vector with one lane replaced from memory. */
   storeRaw(name: string, address: Value, offset: number, value: Value): void {
     const { params } = wasmOp(name);
     if (params[1] !== value.type) throw new Error(`${name} of ${value.type}`);
-    this.#statements.push({ kind: 'store', op: name, address: address.node, offset, value: value.node });
+    this.#statements.push({
+      kind: 'store',
+      op: name,
+      address: address.node,
+      offset,
+      value: value.node,
+    });
   }
   /** An atomic read-modify-write of our own memory ('i32.atomic.rmw.cmpxchg'); gives the old value. */
   atomic(name: string, address: Value, offset: number, ...values: Value[]): Value {
     const { params, result } = wasmOp(name);
     if (values.length !== params.length - 1) throw new Error(`${name}: ${values.length} values`);
     const sum = offset ? address.add(offset) : address;
-    return this.let(new Value({ kind: 'op', type: result!, op: name, args: [sum.node, ...values.map((v) => v.node)] }));
+    return this.let(
+      new Value({
+        kind: 'op',
+        type: result!,
+        op: name,
+        args: [sum.node, ...values.map((v) => v.node)],
+      }),
+    );
   }
   /** memory.copy or memory.fill. */
   effect(name: 'memory.copy' | 'memory.fill', ...args: Value[]): void {
@@ -179,7 +201,7 @@ export class Lift {
     this.#statements.push({
       kind: 'if',
       condition: condition.node,
-      then: this.#nested(then),
+      whenTrue: this.#nested(then),
       otherwise: otherwise ? this.#nested(otherwise) : [],
       likely,
     });
@@ -196,7 +218,11 @@ export class Lift {
     const assign = (compute: () => Value) => () => {
       this.#statements.push({ kind: 'set', local: result, value: compute().node });
     };
-    this.#statements.push({ kind: 'set', local: result, value: constant(type, type === 'v128' ? new Uint8Array(16) : 0).node });
+    this.#statements.push({
+      kind: 'set',
+      local: result,
+      value: constant(type, type === 'v128' ? new Uint8Array(16) : 0).node,
+    });
     this.if(condition, assign(then), assign(otherwise));
     return new Value({ kind: 'local', type, local: result });
   }
@@ -224,7 +250,11 @@ export class Lift {
         () => this.#statements.push({ kind: 'branch', label: done }),
       ),
     );
-    this.#statements.push({ kind: 'block', label: done, body: [{ kind: 'loop', label: again, body: inner }] });
+    this.#statements.push({
+      kind: 'block',
+      label: done,
+      body: [{ kind: 'loop', label: again, body: inner }],
+    });
   }
   /** While the condition, computed anew before each round, holds. */
   while(condition: () => Value, body: () => void): void {
@@ -242,7 +272,10 @@ export class Lift {
     this.#statements.push({ kind: 'block', label, body: inner });
   }
   return(value?: Operand, type: ValueType = 'i32'): void {
-    const node = value === undefined ? undefined : (value instanceof Value ? value : constant(type, value)).node;
+    const node =
+      value === undefined
+        ? undefined
+        : (value instanceof Value ? value : constant(type, value)).node;
     this.#statements.push({ kind: 'return', value: node });
   }
   /** Ends the instruction other than by falling through. */
@@ -259,7 +292,12 @@ export class Lift {
   /** Calls microcode for its value. A fault inside abandons the caller too. */
   call(callee: FunctionRef, ...args: Operand[]): Value {
     if (!callee.result) throw new Error(`${callee.name} gives no value`);
-    const node: Node = { kind: 'call', type: callee.result, callee, args: this.#arguments(callee, args) };
+    const node: Node = {
+      kind: 'call',
+      type: callee.result,
+      callee,
+      args: this.#arguments(callee, args),
+    };
     const value = this.let(new Value(node));
     this.#checkFault(callee);
     return value;
@@ -278,7 +316,8 @@ export class Lift {
   raise(vector: number, errorCode?: Operand): void {
     this.#requireFaults('raise');
     this.set(S.fault, FAULT_PENDING | (errorCode === undefined ? 0 : FAULT_HAS_CODE) | vector);
-    if (errorCode !== undefined) this.set(S.faultCode, errorCode instanceof Value ? errorCode.i32() : errorCode);
+    if (errorCode !== undefined)
+      this.set(S.faultCode, errorCode instanceof Value ? errorCode.i32() : errorCode);
     this.exit('fault');
   }
   raiseIf(condition: Value, vector: number, errorCode?: Operand): void {
@@ -286,10 +325,12 @@ export class Lift {
   }
 
   #arguments(callee: FunctionRef, args: readonly Operand[]): Node[] {
-    if (args.length !== callee.params.length) throw new Error(`${callee.name}: ${args.length} arguments`);
+    if (args.length !== callee.params.length)
+      throw new Error(`${callee.name}: ${args.length} arguments`);
     return args.map((arg, i) => {
       const value = arg instanceof Value ? arg : constant(callee.params[i]!, arg);
-      if (value.type !== callee.params[i]) throw new Error(`${callee.name}: argument ${i} is ${value.type}`);
+      if (value.type !== callee.params[i])
+        throw new Error(`${callee.name}: argument ${i} is ${value.type}`);
       return value.node;
     });
   }

@@ -16,58 +16,142 @@ export class Value {
     return this.node.type;
   }
 
-  add(b: Operand): Value { return isZero(b) ? this : this.#binary('add', b); }
-  sub(b: Operand): Value { return isZero(b) ? this : this.#binary('sub', b); }
-  mul(b: Operand): Value { return this.#binary('mul', b); }
-  and(b: Operand): Value { return this.#binary('and', b); }
-  or(b: Operand): Value { return isZero(b) ? this : this.#binary('or', b); }
-  xor(b: Operand): Value { return isZero(b) ? this : this.#binary('xor', b); }
+  add(b: Operand): Value {
+    return isZero(b) ? this : this.#binary('add', b);
+  }
+  sub(b: Operand): Value {
+    return isZero(b) ? this : this.#binary('sub', b);
+  }
+  mul(b: Operand): Value {
+    return this.#binary('mul', b);
+  }
+  and(b: Operand): Value {
+    return this.#binary('and', b);
+  }
+  or(b: Operand): Value {
+    return isZero(b) ? this : this.#binary('or', b);
+  }
+  xor(b: Operand): Value {
+    return isZero(b) ? this : this.#binary('xor', b);
+  }
   /** Shifts take their count modulo the width, as WebAssembly does; a count of the other integer type is converted. */
-  shl(b: Operand): Value { return isZero(b) ? this : this.#shift('shl', b); }
-  shru(b: Operand): Value { return isZero(b) ? this : this.#shift('shr_u', b); }
-  shrs(b: Operand): Value { return isZero(b) ? this : this.#shift('shr_s', b); }
-  rotl(b: Operand): Value { return this.#shift('rotl', b); }
-  rotr(b: Operand): Value { return this.#shift('rotr', b); }
+  shl(b: Operand): Value {
+    return isZero(b) ? this : this.#shift('shl', b);
+  }
+  shru(b: Operand): Value {
+    return isZero(b) ? this : this.#shift('shr_u', b);
+  }
+  shrs(b: Operand): Value {
+    return isZero(b) ? this : this.#shift('shr_s', b);
+  }
+  rotl(b: Operand): Value {
+    return this.#shift('rotl', b);
+  }
+  rotr(b: Operand): Value {
+    return this.#shift('rotr', b);
+  }
   /** Division traps on zero and overflow: check before. */
-  divu(b: Operand): Value { return this.#binary('div_u', b); }
-  divs(b: Operand): Value { return this.#binary('div_s', b); }
-  remu(b: Operand): Value { return this.#binary('rem_u', b); }
-  rems(b: Operand): Value { return this.#binary('rem_s', b); }
-  not(): Value { return this.xor(this.type === 'i64' ? -1n : -1); }
+  divu(b: Operand): Value {
+    return this.#binary('div_u', b);
+  }
+  divs(b: Operand): Value {
+    return this.#binary('div_s', b);
+  }
+  remu(b: Operand): Value {
+    return this.#binary('rem_u', b);
+  }
+  rems(b: Operand): Value {
+    return this.#binary('rem_s', b);
+  }
+  not(): Value {
+    return this.xor(this.type === 'i64' ? -1n : -1);
+  }
   /** Negation: integer 0 - x, or the float's sign flipped. */
-  neg(): Value { return isFloat(this) ? this.unary('neg') : constant(this.type, 0).sub(this); }
-  clz(): Value { return this.unary('clz'); }
-  ctz(): Value { return this.unary('ctz'); }
-  popcnt(): Value { return this.unary('popcnt'); }
+  neg(): Value {
+    return isFloat(this) ? this.unary('neg') : constant(this.type, 0).sub(this);
+  }
+  clz(): Value {
+    return this.unary('clz');
+  }
+  ctz(): Value {
+    return this.unary('ctz');
+  }
+  popcnt(): Value {
+    return this.unary('popcnt');
+  }
 
   /** Comparisons give i32 0 or 1. */
-  eq(b: Operand): Value { return this.#binary('eq', b); }
-  ne(b: Operand): Value { return this.#binary('ne', b); }
-  eqz(): Value { return this.unary('eqz'); }
-  nez(): Value { return this.#binary('ne', 0); }
-  ltu(b: Operand): Value { return this.#binary('lt_u', b); }
-  lts(b: Operand): Value { return this.#binary('lt_s', b); }
-  leu(b: Operand): Value { return this.#binary('le_u', b); }
-  les(b: Operand): Value { return this.#binary('le_s', b); }
-  gtu(b: Operand): Value { return this.#binary('gt_u', b); }
-  gts(b: Operand): Value { return this.#binary('gt_s', b); }
-  geu(b: Operand): Value { return this.#binary('ge_u', b); }
-  ges(b: Operand): Value { return this.#binary('ge_s', b); }
+  eq(b: Operand): Value {
+    return this.#binary('eq', b);
+  }
+  ne(b: Operand): Value {
+    return this.#binary('ne', b);
+  }
+  eqz(): Value {
+    return this.unary('eqz');
+  }
+  nez(): Value {
+    return this.#binary('ne', 0);
+  }
+  ltu(b: Operand): Value {
+    return this.#binary('lt_u', b);
+  }
+  lts(b: Operand): Value {
+    return this.#binary('lt_s', b);
+  }
+  leu(b: Operand): Value {
+    return this.#binary('le_u', b);
+  }
+  les(b: Operand): Value {
+    return this.#binary('le_s', b);
+  }
+  gtu(b: Operand): Value {
+    return this.#binary('gt_u', b);
+  }
+  gts(b: Operand): Value {
+    return this.#binary('gt_s', b);
+  }
+  geu(b: Operand): Value {
+    return this.#binary('ge_u', b);
+  }
+  ges(b: Operand): Value {
+    return this.#binary('ge_s', b);
+  }
   /** Float comparisons. */
-  lt(b: Operand): Value { return this.#binary('lt', b); }
-  le(b: Operand): Value { return this.#binary('le', b); }
-  gt(b: Operand): Value { return this.#binary('gt', b); }
-  ge(b: Operand): Value { return this.#binary('ge', b); }
-  div(b: Operand): Value { return this.#binary('div', b); }
-  sqrt(): Value { return this.unary('sqrt'); }
-  abs(): Value { return this.unary('abs'); }
+  lt(b: Operand): Value {
+    return this.#binary('lt', b);
+  }
+  le(b: Operand): Value {
+    return this.#binary('le', b);
+  }
+  gt(b: Operand): Value {
+    return this.#binary('gt', b);
+  }
+  ge(b: Operand): Value {
+    return this.#binary('ge', b);
+  }
+  div(b: Operand): Value {
+    return this.#binary('div', b);
+  }
+  sqrt(): Value {
+    return this.unary('sqrt');
+  }
+  abs(): Value {
+    return this.unary('abs');
+  }
 
   /** To i32: the low half of an i64, or itself. */
-  i32(): Value { return this.type === 'i64' ? op('i32.wrap_i64', this) : this; }
+  i32(): Value {
+    return this.type === 'i64' ? op('i32.wrap_i64', this) : this;
+  }
   /** To i64 without sign, or itself. */
-  u64(): Value { return this.type === 'i32' ? op('i64.extend_i32_u', this) : this; }
+  u64(): Value {
+    return this.type === 'i32' ? op('i64.extend_i32_u', this) : this;
+  }
   /** To i64 with sign, or itself. */
-  s64(): Value { return this.type === 'i32' ? op('i64.extend_i32_s', this) : this; }
+  s64(): Value {
+    return this.type === 'i32' ? op('i64.extend_i32_s', this) : this;
+  }
   /** Keeps the type and extends the low 8, 16 or 32 bits; from the full width it is the value itself. */
   sext(bits: number): Value {
     if (bits === (this.type === 'i64' ? 64 : 32)) return this;
@@ -78,10 +162,16 @@ export class Value {
     return this.and(this.type === 'i64' ? (1n << BigInt(bits)) - 1n : 2 ** bits - 1);
   }
   /** The bit at `index` as 0 or 1, i32. */
-  bit(index: number): Value { return this.shru(index).and(1).i32(); }
+  bit(index: number): Value {
+    return this.shru(index).and(1).i32();
+  }
   /** Float bits as an integer and back. */
-  bits(): Value { return this.type === 'f64' ? op('i64.reinterpret_f64', this) : op('i32.reinterpret_f32', this); }
-  float(): Value { return this.type === 'i64' ? op('f64.reinterpret_i64', this) : op('f32.reinterpret_i32', this); }
+  bits(): Value {
+    return this.type === 'f64' ? op('i64.reinterpret_f64', this) : op('i32.reinterpret_f32', this);
+  }
+  float(): Value {
+    return this.type === 'i64' ? op('f64.reinterpret_i64', this) : op('f32.reinterpret_i32', this);
+  }
 
   unary(name: string): Value {
     return op(`${this.type}.${name}`, this);
@@ -94,7 +184,6 @@ export class Value {
     return op(`${this.type}.${name}`, this, count);
   }
 }
-// biome-ignore format: one operation a line
 
 function isZero(b: Operand): boolean {
   return b === 0 || b === 0n;
@@ -106,8 +195,10 @@ function isFloat(v: Value): boolean {
 
 /** A constant of the given type. */
 export function constant(type: ValueType, value: number | bigint | Uint8Array): Value {
-  if (type === 'i64' && typeof value === 'number') return new Value({ kind: 'const', type, value: BigInt(value) });
-  if (type !== 'i64' && typeof value === 'bigint') return new Value({ kind: 'const', type, value: Number(BigInt.asIntN(32, value)) });
+  if (type === 'i64' && typeof value === 'number')
+    return new Value({ kind: 'const', type, value: BigInt(value) });
+  if (type !== 'i64' && typeof value === 'bigint')
+    return new Value({ kind: 'const', type, value: Number(BigInt.asIntN(32, value)) });
   return new Value({ kind: 'const', type, value });
 }
 
@@ -122,7 +213,11 @@ export function op(name: string, ...args: Operand[]): Value {
 }
 
 /** An operation with lane immediates: extract_lane, replace_lane (one lane) or i8x16.shuffle (sixteen). */
-export function lanewise(name: string, lanes: readonly number[] | undefined, ...args: Operand[]): Value {
+export function lanewise(
+  name: string,
+  lanes: readonly number[] | undefined,
+  ...args: Operand[]
+): Value {
   const { params, result } = wasmOp(name);
   if (!result) throw new Error(`${name} gives no value`);
   const nodes = args.map((arg, i) => {
@@ -132,7 +227,10 @@ export function lanewise(name: string, lanes: readonly number[] | undefined, ...
     return value.node;
   });
   if (nodes.length !== params.length) throw new Error(`${name}: ${nodes.length} operands`);
-  return fold(name, nodes) ?? new Value({ kind: 'op', type: result, op: name, args: nodes, ...(lanes && { lanes }) });
+  return (
+    fold(name, nodes) ??
+    new Value({ kind: 'op', type: result, op: name, args: nodes, ...(lanes && { lanes }) })
+  );
 }
 
 const FOLDS: Readonly<Record<string, (a: bigint, b: bigint, bits: number) => bigint>> = {
@@ -154,11 +252,14 @@ function fold(name: string, nodes: readonly Node[]): Value | undefined {
   if (type !== 'i32' && type !== 'i64') return undefined;
   if (a?.kind !== 'const') return undefined;
   const bits = type === 'i64' ? 64 : 32;
-  const big = (node: Node & { kind: 'const' }) => BigInt.asIntN(bits, BigInt(node.value as number | bigint));
+  const big = (node: Node & { kind: 'const' }) =>
+    BigInt.asIntN(bits, BigInt(node.value as number | bigint));
   if (b === undefined) {
     if (name === 'i32.wrap_i64') return constant('i32', BigInt(a.value as bigint));
-    if (name === 'i64.extend_i32_u') return constant('i64', BigInt.asUintN(32, BigInt(a.value as number)));
-    if (name === 'i64.extend_i32_s') return constant('i64', BigInt.asIntN(32, BigInt(a.value as number)));
+    if (name === 'i64.extend_i32_u')
+      return constant('i64', BigInt.asUintN(32, BigInt(a.value as number)));
+    if (name === 'i64.extend_i32_s')
+      return constant('i64', BigInt.asIntN(32, BigInt(a.value as number)));
     if (operation === 'eqz') return constant('i32', big(a) === 0n ? 1 : 0);
     return undefined;
   }
@@ -166,7 +267,10 @@ function fold(name: string, nodes: readonly Node[]): Value | undefined {
   if (!folder || b.kind !== 'const') return undefined;
   const result = folder(big(a), big(b), bits);
   const resultType = operation === 'eq' || operation === 'ne' ? 'i32' : type;
-  return constant(resultType, resultType === 'i64' ? BigInt.asIntN(64, result) : Number(BigInt.asIntN(32, result)));
+  return constant(
+    resultType,
+    resultType === 'i64' ? BigInt.asIntN(64, result) : Number(BigInt.asIntN(32, result)),
+  );
 }
 
 /** The number a constant value has, or undefined. */

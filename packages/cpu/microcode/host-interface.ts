@@ -1,7 +1,7 @@
 // Functions that the host calls to look at a stopped processor.
 
-import { readFlags, writeArithmeticFlags, ARITHMETIC_FLAGS, RFLAGS } from '../lift/flags.ts';
-import { fn, type FunctionRef } from '../lift/function.ts';
+import { ARITHMETIC_FLAGS, RFLAGS, readFlags, writeArithmeticFlags } from '../lift/flags.ts';
+import { type FunctionRef, fn } from '../lift/function.ts';
 import { S } from '../state/layout.ts';
 
 /** RFLAGS as a whole. */

@@ -1,7 +1,7 @@
 // Segment-relative addresses to linear ones, with the checks of limit and type. SDM vol 3A §5.3, §5.5; in 64-bit mode
 // only FS and GS have a base and nothing has a limit (§3.4.4).
 
-import { fn, type FunctionRef } from '../lift/function.ts';
+import { type FunctionRef, fn } from '../lift/function.ts';
 import type { Value } from '../lift/value.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 
@@ -58,7 +58,9 @@ export const segmentLinear: FunctionRef = fn('segmentLinear', {
     const typeAllows = l.select(write, writable, readable);
     const expandsDown = l.let(isCode.eqz().and(is(ATTRIBUTES.expandDown)));
     const top = l.select(is(ATTRIBUTES.big), l.i64(0xffff_ffffn), l.i64(0xffffn));
-    const within = l.let(l.select(expandsDown, offset.gtu(limit).and(last.leu(top)), last.leu(limit)));
+    const within = l.let(
+      l.select(expandsDown, offset.gtu(limit).and(last.leu(top)), last.leu(limit)),
+    );
     l.unlikely(usable.and(typeAllows).and(within).eqz(), () => {
       l.if(segment.eq(SEGMENT.ss), () => l.raise(12, 0));
       l.raise(13, 0);

@@ -4,4 +4,8 @@ import type { FunctionRef } from '../lift/function.ts';
 import { checkMmx, checkSse } from './sse/check.ts';
 import { checkX87 } from './x87/state.ts';
 
-export const unitCheck: Readonly<Record<'x87' | 'mmx' | 'sse', FunctionRef>> = { x87: checkX87, mmx: checkMmx, sse: checkSse };
+export const unitCheck: Readonly<Record<'x87' | 'mmx' | 'sse', FunctionRef>> = {
+  x87: checkX87,
+  mmx: checkMmx,
+  sse: checkSse,
+};

@@ -16,7 +16,11 @@ export interface Field {
 
 let cursor = 0;
 
-function field(name: string, type: ValueType, options: { count?: number; stride?: number } = {}): Field {
+function field(
+  name: string,
+  type: ValueType,
+  options: { count?: number; stride?: number } = {},
+): Field {
   const width = type === 'v128' ? 16 : type === 'i64' || type === 'f64' ? 8 : 4;
   const stride = options.stride ?? width;
   const count = options.count ?? 1;
@@ -39,7 +43,14 @@ export const GPR = {
 /** Entries of each TLB, a power of two. */
 export const TLB_ENTRIES = 1024;
 /** One entry: read tag i64, write tag i64, addend i32, physical page number i32, execute tag i64. */
-export const TLB_ENTRY = { size: 32, readTag: 0, writeTag: 8, addend: 16, page: 20, executeTag: 24 } as const;
+export const TLB_ENTRY = {
+  size: 32,
+  readTag: 0,
+  writeTag: 8,
+  addend: 16,
+  page: 20,
+  executeTag: 24,
+} as const;
 /**
  * TLBs by what an access may touch: supervisor with SMAP in force, user, supervisor without SMAP,
  * and one that is never filled, for modes in which every access must be looked at (alignment checks, data breakpoints).

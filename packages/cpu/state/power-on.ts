@@ -1,8 +1,12 @@
 // Register values after power-on. SDM vol 3A table 9-1. Everything that is not listed is 0.
 
-import { GPR, S, SEGMENT, type Field } from './layout.ts';
+import { type Field, GPR, S, SEGMENT } from './layout.ts';
 
-export type PowerOnState = readonly { readonly field: Field; readonly index: number; readonly value: bigint }[];
+export type PowerOnState = readonly {
+  readonly field: Field;
+  readonly index: number;
+  readonly value: bigint;
+}[];
 
 const CODE_ATTRIBUTES = 0x9b00n;
 const DATA_ATTRIBUTES = 0x9300n;

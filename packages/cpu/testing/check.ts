@@ -5,7 +5,16 @@ import { BlockStore } from '../decode/block-store.ts';
 import { engine } from '../interpreter/engine.ts';
 import { instantiate } from '../interpreter/instance.ts';
 import { EXIT_REASON } from '../interpreter/service.ts';
-import { at, GPR, S, SEGMENT, TLB_BYTES, TLB_MODE, TLB_OFFSET, X87_SIGN_EXPONENT } from '../state/layout.ts';
+import {
+  at,
+  GPR,
+  S,
+  SEGMENT,
+  TLB_BYTES,
+  TLB_MODE,
+  TLB_OFFSET,
+  X87_SIGN_EXPONENT,
+} from '../state/layout.ts';
 import { planMemory, RAM_BASE, vcpuBase } from '../state/memory-map.ts';
 
 export const CODE_ADDRESS = 0x10_0000;
@@ -31,7 +40,9 @@ export interface RunResult {
   readonly xmm: readonly bigint[];
   readonly mxcsr: number;
   /** The fault that ended the run, or undefined. */
-  readonly fault: { readonly vector: number; readonly code: number; readonly address: bigint } | undefined;
+  readonly fault:
+    | { readonly vector: number; readonly code: number; readonly address: bigint }
+    | undefined;
 }
 
 /** A processor without a board: ports and MMIO read as ones. */
@@ -44,20 +55,36 @@ export class TestCpu {
   readonly #base = vcpuBase(0);
   #bits: 16 | 32 | 64 = 64;
 
-  constructor(host: Readonly<Record<string, (...args: never[]) => number | bigint | undefined>> = {}) {
+  constructor(
+    host: Readonly<Record<string, (...args: never[]) => number | bigint | undefined>> = {},
+  ) {
     const layout = planMemory({ ramBytes: RAM_BYTES, vcpuCount: 1 });
-    this.memory = new WebAssembly.Memory({ initial: layout.wasmPages, maximum: 65536, shared: true });
+    this.memory = new WebAssembly.Memory({
+      initial: layout.wasmPages,
+      maximum: 65536,
+      shared: true,
+    });
     this.view = new DataView(this.memory.buffer);
     this.bytes = new Uint8Array(this.memory.buffer);
-    this.blocks = new BlockStore({ memory: this.memory, handlers: engine().handlers, ramBytes: RAM_BYTES, vcpuCount: 1 });
-    this.#instance = instantiate({ memory: this.memory, index: 0, host: { ...this.#host(), ...host } });
+    this.blocks = new BlockStore({
+      memory: this.memory,
+      handlers: engine().handlers,
+      ramBytes: RAM_BYTES,
+      vcpuCount: 1,
+    });
+    this.#instance = instantiate({
+      memory: this.memory,
+      index: 0,
+      host: { ...this.#host(), ...host },
+    });
     this.set('ramBytes', BigInt(RAM_BYTES));
   }
   #host(): Readonly<Record<string, (...args: never[]) => number | bigint | undefined>> {
     return {
       busRead: () => -1n,
       busWrite: () => undefined,
-      invalidateCode: (gpa: number, bytes: number) => this.blocks.invalidate(gpa >>> 0, bytes) as undefined,
+      invalidateCode: (gpa: number, bytes: number) =>
+        this.blocks.invalidate(gpa >>> 0, bytes) as undefined,
       decodeBlock: (gpa: number, mode: number) =>
         this.blocks.find(gpa >>> 0, mode, () => {
           const next = (this.get('codePageLinear') as bigint) + 4096n;
@@ -74,12 +101,15 @@ export class TestCpu {
   get(name: keyof typeof S, index = 0): number | bigint {
     const field = S[name];
     const address = this.#base + at(field, index);
-    return field.type === 'i64' ? this.view.getBigUint64(address, true) : this.view.getUint32(address, true);
+    return field.type === 'i64'
+      ? this.view.getBigUint64(address, true)
+      : this.view.getUint32(address, true);
   }
   set(name: keyof typeof S, value: number | bigint, index = 0): void {
     const field = S[name];
     const address = this.#base + at(field, index);
-    if (field.type === 'i64') this.view.setBigUint64(address, BigInt.asUintN(64, BigInt(value)), true);
+    if (field.type === 'i64')
+      this.view.setBigUint64(address, BigInt.asUintN(64, BigInt(value)), true);
     else this.view.setUint32(address, Number(value), true);
   }
 
@@ -134,25 +164,36 @@ export class TestCpu {
   }
 
   /** Sets registers, places the code and runs `count` instructions of it (or up to a fault). */
-  run(code: ArrayLike<number>, state: CpuState, options: { count?: number; address?: number } = {}): RunResult {
+  run(
+    code: ArrayLike<number>,
+    state: CpuState,
+    options: { count?: number; address?: number } = {},
+  ): RunResult {
     const address = options.address ?? CODE_ADDRESS;
     this.write(address, code);
     this.set('fault', 0);
     this.set('rip', BigInt(address));
-    for (const [name, number] of Object.entries(GPR)) this.set('gpr', state.registers?.[name as RegisterName] ?? 0n, number);
+    for (const [name, number] of Object.entries(GPR))
+      this.set('gpr', state.registers?.[name as RegisterName] ?? 0n, number);
     this.#instance.call('writeRflags', state.rflags ?? 2);
-    state.xmm?.forEach((value, n) => this.setXmm(n, value));
+    for (const [n, value] of (state.xmm ?? []).entries()) this.setXmm(n, value);
     if (state.mxcsr !== undefined) this.set('mxcsr', state.mxcsr);
     const reason = this.step(options.count ?? 1);
     const fault = reason === EXIT_REASON.fault ? (this.get('fault') as number) : 0;
     return {
-      registers: Object.fromEntries(Object.entries(GPR).map(([name, n]) => [name, this.get('gpr', n)])) as Record<RegisterName, bigint>,
+      registers: Object.fromEntries(
+        Object.entries(GPR).map(([name, n]) => [name, this.get('gpr', n)]),
+      ) as Record<RegisterName, bigint>,
       rip: this.get('rip') as bigint,
       rflags: this.#instance.call('readRflags') as number,
       xmm: Array.from({ length: 16 }, (_, n) => this.xmm(n)),
       mxcsr: this.get('mxcsr') as number,
       fault: fault
-        ? { vector: fault & 0xff, code: this.get('faultCode') as number, address: this.get('faultAddress') as bigint }
+        ? {
+            vector: fault & 0xff,
+            code: this.get('faultCode') as number,
+            address: this.get('faultAddress') as bigint,
+          }
         : undefined,
     };
   }
@@ -174,7 +215,9 @@ export class TestCpu {
   }
   xmm(n: number): bigint {
     const address = this.#base + at(S.xmm, n);
-    return this.view.getBigUint64(address, true) | (this.view.getBigUint64(address + 8, true) << 64n);
+    return (
+      this.view.getBigUint64(address, true) | (this.view.getBigUint64(address + 8, true) << 64n)
+    );
   }
   setXmm(n: number, value: bigint): void {
     const address = this.#base + at(S.xmm, n);

@@ -2,7 +2,13 @@
 
 import type { ValueType, WasmOp } from './opcodes.ts';
 
-const TYPE_BYTE: Readonly<Record<ValueType, number>> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
+const TYPE_BYTE: Readonly<Record<ValueType, number>> = {
+  i32: 0x7f,
+  i64: 0x7e,
+  f32: 0x7d,
+  f64: 0x7c,
+  v128: 0x7b,
+};
 
 /** Growing byte buffer with the encodings of the binary format. */
 export class ByteWriter {
@@ -175,8 +181,11 @@ export class ModuleBuilder {
   }
 
   typeIndex(type: FunctionType): number {
-    const same = (a: readonly string[], b: readonly string[]) => a.length === b.length && a.every((x, i) => x === b[i]);
-    const found = this.#types.findIndex((t) => same(t.params, type.params) && same(t.results, type.results));
+    const same = (a: readonly string[], b: readonly string[]) =>
+      a.length === b.length && a.every((x, i) => x === b[i]);
+    const found = this.#types.findIndex(
+      (t) => same(t.params, type.params) && same(t.results, type.results),
+    );
     return found >= 0 ? found : this.#types.push(type) - 1;
   }
   /** Imports come before functions: their indices are shared. */
@@ -217,7 +226,8 @@ export class ModuleBuilder {
       w.u32(this.#functions.length);
       for (const f of this.#functions) w.u32(f.type);
     });
-    if (this.#elements.length) section(4, (w) => w.u32(1).byte(0x70).byte(0).u32(this.#elements.length));
+    if (this.#elements.length)
+      section(4, (w) => w.u32(1).byte(0x70).byte(0).u32(this.#elements.length));
     section(7, (w) => {
       w.u32(this.#exports.length + (this.#elements.length ? 1 : 0));
       for (const e of this.#exports) w.name(e.name).byte(0).u32(e.functionIndex);
@@ -235,7 +245,10 @@ export class ModuleBuilder {
       w.u32(this.#functions.length);
       this.#functions.forEach((f, i) => {
         const prefix = prefixes[i]!;
-        w.u32(prefix.length + f.body!.code.length + 1).bytes(prefix).bytes(f.body!.code).byte(0x0b);
+        w.u32(prefix.length + f.body!.code.length + 1)
+          .bytes(prefix)
+          .bytes(f.body!.code)
+          .byte(0x0b);
       });
     });
     section(0, (w) => this.#writeNames(w));
@@ -255,11 +268,16 @@ export class ModuleBuilder {
   /** Branch hinting proposal: offsets count from the start of the function's locals. */
   #writeHints(w: ByteWriter, prefixes: readonly Uint8Array[]): void {
     w.name('metadata.code.branch_hint');
-    const hinted = this.#functions.map((f, i) => ({ f, i })).filter(({ f }) => f.body!.hints.length);
+    const hinted = this.#functions
+      .map((f, i) => ({ f, i }))
+      .filter(({ f }) => f.body!.hints.length);
     w.u32(hinted.length);
     for (const { f, i } of hinted) {
       w.u32(this.#imports.length + i).u32(f.body!.hints.length);
-      for (const hint of f.body!.hints) w.u32(prefixes[i]!.length + hint.offset).u32(1).byte(hint.likely ? 1 : 0);
+      for (const hint of f.body!.hints)
+        w.u32(prefixes[i]!.length + hint.offset)
+          .u32(1)
+          .byte(hint.likely ? 1 : 0);
     }
   }
 

@@ -17,7 +17,13 @@ export interface WasmOp {
 const table = new Map<string, WasmOp>();
 
 /** Parses "i32,i64>i32"-like signatures; letters: i=i32 l=i64 f=f32 d=f64 v=v128. */
-const LETTERS: Readonly<Record<string, ValueType>> = { i: 'i32', l: 'i64', f: 'f32', d: 'f64', v: 'v128' };
+const LETTERS: Readonly<Record<string, ValueType>> = {
+  i: 'i32',
+  l: 'i64',
+  f: 'f32',
+  d: 'f64',
+  v: 'v128',
+};
 
 function leb(value: number): number[] {
   const bytes: number[] = [];
@@ -45,7 +51,12 @@ function define(
 }
 
 /** Names in opcode order from `first`; each "name:signature", or "-" for a gap. */
-function run(prefix: number | undefined, first: number, entries: string, immediate?: WasmOp['immediate']): void {
+function run(
+  prefix: number | undefined,
+  first: number,
+  entries: string,
+  immediate?: WasmOp['immediate'],
+): void {
   entries
     .trim()
     .split(/\s+/)
@@ -121,7 +132,11 @@ memory(
    v128.load32_splat:i>v:2 v128.load64_splat:i>v:3 v128.store:iv:4`,
 );
 define('i8x16.shuffle', [0xfd, 13], 'vv>v', 'shuffle');
-run(0xfd, 14, 'i8x16.swizzle:vv>v i8x16.splat:i>v i16x8.splat:i>v i32x4.splat:i>v i64x2.splat:l>v f32x4.splat:f>v f64x2.splat:d>v');
+run(
+  0xfd,
+  14,
+  'i8x16.swizzle:vv>v i8x16.splat:i>v i16x8.splat:i>v i32x4.splat:i>v i64x2.splat:l>v f32x4.splat:f>v f64x2.splat:d>v',
+);
 run(
   0xfd,
   21,
@@ -132,10 +147,17 @@ run(
   'lane',
 );
 const comparisons = (shape: string, signed: boolean) =>
-  (signed ? ['eq', 'ne', 'lt_s', 'lt_u', 'gt_s', 'gt_u', 'le_s', 'le_u', 'ge_s', 'ge_u'] : ['eq', 'ne', 'lt', 'gt', 'le', 'ge'])
+  (signed
+    ? ['eq', 'ne', 'lt_s', 'lt_u', 'gt_s', 'gt_u', 'le_s', 'le_u', 'ge_s', 'ge_u']
+    : ['eq', 'ne', 'lt', 'gt', 'le', 'ge']
+  )
     .map((name) => `${shape}.${name}:vv>v`)
     .join(' ');
-run(0xfd, 35, `${comparisons('i8x16', true)} ${comparisons('i16x8', true)} ${comparisons('i32x4', true)}`);
+run(
+  0xfd,
+  35,
+  `${comparisons('i8x16', true)} ${comparisons('i16x8', true)} ${comparisons('i32x4', true)}`,
+);
 run(0xfd, 65, `${comparisons('f32x4', false)} ${comparisons('f64x2', false)}`);
 run(
   0xfd,
@@ -187,8 +209,16 @@ run(
    i32x4.trunc_sat_f64x2_s_zero:v>v i32x4.trunc_sat_f64x2_u_zero:v>v f64x2.convert_low_i32x4_s:v>v f64x2.convert_low_i32x4_u:v>v`,
 );
 
-memory(0xfe, 0x10, 'i32.atomic.load:i>i:2 i64.atomic.load:i>l:3 i32.atomic.load8_u:i>i:0 i32.atomic.load16_u:i>i:1');
-memory(0xfe, 0x17, 'i32.atomic.store:ii:2 i64.atomic.store:il:3 i32.atomic.store8:ii:0 i32.atomic.store16:ii:1');
+memory(
+  0xfe,
+  0x10,
+  'i32.atomic.load:i>i:2 i64.atomic.load:i>l:3 i32.atomic.load8_u:i>i:0 i32.atomic.load16_u:i>i:1',
+);
+memory(
+  0xfe,
+  0x17,
+  'i32.atomic.store:ii:2 i64.atomic.store:il:3 i32.atomic.store8:ii:0 i32.atomic.store16:ii:1',
+);
 memory(0xfe, 0x1e, 'i32.atomic.rmw.add:ii>i:2 i64.atomic.rmw.add:il>l:3');
 memory(0xfe, 0x2c, 'i32.atomic.rmw.and:ii>i:2');
 memory(0xfe, 0x33, 'i32.atomic.rmw.or:ii>i:2');
