@@ -2,17 +2,29 @@
 // A TLB entry exists only where an access needs no further thought: plain RAM, permitted at the TLB's privilege and,
 // for writes, already dirty and without cached code. Everything else comes through here each time.
 
-import { fn, type FunctionRef, imported } from '../lift/function.ts';
 import { RFLAGS } from '../lift/flags.ts';
+import { type FunctionRef, fn, imported } from '../lift/function.ts';
 import { FAULT_HAS_CODE, FAULT_NON_CANONICAL, FAULT_PENDING, type Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
-import { S, TLB_BYTES, TLB_ENTRIES, TLB_ENTRY, TLB_MODE, TLB_MODES, TLB_OFFSET } from '../state/layout.ts';
-import { checkDataBreakpoint } from './debug-register.ts';
+import {
+  S,
+  TLB_BYTES,
+  TLB_ENTRIES,
+  TLB_ENTRY,
+  TLB_MODE,
+  TLB_MODES,
+  TLB_OFFSET,
+} from '../state/layout.ts';
 import { PAGE, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
+import { checkDataBreakpoint } from './debug-register.ts';
 
 /** MMIO: the access leaves the processor. Address, size in bytes 1–8; values zero-extended. */
 export const busRead: FunctionRef = imported('busRead', { gpa: 'i64', bytes: 'i32' }, 'i64');
-export const busWrite: FunctionRef = imported('busWrite', { gpa: 'i64', bytes: 'i32', value: 'i64' });
+export const busWrite: FunctionRef = imported('busWrite', {
+  gpa: 'i64',
+  bytes: 'i32',
+  value: 'i64',
+});
 /** Drops decoded code that overlaps a write to RAM. */
 export const invalidateCode: FunctionRef = imported('invalidateCode', { gpa: 'i32', bytes: 'i32' });
 
@@ -93,8 +105,12 @@ function raisePageFault(l: Lift, linear: Value, code: Value): void {
 
 /** The parts of an entry check that all levels share; leaves with #PF when the entry does not allow going on. */
 function checkEntry(l: Lift, w: Walk, entry: Value, reserved: Value): void {
-  l.unlikely(entry.and(PTE.present).eqz().i32(), () => raisePageFault(l, w.linear, w.code.and(~PF.present)));
-  l.unlikely(entry.and(reserved).nez(), () => raisePageFault(l, w.linear, w.code.or(PF.present | PF.reserved)));
+  l.unlikely(entry.and(PTE.present).eqz().i32(), () =>
+    raisePageFault(l, w.linear, w.code.and(~PF.present)),
+  );
+  l.unlikely(entry.and(reserved).nez(), () =>
+    raisePageFault(l, w.linear, w.code.or(PF.present | PF.reserved)),
+  );
 }
 
 interface Walk {
@@ -135,8 +151,17 @@ export const walk: FunctionRef = fn('walk', {
       () => walkLong(l, w, { entryAddress, leaf, pageMask, rights, noExecute }, efer, nxReserved),
     );
     const allowed = l.let(rights.get());
-    checkRights(l, w, { access, smapEnforced, cr0: l.get(S.cr0).i32(), cr4, allowed, noExecute: noExecute.get() });
-    const want = l.let(l.select(access.and(PF.write), l.i32(PTE.accessed | PTE.dirty), l.i32(PTE.accessed)));
+    checkRights(l, w, {
+      access,
+      smapEnforced,
+      cr0: l.get(S.cr0).i32(),
+      cr4,
+      allowed,
+      noExecute: noExecute.get(),
+    });
+    const want = l.let(
+      l.select(access.and(PF.write), l.i32(PTE.accessed | PTE.dirty), l.i32(PTE.accessed)),
+    );
     const entry = leaf.get();
     l.if(entry.i32().and(want).ne(want), () => l.run(setEntryBits, entryAddress.get(), want));
     l.set(S.result, allowed.or(entry.or(want.u64()).and(PTE.dirty)).or(noExecute.get()));
@@ -215,7 +240,9 @@ function walkLong(l: Lift, w: Walk, v: Variables, efer: Value, nxReserved: Value
       () => {
         // PAE: the four PDPTEs were loaded with CR3; they have no rights and no accessed bit.
         const pdpte = l.getAt(S.pdpte, w.linear.shru(27).and(0x18n).i32());
-        l.unlikely(pdpte.and(PTE.present).eqz(), () => raisePageFault(l, w.linear, w.code.and(~PF.present)));
+        l.unlikely(pdpte.and(PTE.present).eqz(), () =>
+          raisePageFault(l, w.linear, w.code.and(~PF.present)),
+        );
         table.set(pdpte.and(ADDRESS_MASK));
       },
     );
@@ -243,7 +270,14 @@ function setAccessed(l: Lift, address: Value, entry: Value): void {
 function checkRights(
   l: Lift,
   w: Walk,
-  c: { access: Value; smapEnforced: Value; cr0: Value; cr4: Value; allowed: Value; noExecute: Value },
+  c: {
+    access: Value;
+    smapEnforced: Value;
+    cr0: Value;
+    cr4: Value;
+    allowed: Value;
+    noExecute: Value;
+  },
 ): void {
   const denied = () => raisePageFault(l, w.linear, w.code.or(PF.present));
   const userPage = l.let(c.allowed.i32().and(PTE.user));
@@ -274,9 +308,17 @@ export const flushTlb: FunctionRef = fn('flushTlb', {
     const base = l.let(l.cpu.add(TLB_OFFSET));
     l.effect('memory.fill', base, l.i32(0xff), l.i32(TLB_MODES * TLB_BYTES));
     for (let mode = 0; mode < TLB_MODES; mode++) {
-      for (const [entry, tag] of [[0, 0x1000n], [TLB_ENTRIES - 1, 0n]] as const) {
+      for (const [entry, tag] of [
+        [0, 0x1000n],
+        [TLB_ENTRIES - 1, 0n],
+      ] as const) {
         for (const field of [TLB_ENTRY.readTag, TLB_ENTRY.writeTag, TLB_ENTRY.executeTag]) {
-          l.storeRaw('i64.store', base, mode * TLB_BYTES + entry * TLB_ENTRY.size + field, l.i64(tag));
+          l.storeRaw(
+            'i64.store',
+            base,
+            mode * TLB_BYTES + entry * TLB_ENTRY.size + field,
+            l.i64(tag),
+          );
         }
       }
     }
@@ -296,7 +338,8 @@ export const flushPage: FunctionRef = fn('flushPage', {
     const tag = emptyTag(l, linear);
     for (let mode = 0; mode < TLB_MODES; mode++) {
       const entry = l.let(tlbEntry(l, l.cpu.add(TLB_OFFSET + mode * TLB_BYTES), linear));
-      for (const field of [TLB_ENTRY.readTag, TLB_ENTRY.writeTag, TLB_ENTRY.executeTag]) l.storeRaw('i64.store', entry, field, tag);
+      for (const field of [TLB_ENTRY.readTag, TLB_ENTRY.writeTag, TLB_ENTRY.executeTag])
+        l.storeRaw('i64.store', entry, field, tag);
     }
     l.set(S.codePageLinear, -1n);
   },
@@ -305,7 +348,11 @@ export const flushPage: FunctionRef = fn('flushPage', {
 /** Address of the TLB entry for a linear address. */
 function tlbEntry(_l: Lift, tlb: Value, linear: Value): Value {
   const shift = 12 - Math.log2(TLB_ENTRY.size);
-  return linear.i32().shru(shift).and((TLB_ENTRIES - 1) * TLB_ENTRY.size).add(tlb);
+  return linear
+    .i32()
+    .shru(shift)
+    .and((TLB_ENTRIES - 1) * TLB_ENTRY.size)
+    .add(tlb);
 }
 
 /** #GP(0), or #SS(0) when the access went through SS: the engine knows which when it delivers the fault. */
@@ -371,15 +418,24 @@ function nextPage(l: Lift, linear: Value): Value {
 
 /** Access bits of a data access at the current privilege; implicit supervisor accesses use the system TLB. */
 function dataAccess(l: Lift, tlb: Value, write: boolean): Value {
-  const user = l.get(S.cpl).eq(3).and(tlb.ne(l.get(S.tlbSystem)));
-  return l.let(l.select(user, l.i32(PF.user | (write ? PF.write : 0)), l.i32(write ? PF.write : 0)));
+  const user = l
+    .get(S.cpl)
+    .eq(3)
+    .and(tlb.ne(l.get(S.tlbSystem)));
+  return l.let(
+    l.select(user, l.i32(PF.user | (write ? PF.write : 0)), l.i32(write ? PF.write : 0)),
+  );
 }
 
 /** In a checked mode: alignment check (SDM vol 3A §6.15, #AC) and data breakpoints. */
 function checkedAccess(l: Lift, linear: Value, bytes: Value, tlb: Value, write: boolean): void {
   l.unlikely(tlb.eq(l.cpu.add(TLB_OFFSET + TLB_MODE.checked * TLB_BYTES)), () => {
     checkCanonical(l, linear);
-    const checksAlignment = l.get(S.cpl).eq(3).and(l.get(S.rflags).and(RFLAGS.ac).nez()).and(l.get(S.cr0).i32().and(CR0_AM).nez());
+    const checksAlignment = l
+      .get(S.cpl)
+      .eq(3)
+      .and(l.get(S.rflags).and(RFLAGS.ac).nez())
+      .and(l.get(S.cr0).i32().and(CR0_AM).nez());
     l.raiseIf(checksAlignment.and(linear.i32().and(bytes.sub(1)).nez()), 17, 0);
     l.run(checkDataBreakpoint, linear, bytes, write ? 1 : 0);
   });
@@ -408,8 +464,11 @@ export const loadSlow: FunctionRef = fn('loadSlow', {
           const first = l.let(n.ltu(inPage));
           const at = l.let(l.select(first, host, nextHost));
           const delta = l.let(l.select(first, n, n.sub(inPage)));
-          const byte = l.choose(at.nez(), 'i64', () => l.loadRaw('i64.load8_u', at.add(delta)), () =>
-            l.call(busRead, l.select(first, gpa, nextGpa).add(delta.u64()), 1),
+          const byte = l.choose(
+            at.nez(),
+            'i64',
+            () => l.loadRaw('i64.load8_u', at.add(delta)),
+            () => l.call(busRead, l.select(first, gpa, nextGpa).add(delta.u64()), 1),
           );
           value.set(value.get().or(byte.shl(n.shl(3))));
           index.set(n.add(1));
@@ -455,7 +514,8 @@ export const storeSlow: FunctionRef = fn('storeSlow', {
               l.storeRaw('i64.store8', at.add(delta), 0, byte);
               l.run(noteWrite, at.add(delta), 1);
             },
-            () => l.run(busWrite, l.select(first, gpa, nextGpa).add(delta.u64()), 1, byte.and(0xffn)),
+            () =>
+              l.run(busWrite, l.select(first, gpa, nextGpa).add(delta.u64()), 1, byte.and(0xffn)),
           );
           index.set(n.add(1));
         },
@@ -503,7 +563,10 @@ export const probeWrite: FunctionRef = fn('probeWrite', {
 /** Host address for reading `bytes` bytes if they are plain RAM in one page that the TLB knows, else 0. Never faults. */
 export const hostAddressForRead: FunctionRef = hostAddress('hostAddressForRead', TLB_ENTRY.readTag);
 /** The same for writing: the page is dirty already and holds no decoded code. */
-export const hostAddressForWrite: FunctionRef = hostAddress('hostAddressForWrite', TLB_ENTRY.writeTag);
+export const hostAddressForWrite: FunctionRef = hostAddress(
+  'hostAddressForWrite',
+  TLB_ENTRY.writeTag,
+);
 
 function hostAddress(name: string, tag: number): FunctionRef {
   return fn(name, {
