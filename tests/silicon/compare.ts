@@ -9,7 +9,24 @@ import { SEGMENT_NAMES, WORLDS } from './worlds.ts';
 const PAGE_FAULT = 14;
 /** Exceptions with an error code that user mode can meet. */
 const WITH_ERROR_CODE = new Set([11, 12, 13, 14, 17]);
-const NAMES = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
+const NAMES = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+];
 /** Arithmetic flags, TF, DF, NT, AC and ID. IF and IOPL are the host's; RF depends on the exception. */
 const COMPARED_FLAGS = 0x24_4dd5;
 /** Linux hides from signals whether an address of its own half was mapped. */
@@ -45,25 +62,50 @@ function compareFault(n: DataView, o: DataView, check: Check, leeway: Leeway): v
   if (vector === PAGE_FAULT && !leeway.cr2) check('cr2', address, o.getBigUint64(RESULT.cr2, true));
   if (!WITH_ERROR_CODE.has(vector) || leeway.errorCode) return;
   const hidden = vector === PAGE_FAULT && address >= KERNEL_HALF ? 1 : 0;
-  check('error code', n.getUint32(RESULT.error, true) | hidden, o.getUint32(RESULT.error, true) | hidden);
+  check(
+    'error code',
+    n.getUint32(RESULT.error, true) | hidden,
+    o.getUint32(RESULT.error, true) | hidden,
+  );
 }
 
-function compareRegisters(test: TestCase, n: DataView, o: DataView, check: Check, leeway: Leeway): void {
+function compareRegisters(
+  test: TestCase,
+  n: DataView,
+  o: DataView,
+  check: Check,
+  leeway: Leeway,
+): void {
   // The upper halves are undefined once a legacy mode was entered. SDM vol 1 §3.4.1.1.
   const isLong =
-    WORLDS[test.world].bits === 64 && n.getUint16(RESULT.selectors + 2, true) === selector('code64');
+    WORLDS[test.world].bits === 64 &&
+    n.getUint16(RESULT.selectors + 2, true) === selector('code64');
   for (let i = 0; i < (isLong ? 16 : 8); i++) {
     const mask = isLong ? ~0n : LOW_HALF;
-    check(NAMES[i]!, n.getBigUint64(RESULT.gpr + 8 * i, true) & mask, o.getBigUint64(RESULT.gpr + 8 * i, true) & mask);
+    check(
+      NAMES[i]!,
+      n.getBigUint64(RESULT.gpr + 8 * i, true) & mask,
+      o.getBigUint64(RESULT.gpr + 8 * i, true) & mask,
+    );
   }
   const mask = BigInt(COMPARED_FLAGS & ~leeway.flags);
-  check('rflags', n.getBigUint64(RESULT.rflags, true) & mask, o.getBigUint64(RESULT.rflags, true) & mask);
+  check(
+    'rflags',
+    n.getBigUint64(RESULT.rflags, true) & mask,
+    o.getBigUint64(RESULT.rflags, true) & mask,
+  );
   // The host's kernel leaves by IRET, which makes all null selectors 0.
   SEGMENT_NAMES.forEach((name, i) => {
-    const [a, b] = [n.getUint16(RESULT.selectors + 2 * i, true), o.getUint16(RESULT.selectors + 2 * i, true)];
+    const [a, b] = [
+      n.getUint16(RESULT.selectors + 2 * i, true),
+      o.getUint16(RESULT.selectors + 2 * i, true),
+    ];
     if (a > 3 || b > 3) check(name, a, b);
   });
-  for (const [name, at, selectorAt] of [['fs base', RESULT.fsBase, 8], ['gs base', RESULT.gsBase, 10]] as const) {
+  for (const [name, at, selectorAt] of [
+    ['fs base', RESULT.fsBase, 8],
+    ['gs base', RESULT.gsBase, 10],
+  ] as const) {
     // Whether loading a null selector clears the base differs between manufacturers.
     const isNull = n.getUint16(RESULT.selectors + selectorAt, true) < 4;
     if (!isNull) check(name, n.getBigUint64(at, true), o.getBigUint64(at, true));
@@ -74,12 +116,17 @@ function compareFx(n: DataView, o: DataView, check: Check, leeway: Leeway): void
   const fx = RESULT.fx;
   check('fcw', n.getUint16(fx + FX.control, true), o.getUint16(fx + FX.control, true));
   const status = ~leeway.x87Status & 0xffff;
-  check('fsw', n.getUint16(fx + FX.status, true) & status, o.getUint16(fx + FX.status, true) & status);
+  check(
+    'fsw',
+    n.getUint16(fx + FX.status, true) & status,
+    o.getUint16(fx + FX.status, true) & status,
+  );
   check('tags', n.getUint8(fx + FX.tag), o.getUint8(fx + FX.tag));
   check('mxcsr', n.getUint32(fx + FX.mxcsr, true), o.getUint32(fx + FX.mxcsr, true));
   for (let i = 0; i < 8; i++) {
     const at = fx + FX.st + 16 * i;
-    const read = (v: DataView) => (BigInt(v.getUint16(at + 8, true)) << 64n) | v.getBigUint64(at, true);
+    const read = (v: DataView) =>
+      (BigInt(v.getUint16(at + 8, true)) << 64n) | v.getBigUint64(at, true);
     const [a, b] = [read(n), read(o)];
     if (!leeway.isCloseX87(a, b, i)) check(`st${i}`, a, b);
   }
@@ -97,7 +144,12 @@ function compareMemory(n: DataView, o: DataView, check: Check, leeway: Leeway): 
     const [a, b] = [n.getUint32(RESULT.memory + i, true), o.getUint32(RESULT.memory + i, true)];
     if (a === b) continue;
     for (let k = i; k < i + 4; k++) {
-      if (!leeway.memory.has(k)) check(`memory+${k.toString(16)}`, n.getUint8(RESULT.memory + k), o.getUint8(RESULT.memory + k));
+      if (!leeway.memory.has(k))
+        check(
+          `memory+${k.toString(16)}`,
+          n.getUint8(RESULT.memory + k),
+          o.getUint8(RESULT.memory + k),
+        );
     }
   }
 }
@@ -109,10 +161,14 @@ export function describe(test: TestCase): string {
   const rip = view.getBigUint64(TEST.rip, true);
   const world = WORLDS[test.world];
   const lines = disassemble(test.bytes.slice(0, length), rip, world.bits, 8);
-  const registers = NAMES.slice(0, world.bits === 64 ? 16 : 8).map((name, n) => `${name}=${view.getBigUint64(TEST.gpr + 8 * n, true).toString(16)}`);
+  const registers = NAMES.slice(0, world.bits === 64 ? 16 : 8).map(
+    (name, n) => `${name}=${view.getBigUint64(TEST.gpr + 8 * n, true).toString(16)}`,
+  );
   return [
     `${world.name}, code at ${(CODE + view.getUint32(TEST.codeOffset, true)).toString(16)}, rflags=${view.getBigUint64(TEST.rflags, true).toString(16)}`,
-    ...lines.map((d) => `${d.gva.toString(16)}: ${Buffer.from(d.bytes).toString('hex').padEnd(24)} ${d.text}`),
+    ...lines.map(
+      (d) => `${d.gva.toString(16)}: ${Buffer.from(d.bytes).toString('hex').padEnd(24)} ${d.text}`,
+    ),
     registers.join(' '),
   ].join('\n');
 }

@@ -15,9 +15,18 @@ const FRAME = /^(RET|RETF|IRET|POP|POPF|LEAVE)$/;
 const SELECTOR_READER = /^(LAR|LSL|VERR|VERW|ARPL)$/;
 const POINTER_LOAD = /^L[DEFGS]S$/;
 const BIT_TEST = /^BT[SRC]?$/;
-/** F2 and F3 in front of these are prefixes without meaning (or BND, XACQUIRE, XRELEASE, which do nothing). */
+/** Map in which F2 and F3 are prefixes without meaning (or BND, XACQUIRE, XRELEASE, which do nothing). */
 const TAKES_REPEAT_PREFIX = 0;
-const OVERRIDES: Readonly<Record<SegmentName, number>> = { es: 0x26, cs: 0x2e, ss: 0x36, ds: 0x3e, fs: 0x64, gs: 0x65 };
+/** PAUSE; and AMD's LOOPE and LOOPNE, which take their condition from such a prefix. SDM vol 2A §2.1.1: reserved. */
+const MINDS_REPEAT_PREFIX = new Set([0x90, 0xe0, 0xe1]);
+const OVERRIDES: Readonly<Record<SegmentName, number>> = {
+  es: 0x26,
+  cs: 0x2e,
+  ss: 0x36,
+  ds: 0x3e,
+  fs: 0x64,
+  gs: 0x65,
+};
 
 /** Bytes that a case wants at a linear address. */
 export interface Poke {
@@ -30,6 +39,7 @@ export interface Built {
   readonly pokes: readonly Poke[];
   /** Linear address of the memory operand, where the generator chose it. */
   readonly target: number | undefined;
+  readonly isMemory: boolean;
   readonly bits: number;
 }
 
@@ -72,19 +82,42 @@ export class InstructionBuilder {
     const prefixes = this.#prefixes(choice);
     const kinds = rmKinds(this.#t.form);
     const hasModrm = e.hasModrm || this.#t.form.operands.some((o) => MODRM_SOURCES.test(o.source));
-    const ignoresMod = this.#t.form.operands.some((o) => o.source === 'control' || o.source === 'debug');
+    const ignoresMod = this.#t.form.operands.some(
+      (o) => o.source === 'control' || o.source === 'debug',
+    );
     const isMemory =
-      hasModrm && e.modrmFirst < 0 && !ignoresMod && kinds.memory && (!kinds.register || this.#random.chance(45));
-    if (this.#t.form.lock ? isMemory && this.#random.chance(15) : this.#random.chance(1)) prefixes.push(0xf0);
+      hasModrm &&
+      e.modrmFirst < 0 &&
+      !ignoresMod &&
+      kinds.memory &&
+      (!kinds.register || this.#random.chance(45));
+    // AMD takes VERR and VERW with LOCK, and MOV CR0 as MOV CR8; the manual has #UD.
+    const rarely = ignoresMod || /^VER[RW]$/.test(this.#t.instruction.name) ? 0 : 1;
+    if (this.#random.chance(this.#t.form.lock && isMemory ? 15 : rarely)) prefixes.push(0xf0);
     const opcode = e.opcode + (e.opcodeCount > 1 ? this.#random.below(8) : 0);
     const tail = hasModrm ? this.#modrm(choice, isMemory) : [];
     this.#implicitOperands(choice);
     const mandatory = e.prefix === 'f3' ? [0xf3] : e.prefix === 'f2' ? [0xf2] : [];
     const escape = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]][e.map]!;
     const rex = choice.rex ? [choice.rex] : [];
-    const bytes = [...prefixes, ...mandatory, ...rex, ...escape, opcode, ...tail, ...this.#immediates(choice)];
+    const bytes = [
+      ...prefixes,
+      ...mandatory,
+      ...rex,
+      ...escape,
+      opcode,
+      ...tail,
+      ...this.#immediates(choice),
+    ];
     this.#fixRipRelative(bytes, linear);
-    return { bytes, registers: this.#registers, pokes: this.#pokes, target: this.#target, bits: choice.bits };
+    return {
+      bytes,
+      registers: this.#registers,
+      pokes: this.#pokes,
+      target: this.#target,
+      isMemory,
+      bits: choice.bits,
+    };
   }
 
   #choose(): Choice {
@@ -96,10 +129,18 @@ export class InstructionBuilder {
     // SDM vol 2A, CALL and Jcc: near branches with a 66 prefix in 64-bit mode differ between manufacturers.
     const bits = isLong && form.size64 === 'always' ? 64 : r.pick(sizes);
     let rex = isLong && r.chance(15) ? 0x40 | r.below(8) : 0;
-    if (isLong && ((bits === 64 && all.length > 1 && form.size64 === undefined) || this.#e.rexW)) rex |= 0x48;
+    if (isLong && ((bits === 64 && all.length > 1 && form.size64 === undefined) || this.#e.rexW))
+      rex |= 0x48;
     if (this.#e.rexW === false || (all.length > 1 && bits !== 64)) rex &= ~8;
     const isSmall = r.chance(this.#world.bits === 64 ? 4 : 12);
-    const addressBits = this.#world.bits === 64 ? (isSmall ? 32 : 64) : (this.#world.bits === 32) === isSmall ? 16 : 32;
+    const addressBits =
+      this.#world.bits === 64
+        ? isSmall
+          ? 32
+          : 64
+        : (this.#world.bits === 32) === isSmall
+          ? 16
+          : 32;
     const override = r.chance(8) ? r.pick(Object.keys(OVERRIDES) as SegmentName[]) : undefined;
     return { bits, addressBits, override, rex };
   }
@@ -111,7 +152,12 @@ export class InstructionBuilder {
     if (isSized && (this.#world.bits === 16 ? c.bits === 32 : c.bits === 16)) prefixes.push(0x66);
     if (this.#e.prefix === '66' && !prefixes.length) prefixes.push(0x66);
     if (isString(this.#t) && r.chance(60)) prefixes.push(r.pick([0xf2, 0xf3]));
-    else if (this.#e.map === TAKES_REPEAT_PREFIX && this.#e.opcode !== 0x90 && r.chance(2)) prefixes.push(r.pick([0xf2, 0xf3]));
+    else if (
+      this.#e.map === TAKES_REPEAT_PREFIX &&
+      !MINDS_REPEAT_PREFIX.has(this.#e.opcode) &&
+      r.chance(2)
+    )
+      prefixes.push(r.pick([0xf2, 0xf3]));
     if (c.addressBits !== this.#world.bits) prefixes.push(0x67);
     if (c.override) prefixes.push(OVERRIDES[c.override]);
     return prefixes;
@@ -137,10 +183,15 @@ export class InstructionBuilder {
   /** A linear address in or just outside the pages that a segment reaches, often at an edge. */
   #pickTarget(segment: SegmentName): number {
     const r = this.#random;
-    const isStack = segment === 'ss' && this.#world.bits !== 64 && segmentBase(this.#world, 'ss') !== 0;
+    const isStack =
+      segment === 'ss' && this.#world.bits !== 64 && segmentBase(this.#world, 'ss') !== 0;
     if (isStack) return STACK + PAGE / 2 - 128 + 8 * r.below(32) + (r.chance(30) ? r.below(8) : 0);
     if (r.chance(55)) {
-      const inside = r.pick([DATA + 16 * r.below(7), DATA + PAGE - 64 + 16 * r.below(8), DATA + 2 * PAGE - 64 + 16 * r.below(3)]);
+      const inside = r.pick([
+        DATA + 16 * r.below(7),
+        DATA + PAGE - 64 + 16 * r.below(8),
+        DATA + 2 * PAGE - 64 + 16 * r.below(3),
+      ]);
       return inside + (r.chance(30) ? r.below(16) : 0);
     }
     return r.pick([DATA, DATA + PAGE, DATA + 2 * PAGE]) - 24 + r.below(48);
@@ -159,14 +210,19 @@ export class InstructionBuilder {
     const segment = c.override ?? (usesBp ? 'ss' : 'ds');
     const target = this.#pickTarget(segment);
     const offset = this.#offset(segment, target) & 0xffffn;
-    if (((BigInt(segmentBase(this.#world, segment)) + offset) & 0xffff_ffffn) === BigInt(target)) this.#target = target;
+    if (((BigInt(segmentBase(this.#world, segment)) + offset) & 0xffff_ffffn) === BigInt(target))
+      this.#target = target;
     if (kind === 0 && rm === 6) return [(digit << 3) | 6, ...littleEndian(offset, 2)];
-    const displacement = kind === 0 ? 0n : kind === 1 ? BigInt(r.below(256) - 128) : BigInt(r.below(0x10000));
+    const displacement =
+      kind === 0 ? 0n : kind === 1 ? BigInt(r.below(256) - 128) : BigInt(r.below(0x10000));
     const [base, index] = [[3, 6], [3, 7], [5, 6], [5, 7], [6], [7], [5], [3]][rm]!;
     const high = r.u64() & ~0xffffn;
     const indexValue = index === undefined ? 0n : BigInt(r.below(512));
     if (index !== undefined) this.#registers.set(index, indexValue | (r.u64() & 0xffff_0000n));
-    this.#registers.set(base!, ((offset - displacement - indexValue) & 0xffffn) | (high & 0xffff_0000n));
+    this.#registers.set(
+      base!,
+      ((offset - displacement - indexValue) & 0xffffn) | (high & 0xffff_0000n),
+    );
     return [(kind << 6) | (digit << 3) | rm, ...littleEndian(displacement & 0xffffn, kind)];
   }
 
@@ -179,14 +235,22 @@ export class InstructionBuilder {
     const base = r.pick([0, 1, 2, 3, 4, 5, 6, 7]);
     const baseNumber = base | ((c.rex & 1) << 3);
     const hasBase = kind > 1;
-    const segment = c.override && !(isLong && !/[fg]s/.test(c.override)) ? c.override : hasBase && (base === 4 || base === 5) && !(c.rex & 1) ? 'ss' : 'ds';
+    const segment =
+      c.override && !(isLong && !/[fg]s/.test(c.override))
+        ? c.override
+        : hasBase && (base === 4 || base === 5) && !(c.rex & 1)
+          ? 'ss'
+          : 'ds';
     const target = this.#pickTarget(segment);
     const offset = BigInt.asUintN(c.addressBits, this.#offset(segment, target));
     this.#target = target;
     if (kind === 0) return [(digit << 3) | 4, 0x25, ...littleEndian(offset, 4)];
     if (kind === 1 && !isLong) return [(digit << 3) | 5, ...littleEndian(offset, 4)];
     if (kind === 1) {
-      this.#rip = { target: Number(BigInt.asIntN(64, offset)), immediateBytes: this.#immediateBytes(c) };
+      this.#rip = {
+        target: Number(BigInt.asIntN(64, offset)),
+        immediateBytes: this.#immediateBytes(c),
+      };
       return [(digit << 3) | 5, 0, 0, 0, 0];
     }
     const useDisp8 = r.chance(60);
@@ -207,11 +271,16 @@ export class InstructionBuilder {
     const scale = r.below(4);
     const indexValue = BigInt(r.below(256) - 100);
     if (indexNumber === baseNumber) {
-      this.#target = undefined;
-      this.#registers.set(baseNumber, wrapped((offset - displacement) / BigInt(1 + (1 << scale))));
+      const factor = BigInt(1 + (1 << scale));
+      const value = (offset - displacement) / factor;
+      this.#target = target - Number(offset - displacement - value * factor);
+      this.#registers.set(baseNumber, wrapped(value));
     } else {
       this.#registers.set(indexNumber, wrapped(indexValue));
-      this.#registers.set(baseNumber, wrapped(offset - displacement - (indexValue << BigInt(scale))));
+      this.#registers.set(
+        baseNumber,
+        wrapped(offset - displacement - (indexValue << BigInt(scale))),
+      );
     }
     return [mod | (digit << 3) | 4, (scale << 6) | (index << 3) | base, ...dispBytes];
   }
@@ -239,7 +308,8 @@ export class InstructionBuilder {
   #pointerValue(): bigint | undefined {
     const { name } = this.#t.instruction;
     const isSegmentMove = name === 'MOV' && this.#t.form.operands[0]?.source === 'segment';
-    if (SELECTOR_READER.test(name) || isSegmentMove) return this.#selector() | (this.#random.u64() & ~0xffffn);
+    if (SELECTOR_READER.test(name) || isSegmentMove)
+      return this.#selector() | (this.#random.u64() & ~0xffffn);
     if (FAR.test(name)) return this.#codeOffset();
     return undefined;
   }
@@ -252,12 +322,16 @@ export class InstructionBuilder {
     const isFar = FAR.test(name) && this.#t.form.operands[0]?.size === 'n';
     if (isFar || POINTER_LOAD.test(name)) {
       const width = c.bits / 8;
-      put([...littleEndian(isFar ? this.#codeOffset() : r.integer(), width), ...littleEndian(this.#selector(), 2)]);
+      put([
+        ...littleEndian(isFar ? this.#codeOffset() : r.integer(), width),
+        ...littleEndian(this.#selector(), 2),
+      ]);
       return;
     }
     const value = this.#pointerValue();
     if (value !== undefined) put(littleEndian(value, 8));
-    else if (name === 'LDMXCSR') put(littleEndian(BigInt(r.chance(90) ? r.below(0x10000) : r.u32()), 4));
+    else if (name === 'LDMXCSR')
+      put(littleEndian(BigInt(r.chance(90) ? r.below(0x10000) : r.u32()), 4));
     else if (name === 'BOUND') put(littleEndian(r.integer(), 8));
     else if (/^F|^XRSTOR|^FXRSTOR/.test(name)) put(this.#floatingPoint(c));
   }
@@ -276,7 +350,20 @@ export class InstructionBuilder {
     const registers = Array.from({ length: 8 }, extended);
     if (name === 'FXRSTOR') {
       const mxcsr = littleEndian(BigInt(r.chance(90) ? r.below(0x10000) : r.u32()), 4);
-      const head = [...control, ...status, tags[0]!, 0, 0, 0, ...Array<number>(16).fill(0), ...mxcsr, 0xff, 0xff, 0, 0];
+      const head = [
+        ...control,
+        ...status,
+        tags[0]!,
+        0,
+        0,
+        0,
+        ...Array<number>(16).fill(0),
+        ...mxcsr,
+        0xff,
+        0xff,
+        0,
+        0,
+      ];
       return [...head, ...registers.flatMap((bytes) => [...bytes, 0, 0, 0, 0, 0, 0])];
     }
     if (name === 'FLDENV' || name === 'FRSTOR') {
@@ -303,11 +390,14 @@ export class InstructionBuilder {
       this.#registers.set(1, BigInt(r.chance(80) ? r.below(12) : r.below(300)));
       this.#registers.set(6, pointer(c.override ?? 'ds'));
       this.#registers.set(7, pointer('es'));
-    } else if (name === 'XLAT') this.#registers.set(3, BigInt.asUintN(c.addressBits, pointer(c.override ?? 'ds') - 128n));
+    } else if (name === 'XLAT')
+      this.#registers.set(3, BigInt.asUintN(c.addressBits, pointer(c.override ?? 'ds') - 128n));
     else if (/^MASKMOV/.test(name)) this.#registers.set(7, pointer(c.override ?? 'ds'));
     else if (name === 'ENTER' || name === 'LEAVE') this.#registers.set(5, this.#stackOffset());
-    else if (BIT_TEST.test(name) && this.#t.form.operands[1]?.source === 'reg' && r.chance(80)) this.#bitOffset();
-    else if (/^(LOOP|JCXZ)/.test(name)) this.#registers.set(1, r.chance(50) ? BigInt(r.below(3)) : r.integer());
+    else if (BIT_TEST.test(name) && this.#t.form.operands[1]?.source === 'reg' && r.chance(80))
+      this.#bitOffset();
+    else if (/^(LOOP|JCXZ)/.test(name))
+      this.#registers.set(1, r.chance(50) ? BigInt(r.below(3)) : r.integer());
     if (FRAME.test(name)) this.#stackFrame(c);
   }
   #stackOffset(): bigint {
@@ -317,7 +407,8 @@ export class InstructionBuilder {
   /** BT with a register reaches far from its operand: keeps most of them near. */
   #bitOffset(): void {
     for (let n = 0; n < 16; n++) {
-      if (!this.#registers.has(n) && n !== 4) this.#registers.set(n, BigInt.asUintN(64, BigInt(this.#random.below(1200) - 600)));
+      if (!this.#registers.has(n) && n !== 4)
+        this.#registers.set(n, BigInt.asUintN(64, BigInt(this.#random.below(1200) - 600)));
     }
   }
   /** A return frame on the stack: rip, CS, RFLAGS, rSP, SS; or a selector for POP. */
@@ -334,7 +425,10 @@ export class InstructionBuilder {
     const frame =
       name === 'POP' ? [this.#selector()] : name === 'POPF' ? [flags]
         : [this.#codeOffset(), this.#selector(), flags, r.integer(), this.#selector()]; // biome-ignore format: one line a kind
-    this.#pokes.push({ address: Number(offset) + segmentBase(this.#world, 'ss'), bytes: frame.flatMap(word) });
+    this.#pokes.push({
+      address: Number(offset) + segmentBase(this.#world, 'ss'),
+      bytes: frame.flatMap(word),
+    });
   }
 
   #operandBytes(o: OperandSpec, c: Choice): number {
@@ -362,12 +456,15 @@ export class InstructionBuilder {
       const target = this.#pickTarget('ds');
       return BigInt.asUintN(c.addressBits, this.#offset(c.override ?? 'ds', target));
     }
-    if (o.source === 'far') return BigInt.asUintN(c.bits, this.#codeOffset()) | (this.#selector() << BigInt(c.bits));
+    if (o.source === 'far')
+      return BigInt.asUintN(c.bits, this.#codeOffset()) | (this.#selector() << BigInt(c.bits));
     // Branches go forward and stay within the code pages, which are filled with INT3.
     if (o.source === 'relative') return BigInt(r.below(100));
     // INT 80 is Linux's system call.
-    if (name === 'INT') return BigInt(r.chance(30) ? r.pick([1, 2, 3, 4]) : (0x81 + r.below(255)) & 0xff);
-    if (name === 'ENTER') return BigInt(o.size === 'w' ? r.below(64) : r.chance(70) ? r.below(4) : r.below(256));
+    if (name === 'INT')
+      return BigInt(r.chance(30) ? r.pick([1, 2, 3, 4]) : (0x81 + r.below(255)) & 0xff);
+    if (name === 'ENTER')
+      return BigInt(o.size === 'w' ? r.below(64) : r.chance(70) ? r.below(4) : r.below(256));
     if (/^RETF?$/.test(name)) return BigInt(r.below(64));
     return r.integer();
   }

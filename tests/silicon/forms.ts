@@ -7,7 +7,10 @@ import { WORLD_NAMES, WORLDS, type WorldName } from './worlds.ts';
 /** Instructions that user mode on a host cannot show, with the reason. Each has tests of its own. */
 const NOT_COMPARED: readonly { readonly names: RegExp; readonly reason: string }[] = [
   { names: /^(SYSCALL|SYSENTER)$/, reason: 'calls the host’s kernel' },
-  { names: /^(RDTSCP?|CPUID|RDRAND|RDSEED|XGETBV)$/, reason: 'tells the model, the time or chance' },
+  {
+    names: /^(RDTSCP?|CPUID|RDRAND|RDSEED|XGETBV)$/,
+    reason: 'tells the model, the time or chance',
+  },
   { names: /^(SGDT|SIDT|SLDT|STR|SMSW)$/, reason: 'UMIP: the host’s kernel emulates it' },
   { names: /^(XSAVE|XSAVEOPT|XRSTOR)$/, reason: 'the set of state components is the model’s' },
   { names: /^(MONITOR|MWAIT)$/, reason: 'may be allowed in user mode by the model' },

@@ -4,9 +4,25 @@
 import type { TableForm } from '../../packages/cpu/interpreter/handlers.ts';
 import { type Built, InstructionBuilder, isString, type Poke } from './encode.ts';
 import type { PlacedForm } from './forms.ts';
-import { CODE, CODE_BYTES_MAX, FX, MEMORY_BYTES, MEMORY_PARTS, PAGE, STACK, TEST } from './layout.ts';
+import {
+  CODE,
+  CODE_BYTES_MAX,
+  FX,
+  MEMORY_BYTES,
+  MEMORY_PARTS,
+  PAGE,
+  STACK,
+  TEST,
+} from './layout.ts';
 import type { Random } from './random.ts';
-import { isStackBig, SEGMENT_NAMES, segmentBase, type World, type WorldName, WORLDS } from './worlds.ts';
+import {
+  isStackBig,
+  SEGMENT_NAMES,
+  segmentBase,
+  type World,
+  type WorldName,
+  WORLDS,
+} from './worlds.ts';
 
 const VECTOR_SOURCE = /^(xmm|mmx)/;
 const FLAG = { fixed: 2n, tf: 0x100n, if: 0x200n, df: 0x400n, arithmetic: 0x8d5n, ac: 0x4_0000n };
@@ -28,7 +44,9 @@ export function generateCase(random: Random, placed: readonly PlacedForm[]): Tes
   const bytes = new Uint8Array(TEST.size);
   const view = new DataView(bytes.buffer);
   const code: number[] = [];
-  const offset = random.chance(10) ? PAGE - random.below(4 + 6 * forms.length) : 64 + random.below(2048);
+  const offset = random.chance(10)
+    ? PAGE - random.below(4 + 6 * forms.length)
+    : 64 + random.below(2048);
   const built = forms.map((t) => {
     const made = new InstructionBuilder(random, t, world).build(CODE + offset + code.length);
     code.push(...made.bytes);
@@ -50,22 +68,30 @@ export function generateCase(random: Random, placed: readonly PlacedForm[]): Tes
 }
 
 function fillSegments(view: DataView, world: World): void {
-  SEGMENT_NAMES.forEach((name, n) => view.setUint16(TEST.selectors + 2 * n, world.selectors[name], true));
+  SEGMENT_NAMES.forEach((name, n) =>
+    view.setUint16(TEST.selectors + 2 * n, world.selectors[name], true),
+  );
   view.setBigUint64(TEST.fsBase, BigInt(world.fsBase ?? 0), true);
   view.setBigUint64(TEST.gsBase, BigInt(world.gsBase ?? 0), true);
 }
 
-function fillRegisters(random: Random, view: DataView, world: World, built: readonly Built[]): void {
+function fillRegisters(
+  random: Random,
+  view: DataView,
+  world: World,
+  built: readonly Built[],
+): void {
   const asked = new Map(built.flatMap((b) => [...b.registers]));
   const width = world.bits === 64 ? 64 : 32;
   for (let n = 0; n < 16; n++) {
-    const value = width === 32 && n >= 8 ? 0n : BigInt.asUintN(width, asked.get(n) ?? random.integer());
+    const value =
+      width === 32 && n >= 8 ? 0n : BigInt.asUintN(width, asked.get(n) ?? random.integer());
     view.setBigUint64(TEST.gpr + 8 * n, value, true);
   }
   const top = STACK + PAGE / 2 - 16 + 8 * random.below(8) - segmentBase(world, 'ss');
   // The upper half of ESP means nothing to a 16-bit stack, and stays.
   const high = isStackBig(world) ? 0n : random.u64() & 0xffff_0000n;
-  const rsp = asked.get(4) ?? (BigInt.asUintN(32, BigInt(top)) & (isStackBig(world) ? ~0n : 0xffffn));
+  const rsp = asked.get(4) ?? BigInt.asUintN(32, BigInt(top)) & (isStackBig(world) ? ~0n : 0xffffn);
   view.setBigUint64(TEST.gpr + 32, BigInt.asUintN(width, rsp | high), true);
 }
 
@@ -79,14 +105,23 @@ function initialFlags(random: Random, forms: readonly TableForm[]): bigint {
 
 function fillFx(random: Random, view: DataView, forms: readonly TableForm[]): void {
   const fx = TEST.fx;
-  const usesX87 = forms.some((t) => t.form.unit === 'x87' || /^(D[89A-F]|9B)/.test(t.form.encoding) || t.instruction.name.startsWith('FX'));
+  const usesX87 = forms.some(
+    (t) =>
+      t.form.unit === 'x87' ||
+      /^(D[89A-F]|9B)/.test(t.form.encoding) ||
+      t.instruction.name.startsWith('FX'),
+  );
   const usesMmx = forms.some((t) => t.form.operands.some((o) => o.source.startsWith('mmx')));
-  const control = random.chance(60) ? 0x37f : random.chance(70) ? (random.u32() & 0xf00) | 0x7f : random.u32() & 0xf3f;
+  const control = random.chance(60)
+    ? 0x37f
+    : random.chance(70)
+      ? (random.u32() & 0xf00) | 0x7f
+      : random.u32() & 0xf3f;
   view.setUint16(fx + FX.control, control | 0x40, true);
-  const top = usesX87 ? random.below(8) : 0;
+  const top = usesX87 || usesMmx ? random.below(8) : 0;
   const flags = usesX87 ? random.u32() & (random.chance(10) ? 0x473f : 0x4700) : 0;
   view.setUint16(fx + FX.status, (top << 11) | flags, true);
-  const tags = usesX87 ? (random.chance(75) ? 0xff : random.below(256)) : usesMmx ? 0xff : 0;
+  const tags = usesX87 || usesMmx ? (random.chance(75) ? 0xff : random.below(256)) : 0;
   view.setUint8(fx + FX.tag, tags);
   const masks = random.chance(85) ? 0x1f80 : random.u32() & 0x1f80;
   const rounding = random.chance(60) ? 0 : random.below(4) << 13;
@@ -137,7 +172,8 @@ function applyPoke(bytes: Uint8Array, poke: Poke): void {
 export function memoryPlace(linear: number): number | undefined {
   let at = 0;
   for (const part of MEMORY_PARTS) {
-    if (linear >= part.address && linear < part.address + part.bytes) return at + linear - part.address;
+    if (linear >= part.address && linear < part.address + part.bytes)
+      return at + linear - part.address;
     at += part.bytes;
   }
   return undefined;

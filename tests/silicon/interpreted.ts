@@ -37,14 +37,19 @@ const FAULT_HAS_CODE = 0x200;
 /** A raw descriptor of DPL 3, as modify_ldt makes it (accessed). SDM vol 3A §3.4.5. */
 function descriptor(s: LdtSegment): bigint {
   const isCode = s.kind === 2;
-  const type = (isCode ? 9 : s.kind << 2 | 1) | (s.isRestricted ? 0 : 2);
+  const type = (isCode ? 9 : (s.kind << 2) | 1) | (s.isRestricted ? 0 : 2);
   const access = type | 0x70 | (s.isAbsent ? 0 : 0x80);
   const flags = (s.isAvailable ? 1 : 0) | (s.isBig ? 4 : 0) | (s.inPages ? 8 : 0);
   return raw({ base: s.base, limit: s.limit, access, flags });
 }
 function raw(d: { base: number; limit: number; access: number; flags: number }): bigint {
   const low = ((d.base & 0xffff) << 16) | (d.limit & 0xffff);
-  const high = (d.base & 0xff00_0000) | (d.flags << 20) | (d.limit & 0xf_0000) | (d.access << 8) | ((d.base >>> 16) & 0xff);
+  const high =
+    (d.base & 0xff00_0000) |
+    (d.flags << 20) |
+    (d.limit & 0xf_0000) |
+    (d.access << 8) |
+    ((d.base >>> 16) & 0xff);
   return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
 }
 const FLAT = { base: 0, limit: 0xf_ffff };
@@ -85,7 +90,8 @@ export class InterpretedRunner {
     cpu.reset(64, 3);
     cpu.bytes.fill(0, RAM_BASE, RAM_BASE + 0x10_0000);
     this.#mapPages();
-    for (const [index, value] of Object.entries(GDT)) this.#poke(DESCRIPTORS + 8 * Number(index), value);
+    for (const [index, value] of Object.entries(GDT))
+      this.#poke(DESCRIPTORS + 8 * Number(index), value);
     LDT_SEGMENTS.forEach((s, n) => this.#poke(DESCRIPTORS + LDT_OFFSET + 8 * n, descriptor(s)));
     cpu.set('gdtrBase', DESCRIPTORS_LINEAR);
     cpu.set('gdtrLimit', GDT_BYTES - 1);
@@ -102,7 +108,8 @@ export class InterpretedRunner {
     this.#cpu.view.setBigUint64(RAM_BASE + gpa, value, true);
   }
   #mapPages(): void {
-    const entry = (table: number, index: number, value: bigint) => this.#poke(table + index * 8, value);
+    const entry = (table: number, index: number, value: bigint) =>
+      this.#poke(table + index * 8, value);
     entry(TABLES, 0, BigInt(TABLES + PAGE) | USER);
     entry(TABLES + PAGE, 0, BigInt(TABLES + 2 * PAGE) | USER);
     for (const { address, isCode } of PAGES) {
@@ -133,7 +140,17 @@ export class InterpretedRunner {
     for (let n = 0; n < 16; n++) cpu.set('gpr', t.getBigUint64(TEST.gpr + 8 * n, true), n);
     this.#loadSegments(t);
     this.#loadFx(t);
-    for (const name of ['fault', 'faultCode', 'interruptShadow', 'activity', 'runOne', 'delivering', 'debugPending', 'stepping'] as const) cpu.set(name, 0);
+    for (const name of [
+      'fault',
+      'faultCode',
+      'interruptShadow',
+      'activity',
+      'runOne',
+      'delivering',
+      'debugPending',
+      'stepping',
+    ] as const)
+      cpu.set(name, 0);
     cpu.set('faultAddress', 0n);
     cpu.set('cpl', 3);
     cpu.set('rip', t.getBigUint64(TEST.rip, true));
@@ -150,7 +167,11 @@ export class InterpretedRunner {
       const { base, limit, attributes } = hidden(value);
       const isBased = value === 0 && (name === 'fs' || name === 'gs');
       cpu.set('segSelector', value, n);
-      cpu.set('segBase', isBased ? t.getBigUint64(name === 'fs' ? TEST.fsBase : TEST.gsBase, true) : BigInt(base), n);
+      cpu.set(
+        'segBase',
+        isBased ? t.getBigUint64(name === 'fs' ? TEST.fsBase : TEST.gsBase, true) : BigInt(base),
+        n,
+      );
       cpu.set('segLimit', limit, n);
       cpu.set('segAttributes', attributes, n);
     });
@@ -205,14 +226,19 @@ export class InterpretedRunner {
     const cpu = this.#cpu;
     const out = new Uint8Array(RESULT.size);
     const r = new DataView(out.buffer);
-    const event = isFault ? this.#event() : { vector: TIMED_OUT, error: 0, rip: cpu.get('rip') as bigint };
+    const event = isFault
+      ? this.#event()
+      : { vector: TIMED_OUT, error: 0, rip: cpu.get('rip') as bigint };
     r.setUint32(RESULT.vector, event.vector, true);
     r.setUint32(RESULT.error, event.error, true);
     r.setBigUint64(RESULT.cr2, cpu.get('faultAddress') as bigint, true);
     r.setBigUint64(RESULT.rip, event.rip, true);
     r.setBigUint64(RESULT.rflags, BigInt(cpu.call('readRflags') as number), true);
-    for (let n = 0; n < 16; n++) r.setBigUint64(RESULT.gpr + 8 * n, cpu.get('gpr', n) as bigint, true);
-    SEGMENT_NAMES.forEach((_, n) => r.setUint16(RESULT.selectors + 2 * n, cpu.get('segSelector', n) as number, true));
+    for (let n = 0; n < 16; n++)
+      r.setBigUint64(RESULT.gpr + 8 * n, cpu.get('gpr', n) as bigint, true);
+    SEGMENT_NAMES.forEach((_, n) =>
+      r.setUint16(RESULT.selectors + 2 * n, cpu.get('segSelector', n) as number, true),
+    );
     r.setBigUint64(RESULT.fsBase, cpu.get('segBase', 4) as bigint, true);
     r.setBigUint64(RESULT.gsBase, cpu.get('segBase', 5) as bigint, true);
     this.#saveFx(r);

@@ -25,7 +25,9 @@ export const CODE_BYTES_MAX = 96;
 const FX_BYTES = 512;
 
 /** Gives each member its place; sizes in bytes, all multiples of 4 with 8-byte members at multiples of 8. */
-function struct<K extends string>(members: Readonly<Record<K, number>>): Readonly<Record<K | 'size', number>> {
+function struct<K extends string>(
+  members: Readonly<Record<K, number>>,
+): Readonly<Record<K | 'size', number>> {
   let offset = 0;
   const places: Record<string, number> = {};
   for (const [name, bytes] of Object.entries<number>(members)) {
@@ -63,7 +65,15 @@ export const RESULT = struct({
   memory: MEMORY_BYTES,
 });
 /** Offsets in an FXSAVE image. SDM vol 1 §10.5.1. */
-export const FX = { control: 0, status: 2, tag: 4, mxcsr: 24, mxcsrMask: 28, st: 32, xmm: 160 } as const;
+export const FX = {
+  control: 0,
+  status: 2,
+  tag: 4,
+  mxcsr: 24,
+  mxcsrMask: 28,
+  st: 32,
+  xmm: 160,
+} as const;
 /** Value of `vector` when a case did not end by itself. */
 export const TIMED_OUT = 0xff;
 

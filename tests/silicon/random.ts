@@ -40,7 +40,15 @@ export class Random {
   integer(): bigint {
     if (this.chance(40)) return this.u64();
     const width = BigInt(this.pick([8, 16, 32, 64]));
-    const edge = this.pick([0n, 1n, 2n, (1n << width) - 1n, (1n << width) - 2n, 1n << (width - 1n), (1n << (width - 1n)) - 1n]);
+    const edge = this.pick([
+      0n,
+      1n,
+      2n,
+      (1n << width) - 1n,
+      (1n << width) - 2n,
+      1n << (width - 1n),
+      (1n << (width - 1n)) - 1n,
+    ]);
     const value = this.chance(30) ? edge : BigInt.asUintN(Number(width), this.u64());
     return BigInt.asUintN(64, this.chance(20) ? -value : value);
   }
@@ -57,9 +65,15 @@ export class Random {
       case 3:
         return sign | (this.u64() >> 12n);
       case 4:
-        return sign | (BigInt(1023 + this.below(70)) << 52n) | ((this.u64() >> 12n) & ~((1n << BigInt(this.below(52))) - 1n));
+        return (
+          sign |
+          (BigInt(1023 + this.below(70)) << 52n) |
+          ((this.u64() >> 12n) & ~((1n << BigInt(this.below(52))) - 1n))
+        );
       case 5:
-        return sign | (BigInt(this.pick([1, 2, 0x7fe, 0x7fd, 970, 1075])) << 52n) | (this.u64() >> 12n);
+        return (
+          sign | (BigInt(this.pick([1, 2, 0x7fe, 0x7fd, 970, 1075])) << 52n) | (this.u64() >> 12n)
+        );
       case 6:
         return sign | (BigInt(1000 + this.below(50)) << 52n);
       default:
@@ -80,7 +94,11 @@ export class Random {
       case 3:
         return sign | fraction;
       case 4:
-        return sign | (BigInt(127 + this.below(40)) << 23n) | (fraction & ~((1n << BigInt(this.below(23))) - 1n));
+        return (
+          sign |
+          (BigInt(127 + this.below(40)) << 23n) |
+          (fraction & ~((1n << BigInt(this.below(23))) - 1n))
+        );
       case 5:
         return sign | (BigInt(this.pick([1, 2, 0xfe, 0xfd, 150])) << 23n) | fraction;
       default:
@@ -106,7 +124,10 @@ export class Random {
       case 5:
         return exponent(this.below(0x8000), this.u64());
       case 6:
-        return exponent(16383 + this.below(70), integerBit | (this.u64() & ~((1n << BigInt(this.below(63))) - 1n)));
+        return exponent(
+          16383 + this.below(70),
+          integerBit | (this.u64() & ~((1n << BigInt(this.below(63))) - 1n)),
+        );
       case 7:
         return exponent(16383 + this.below(64), integerBit);
       default:

@@ -43,7 +43,9 @@ function* allCases(options: SiliconOptions, forms: readonly PlacedForm[]): Gener
     for (let n = 0; n < options.casesPerForm; n++) yield generateCase(random, [placed]);
   }
   const random = new Random(`${options.seed} sequences`);
-  const byWorld = WORLD_NAMES.map((world) => forms.filter((p) => p.world === world)).filter((list) => list.length > 0);
+  const byWorld = WORLD_NAMES.map((world) => forms.filter((p) => p.world === world)).filter(
+    (list) => list.length > 0,
+  );
   const inner = byWorld.map((list) => list.filter((p) => !leavesUndefined(p.table)));
   for (let n = 0; n < options.sequences; n++) {
     // Half of the sequences are 64-bit code; what leaves something undefined comes last.
@@ -57,7 +59,9 @@ function* allCases(options: SiliconOptions, forms: readonly PlacedForm[]): Gener
 /** Runs the comparison; the interpreter is shared by all cases, as a guest's processor would be. */
 export function compareWithSilicon(options: SiliconOptions): Report {
   const { only, world } = options;
-  const forms = PLACED.filter((p) => (!only || only.test(p.table.instruction.name)) && (!world || p.world === world));
+  const forms = PLACED.filter(
+    (p) => (!only || only.test(p.table.instruction.name)) && (!world || p.world === world),
+  );
   const runner = new InterpretedRunner();
   const failures: Failure[] = [];
   let cases = 0;
@@ -108,12 +112,14 @@ function main(): void {
   const byName = new Map<string, Failure[]>();
   for (const failure of report.failures) {
     const { test } = failure;
-    const name = test.forms.length === 1 ? `${formName(test.forms[0]!)} (${test.world})` : 'sequences';
+    const name =
+      test.forms.length === 1 ? `${formName(test.forms[0]!)} (${test.world})` : 'sequences';
     byName.set(name, [...(byName.get(name) ?? []), failure]);
   }
   for (const [name, list] of byName) {
     console.log(`${String(list.length).padStart(5)} ${name}`);
-    for (const failure of list.slice(0, values.verbose ? 8 : 1)) console.log(formatFailure(failure));
+    for (const failure of list.slice(0, values.verbose ? 8 : 1))
+      console.log(formatFailure(failure));
   }
   console.log(`${report.forms} forms, ${report.cases} cases, ${report.failures.length} differ`);
   process.exitCode = report.failures.length ? 1 : 0;

@@ -28,7 +28,14 @@ export const WORLDS = {
   flat: {
     name: '32-bit flat',
     bits: 32,
-    selectors: { es: flat, cs: selector('code32Flat'), ss: flat, ds: flat, fs: selector('wrapping'), gs: selector('data32') },
+    selectors: {
+      es: flat,
+      cs: selector('code32Flat'),
+      ss: flat,
+      ds: flat,
+      fs: selector('wrapping'),
+      gs: selector('data32'),
+    },
   },
   segmented: {
     name: '32-bit segments',
