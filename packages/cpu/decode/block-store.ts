@@ -113,19 +113,18 @@ export class BlockStore {
 
   #findListed(gpa: number, mode: number): number {
     if (!this.#isRam(gpa)) return 0;
-    for (
-      let block = this.#u32[PAGE_BLOCKS_BASE / 4 + (gpa >>> 12)]!;
-      block;
-      block = this.#u32[block / 4 + HEADER.next]!
-    ) {
+    let link = PAGE_BLOCKS_BASE / 4 + (gpa >>> 12);
+    for (let block = this.#u32[link]!; block; block = this.#u32[link]!) {
       const word = block / 4;
-      if (
-        this.#u32[word + HEADER.gpa] === gpa &&
-        this.#u32[word + HEADER.mode] === mode &&
-        this.#u32[word + HEADER.keyGpa] === gpa
-      ) {
-        return this.#u32[word + HEADER.first]!;
+      const first = this.#u32[word + HEADER.first]!;
+      // A block that crosses may have been dropped through its other page (or because that page is another one now).
+      if (this.#u16[(first + R.handler) / 2] === PSEUDO_HANDLERS.lookUp) {
+        this.#u32[link] = this.#u32[word + HEADER.next]!;
+        continue;
       }
+      const isWanted = this.#u32[word + HEADER.gpa] === gpa && this.#u32[word + HEADER.mode] === mode;
+      if (isWanted && this.#u32[word + HEADER.keyGpa] === gpa) return first;
+      link = word + HEADER.next;
     }
     return 0;
   }
@@ -141,7 +140,8 @@ export class BlockStore {
     const codeBits = CODE_BITS[mode & 3]!;
     const header = this.#free;
     const first = header + RECORD_BYTES;
-    const pageEnd = (gpa & ~(PAGE_BYTES - 1)) + PAGE_BYTES;
+    // Not by `& ~`, whose result is signed: RAM goes beyond 2 GiB.
+    const pageEnd = gpa - (gpa & (PAGE_BYTES - 1)) + PAGE_BYTES;
     const bytes = this.#isRam(gpa) ? this.#u8 : undefined;
     const countMax = mode & MODE_SINGLE ? 1 : BLOCK_LENGTH_MAX;
     let position = gpa >>> 0;
