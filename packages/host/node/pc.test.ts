@@ -105,6 +105,18 @@ describe('a PC', { concurrency: 2 }, () => {
     await machine.serial.expect('new');
   });
 
+  test('code above 2 GiB runs, also across a page and when it is rewritten', async () => {
+    await using machine = await create([0xeb, 0xfe], { memory: '3584M' });
+    const high = 0xdeadb000;
+    for (const start of [high - 6, high - 1]) {
+      await machine.writeMemory(start, Uint8Array.from([...print('high '), 0xeb, 0xfe]));
+      await machine.writeRegister('rip', BigInt(start));
+      await machine.start();
+      await machine.serial.expect('high ');
+      await machine.pause();
+    }
+  });
+
   test('the monitor looks into a real machine', async () => {
     await using machine = await create([0xf8, 0x31, 0xc0, ...STOP]);
     assert.match(
