@@ -21,6 +21,11 @@ const DR7_WRITABLE = 0xffff_23ffn;
 export const DR6_RESET = DR6_FIXED;
 export const DR7_RESET = DR7_FIXED;
 
+/** Tells in DR6 why a #DB comes. B0–B3 are those of this one, as on newer processors; the rest is sticky. */
+export function noteDebug(l: Lift, bits: Value): void {
+  l.set(S.dr, l.get(S.dr, 6).and(~0xfn).or(bits.u64()), 6);
+}
+
 /** The register that a number means; DR4 and DR5 are DR6 and DR7 unless CR4.DE. Raises #UD, #GP(0), #DB (GD). */
 function debugRegister(l: Lift, number: Value): Value {
   const isExtension = l.get(S.cr4).i32().and(CR4.de).nez();
@@ -28,7 +33,7 @@ function debugRegister(l: Lift, number: Value): Value {
   l.raiseIf(number.gtu(7).or(isAlias.and(isExtension)), VECTOR.ud);
   l.raiseIf(l.get(S.cpl).nez(), VECTOR.gp, 0);
   l.unlikely(l.get(S.dr, 7).i32().and(DR7.gd), () => {
-    l.set(S.dr, l.get(S.dr, 6).or(BigInt(DR6.bd)), 6);
+    noteDebug(l, l.i32(DR6.bd));
     l.raise(VECTOR.db);
   });
   return l.let(number.or(l.select(isAlias, l.i32(2), 0)));
@@ -98,7 +103,7 @@ export const checkInstructionBreakpoint: FunctionRef = fn('checkInstructionBreak
       l.if(access.eqz().and(address.eq(linear)), () => hits.set(hits.get().or(1 << n)));
     });
     l.if(hits.get(), () => {
-      l.set(S.dr, l.get(S.dr, 6).or(hits.get().u64()), 6);
+      noteDebug(l, hits.get());
       l.set(S.fault, FAULT_PENDING | VECTOR.db);
       l.exit('fault');
     });

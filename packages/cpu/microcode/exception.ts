@@ -8,7 +8,7 @@ import type { Lift } from '../lift/lift.ts';
 import { FAULT_HAS_CODE } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { S } from '../state/layout.ts';
-import { DR6, DR7 } from './debug-register.ts';
+import { DR6, DR7, noteDebug } from './debug-register.ts';
 import { VECTOR } from './fault.ts';
 import { deliverVector } from './interrupt-delivery.ts';
 import { updateMode } from './mode.ts';
@@ -142,7 +142,7 @@ export const deliverDebugTrap: FunctionRef = fn('deliverDebugTrap', {
     l.if(bits.eqz(), () => l.return());
     l.set(S.debugPending, 0);
     l.set(S.stepping, 0);
-    l.set(S.dr, l.get(S.dr, 6).or(bits.u64()), 6);
+    noteDebug(l, bits);
     l.run(enterDebugHandler);
     l.run(deliverEvent, VECTOR.db);
   },

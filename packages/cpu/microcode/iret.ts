@@ -17,6 +17,8 @@ type Bits = 16 | 32 | 64;
 /** Flags that every IRET takes besides the arithmetic ones; the wide ones add RF, AC and ID. */
 const LOW_FLAGS = RFLAGS.tf | RFLAGS.df | RFLAGS.nt;
 const WIDE_FLAGS = RFLAGS.rf | RFLAGS.ac | RFLAGS.id;
+/** What only level 0 sets. VIF and VIP do nothing, as CR4.VME is not offered. */
+const LEVEL_0_FLAGS = RFLAGS.iopl | RFLAGS.vif | RFLAGS.vip;
 
 function iret(bits: Bits): FunctionRef {
   return fn(`iret${bits}`, {
@@ -67,7 +69,7 @@ function protectedReturn(l: Lift, bits: Bits, rip: Value, cs: Value, image: Valu
   const mask = l
     .i32(bits === 16 ? LOW_FLAGS : LOW_FLAGS | WIDE_FLAGS)
     .or(l.select(cpl.leu(iopl), l.i32(RFLAGS.if), 0))
-    .or(l.select(cpl, l.i32(0), RFLAGS.iopl));
+    .or(l.select(cpl, l.i32(0), bits === 16 ? RFLAGS.iopl : LEVEL_0_FLAGS));
   l.run(finishReturn, cs, descriptor, rip, ss.get(), rsp.get(), image, mask);
 }
 
@@ -103,7 +105,7 @@ function returnToVirtual8086(l: Lift, rip: Value, cs: Value, image: Value): void
   const order = [SEGMENT.ss, SEGMENT.es, SEGMENT.ds, SEGMENT.fs, SEGMENT.gs];
   const selectors = order.map((_, n) => peek(l, 32, 4 + n).i32());
   l.raiseIf(rip.gtu(0xffffn), VECTOR.gp, 0);
-  const flags = LOW_FLAGS | WIDE_FLAGS | RFLAGS.if | RFLAGS.iopl | RFLAGS.vm;
+  const flags = LOW_FLAGS | WIDE_FLAGS | LEVEL_0_FLAGS | RFLAGS.if | RFLAGS.vm;
   l.run(loadFlags, image, flags);
   l.run(updateMode);
   l.run(installLegacyCode, cs);

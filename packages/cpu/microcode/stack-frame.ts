@@ -73,7 +73,9 @@ export const frameLinear: FunctionRef = fn('frameLinear', {
       first.gtu(limit.u64()).and(last.leu(mask)),
       last.leu(limit.u64()),
     );
-    l.unlikely(within.eqz(), () => raiseWithCode(l, VECTOR.ss, error));
+    // A null SS, and one that a failed task switch left behind, cannot be pushed on.
+    const isUsable = attributes.and(ATTRIBUTES.writable).nez();
+    l.unlikely(within.and(isUsable).eqz(), () => raiseWithCode(l, VECTOR.ss, error));
     l.return(base.add(first).and(0xffff_ffffn));
   },
 });

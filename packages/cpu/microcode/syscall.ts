@@ -14,8 +14,8 @@ import { isNonCanonical } from './stack.ts';
 
 /** Attributes of the flat segments that these instructions load without looking at a descriptor. */
 const FLAT = { code64: 0xa0_9b00, code32: 0xc0_9b00, data: 0xc0_9300 } as const;
-/** RFLAGS that SYSRET restores: all but RF and VM, VIF and VIP (CR4.VME is not offered). */
-const SYSRET_FLAGS = 0x24_7fd5;
+/** RFLAGS that SYSRET restores: all but RF and VM. */
+const SYSRET_FLAGS = 0x3c_7fd5;
 
 /** Loads a flat segment; its DPL is the selector's RPL. */
 function loadFlat(l: Lift, segment: number, selector: Value, attributes: Value): void {
@@ -45,7 +45,8 @@ export const syscall: FunctionRef = fn('syscall', {
     l.set(S.rip, l.get(S.msrLstar));
     const masked = l.let(readFlags(l).and(l.get(S.msrSfmask).i32().not()).and(~RFLAGS.rf));
     l.run(loadFlags, masked, -1);
-    l.if(masked.and(RFLAGS.tf).eqz(), () => l.set(S.stepping, 0));
+    // Whether a trap follows is decided by the flags that are loaded, not by those before.
+    l.set(S.stepping, masked.and(RFLAGS.tf));
     const cs = l.let(l.get(S.msrStar).shru(32).i32().and(0xfffc));
     loadFlatPair(l, cs, cs.add(8), l.i32(1));
     l.run(updateMode);
@@ -67,6 +68,7 @@ export const sysret: FunctionRef = fn('sysret', {
       .or(wide.and(isNonCanonical(rcx)));
     l.raiseIf(isBad, VECTOR.gp, 0);
     l.run(loadFlags, l.get(S.gpr, GPR.r11).i32(), SYSRET_FLAGS);
+    l.set(S.stepping, l.get(S.rflags).and(RFLAGS.tf));
     l.set(S.rip, l.select(wide, rcx, rcx.and(0xffff_ffffn)));
     const base = l.let(l.get(S.msrStar).shru(48).i32());
     const cs = l.let(base.add(l.select(wide, l.i32(16), 0)).or(3));

@@ -62,8 +62,8 @@ const TSS16 = {
 } as const;
 /** Segment registers in a TSS: ES, CS, SS, DS, and with 32 bits FS, GS: their encoding order. */
 const segmentCount = (is32: boolean) => (is32 ? 6 : 4);
-/** EFLAGS bits that a TSS can set: all that exist but VIF and VIP. */
-const EFLAGS_VALID = 0x27_7fd5;
+/** EFLAGS bits that a TSS can set: all that exist. */
+const EFLAGS_VALID = 0x3f_7fd5;
 const BUSY = 2;
 /** L0–L3 and LE of DR7 are the old task's. */
 const DR7_LOCAL = 0x155n;

@@ -1,0 +1,64 @@
+// Runs a 64 KiB firmware image on a whole virtual processor from its reset vector, with a log on port 0xE9, as the
+// system test programs in testing/system expect it.
+
+import { ManualClock } from '@mimic/base';
+import { InterruptBus } from '../apic/interrupt-bus.ts';
+import { BlockStore } from '../decode/block-store.ts';
+import { engine } from '../interpreter/engine.ts';
+import { planMemory, RAM_BASE } from '../state/memory-map.ts';
+import { type ExitReason, Vcpu } from '../vcpu.ts';
+
+const RAM_BYTES = 16 << 20;
+const FIRMWARE_BASE = 0xf0000;
+const LOG_PORT = 0xe9;
+/** Far more than any of the programs needs. */
+const INSTRUCTIONS_MAX = 2_000_000;
+
+export interface FirmwareRun {
+  readonly log: string;
+  /** Why it stopped: 'halted' at its last HLT, 'shutdown' after a triple fault. */
+  readonly reason: ExitReason;
+  readonly vcpu: Vcpu;
+}
+
+export function runFirmware(image: Uint8Array): FirmwareRun {
+  const layout = planMemory({ ramBytes: RAM_BYTES, vcpuCount: 1 });
+  const memory = new WebAssembly.Memory({
+    initial: layout.wasmPages,
+    maximum: 65536,
+    shared: true,
+  });
+  const { handlers } = engine();
+  const blocks = new BlockStore({ memory, handlers, ramBytes: RAM_BYTES, vcpuCount: 1 });
+  let log = '';
+  const bus = {
+    portRead: () => 0xffff_ffff,
+    portWrite: (port: number, size: number, value: number) => {
+      if (port === LOG_PORT && size === 1) log += String.fromCharCode(value);
+    },
+    memoryRead: () => 0xffff_ffff,
+    memoryWrite: () => undefined,
+    acknowledgeInterrupt: () => 0xff,
+    endOfInterrupt: () => undefined,
+  };
+  const interrupts = new InterruptBus();
+  const clock = new ManualClock();
+  const vcpu = new Vcpu({
+    memory,
+    layout,
+    index: 0,
+    bus,
+    clock,
+    blocks,
+    interrupts,
+    random: () => 4n,
+  });
+  new Uint8Array(memory.buffer).set(image, RAM_BASE + FIRMWARE_BASE);
+  vcpu.writeRegister('cs.base', BigInt(FIRMWARE_BASE));
+  let reason: ExitReason = 'budget';
+  for (let n = 0; n < INSTRUCTIONS_MAX && reason === 'budget'; n += 10_000) {
+    clock.advance(10_000);
+    reason = vcpu.run(10_000);
+  }
+  return { log, reason, vcpu };
+}
