@@ -33,6 +33,7 @@ const LABEL = {
   ended: 1_000_004,
   jumped: 1_000_005,
   dispatch: 1_000_006,
+  again: 1_000_007,
 } as const;
 
 /** `run(budget)`: retires about that many instructions and gives an EXIT_REASON. */
@@ -62,7 +63,7 @@ export function buildLoop(table: HandlerTable): HandEmitted {
         jump: LABEL.jumped,
         fault: LABEL.fault,
         retry: LABEL.dispatch,
-        again: LABEL.ended,
+        again: LABEL.again,
       };
       const e = new Emitter({
         params: ['i32', 'i32'],
@@ -115,12 +116,15 @@ class LoopEmitter {
     e.open('block', LABEL.fault);
     e.open('block', LABEL.tail);
     e.open('block', LABEL.ended);
+    e.open('block', LABEL.again);
     e.open('block', LABEL.jumped);
     this.#prologue();
     this.#dispatch();
     e.close(); // jumped: count the record that jumped
     this.#advance();
     this.#code.br(e.depth(LABEL.tail));
+    e.close(); // again: nothing has retired, but a long REP must come to the end of the budget
+    this.#lift((l) => l.set(S.budget, l.get(S.budget).sub(1)));
     e.close(); // ended: the record is the next to run
     this.#lift((l, record) =>
       l.set(S.rip, l.get(S.ripBase).add(l.loadRaw('i64.load16_u', record, R.pageOffset))),
@@ -209,7 +213,7 @@ class LoopEmitter {
     targets[EXIT_CODES.jump] = e.depth(LABEL.jumped);
     targets[EXIT_CODES.fault] = e.depth(LABEL.fault);
     targets[EXIT_CODES.retry] = e.depth(LABEL.dispatch);
-    targets[EXIT_CODES.again] = e.depth(LABEL.ended);
+    targets[EXIT_CODES.again] = e.depth(LABEL.again);
     this.#code.brTable(targets.slice(0, 4), targets[4]!);
     e.close();
     this.#next();
@@ -238,13 +242,15 @@ class LoopEmitter {
       l.if(record, () => {
         l.set(S.rip, l.get(S.ripBase).add(l.loadRaw('i64.load16_u', record, R.pageOffset)));
         const retired = l.let(record.sub(l.get(S.blockStart)).shrs(Math.log2(RECORD_BYTES)));
-        l.set(S.budget, l.get(S.budget).sub(retired).sub(1));
+        l.set(S.budget, l.get(S.budget).sub(retired));
         l.set(S.instructionCount, l.get(S.instructionCount).add(retired.s64()));
         const isStack = l.loadRaw('i32.load8_u', record, R.segment).eq(SEGMENT.ss);
         l.if(l.get(S.fault).and(FAULT_NON_CANONICAL).nez().and(isStack), () =>
           l.set(S.fault, l.get(S.fault).sub(1)),
         );
       });
+      // Faults count too: a handler that cannot be fetched would go on for ever.
+      l.set(S.budget, l.get(S.budget).sub(1));
       l.set(S.fault, l.get(S.fault).and(~FAULT_NON_CANONICAL));
       l.if(l.get(S.stopOnFault).eq(ON_FAULT.stop), () => l.return(EXIT_REASON.fault));
       l.while(

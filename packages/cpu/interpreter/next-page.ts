@@ -9,21 +9,19 @@ import {
   BLOCK_HASH_ENTRIES,
   BLOCK_HASH_ENTRY_BYTES,
 } from '../state/memory-map.ts';
-import { R } from './record.ts';
+import { PSEUDO_HANDLERS, R } from './record.ts';
 
-/** 1 when the next page is unchanged; 0 after dropping the block from the hash, so that it is decoded anew. May fault. */
+/** 1 when the next page is unchanged; 0 after dropping the block, so that it is decoded anew. May fault. */
 export const verifyNextPage: FunctionRef = fn('verifyNextPage', {
   params: { record: 'i32' },
   result: 'i32',
   faults: true,
   build(l, { record }) {
-    const offset = l.loadRaw('i64.load16_u', record, R.pageOffset);
     const base = l.get(S.segBase, SEGMENT.cs);
     const is64 = l.get(S.codeBits).eq(64);
     const start = l.let(l.get(S.ripBase).add(l.select(is64, l.i64(0), base)));
     const next = l.let(start.add(0x1000n));
     const linear = l.let(l.select(is64, next, next.and(0xffff_ffffn)));
-    void offset;
     const page = l.call(translateFetch, linear).shru(12);
     l.if(page.eq(l.loadRaw('i64.load', record, R.immediate)), () => l.return(1));
     const entry = l.let(
@@ -32,6 +30,7 @@ export const verifyNextPage: FunctionRef = fn('verifyNextPage', {
         .and(BLOCK_HASH_ENTRIES - 1)
         .mul(BLOCK_HASH_ENTRY_BYTES),
     );
+    l.storeRaw('i32.store16', record, R.handler, l.i32(PSEUDO_HANDLERS.lookUp));
     l.storeRaw('i32.store', entry, BLOCK_HASH_BASE + 8, l.i32(0));
     l.storeRaw('i32.store', entry, BLOCK_HASH_BASE, l.i32(-1));
     l.return(0);
