@@ -33,7 +33,7 @@ const LABEL = {
   ended: 1_000_004,
   jumped: 1_000_005,
   dispatch: 1_000_006,
-  again: 1_000_007,
+  again: 1_000_008,
 } as const;
 
 /** `run(budget)`: retires about that many instructions and gives an EXIT_REASON. */
