@@ -5,9 +5,9 @@ import type { Encoding } from '../../packages/cpu/decode/opcode-map.ts';
 import { rmKinds, type TableForm, variantBits } from '../../packages/cpu/interpreter/handlers.ts';
 import type { OperandSpec } from '../../packages/cpu/isa/instruction.ts';
 import { ENCODINGS } from './forms.ts';
-import { CODE, DATA, PAGE, STACK } from './layout.ts';
+import { CODE, CODE_BYTES_MAX, DATA, PAGE, STACK } from './layout.ts';
 import type { Random } from './random.ts';
-import { segmentBase, type SegmentName, SELECTORS, type World } from './worlds.ts';
+import { SELECTORS, type SegmentName, segmentBase, type World } from './worlds.ts';
 
 const STRING = /^(MOVS|CMPS|SCAS|LODS|STOS|INS|OUTS)[BW]?$/;
 const FAR = /^(CALL|JMP)$/;
@@ -297,7 +297,10 @@ export class InstructionBuilder {
   /** A near or far code address, most often one that leads into the code pages. */
   #codeOffset(): bigint {
     const r = this.#random;
-    const linear = BigInt(CODE + r.below(2 * PAGE));
+    // Behind every place where a case's own code may lie.
+    const linear = BigInt(
+      CODE + (r.chance(50) ? 2300 + r.below(1700) : PAGE + 200 + r.below(PAGE - 200)),
+    );
     return r.chance(80) ? linear - BigInt(segmentBase(this.#world, 'cs')) : r.integer();
   }
   #selector(): bigint {
@@ -458,8 +461,8 @@ export class InstructionBuilder {
     }
     if (o.source === 'far')
       return BigInt.asUintN(c.bits, this.#codeOffset()) | (this.#selector() << BigInt(c.bits));
-    // Branches go forward and stay within the code pages, which are filled with INT3.
-    if (o.source === 'relative') return BigInt(r.below(100));
+    // Branches go to the next instruction or behind the case's code, which the pages fill with INT3.
+    if (o.source === 'relative') return BigInt(r.chance(20) ? 0 : CODE_BYTES_MAX + r.below(32));
     // INT 80 is Linux's system call.
     if (name === 'INT')
       return BigInt(r.chance(30) ? r.pick([1, 2, 3, 4]) : (0x81 + r.below(255)) & 0xff);

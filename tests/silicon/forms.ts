@@ -46,8 +46,9 @@ export const PLACED: readonly PlacedForm[] = FORMS.flatMap((table) =>
 );
 export const COMPARED_FORMS: readonly TableForm[] = FORMS.filter((t) => !whyNotCompared(t));
 
-/** 'ADD 00 /r': names a form in reports and recorded vectors. */
+/** 'ADD 00 /r', 'PINSRB 66 0F 3A 20 /r memory': names a form in reports and recorded vectors. */
 export function formName(t: TableForm): string {
   const mode = t.form.mode ? ` ${t.form.mode}` : '';
-  return `${t.instruction.name} ${t.form.encoding}${mode}`;
+  const memory = t.form.operands.some((o) => o.source === 'rmMemory') ? ' memory' : '';
+  return `${t.instruction.name} ${t.form.encoding}${memory}${mode}`;
 }

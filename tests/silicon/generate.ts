@@ -19,9 +19,9 @@ import {
   isStackBig,
   SEGMENT_NAMES,
   segmentBase,
+  WORLDS,
   type World,
   type WorldName,
-  WORLDS,
 } from './worlds.ts';
 
 const VECTOR_SOURCE = /^(xmm|mmx)/;

@@ -61,6 +61,8 @@ const GDT: Readonly<Record<number, bigint>> = {
   4: raw({ ...FLAT, access: 0xfb, flags: 0xc }),
   5: raw({ ...FLAT, access: 0xf3, flags: 0xc }),
   6: raw({ ...FLAT, access: 0xfb, flags: 0xa }),
+  // Its limit tells the number of the processor.
+  15: raw({ base: 0, limit: 0, access: 0xf5, flags: 4 }),
 };
 
 interface Hidden {

@@ -10,7 +10,7 @@ import { InterpretedRunner } from './interpreted.ts';
 import { RESULT, TEST } from './layout.ts';
 import { runNatively } from './native.ts';
 import { Random } from './random.ts';
-import { leavesUndefined } from './undefined.ts';
+import { isForSingleCases, leavesUndefined } from './undefined.ts';
 import { WORLD_NAMES } from './worlds.ts';
 
 const BATCH = 4000;
@@ -43,7 +43,8 @@ function* allCases(options: SiliconOptions, forms: readonly PlacedForm[]): Gener
     for (let n = 0; n < options.casesPerForm; n++) yield generateCase(random, [placed]);
   }
   const random = new Random(`${options.seed} sequences`);
-  const byWorld = WORLD_NAMES.map((world) => forms.filter((p) => p.world === world)).filter(
+  const chainable = forms.filter((p) => !isForSingleCases(p.table));
+  const byWorld = WORLD_NAMES.map((world) => chainable.filter((p) => p.world === world)).filter(
     (list) => list.length > 0,
   );
   const inner = byWorld.map((list) => list.filter((p) => !leavesUndefined(p.table)));
