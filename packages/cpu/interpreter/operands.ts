@@ -2,9 +2,11 @@
 // its record. This is what makes one lifted form the interpreter's handler for all registers.
 
 import type { InstructionContext, LiftOperand, OperandSpec } from '../isa/instruction.ts';
+import { RFLAGS } from '../lift/flags.ts';
 import { type FunctionRef, fn } from '../lift/function.ts';
 import type { AccessBytes, Lift, UpdateAccess } from '../lift/lift.ts';
 import { constant, type Value } from '../lift/value.ts';
+import { MODE_SINGLE_STEP } from '../microcode/mode.ts';
 import { isFlatData, segmentLinear } from '../microcode/segment-access.ts';
 import { at, type Field, S, SEGMENT } from '../state/layout.ts';
 import { R, RECORD_FLAGS } from './record.ts';
@@ -277,8 +279,17 @@ export function recordContext(
       askedMode();
       jump(l, target, variant.mode64);
     },
-    again: () => l.exit('again'),
+    again: () => again(l),
   };
+}
+
+/** An iteration of a repeated instruction counts against the budget; breakpoints on it hit before the first one only. */
+function again(l: Lift): void {
+  l.set(S.budget, l.get(S.budget).sub(1));
+  l.unlikely(l.get(S.mode).and(MODE_SINGLE_STEP), () => {
+    l.set(S.rflags, l.get(S.rflags).or(RFLAGS.rf));
+  });
+  l.exit('again');
 }
 
 /** A near transfer: #GP(0) for a target that is not canonical or beyond CS's limit, before anything changes. */

@@ -91,13 +91,13 @@ export const checkInstructionBreakpoint: FunctionRef = fn('checkInstructionBreak
   params: { linear: 'i64' },
   faults: true,
   build(l, { linear }) {
-    l.if(l.get(S.breakpoints).and(BREAKPOINTS.instruction).eqz(), () => l.return());
     const rflags = l.get(S.rflags);
     l.if(rflags.and(RFLAGS.rf), () => {
       // RF holds for one instruction.
       l.set(S.rflags, rflags.and(~RFLAGS.rf));
       l.return();
     });
+    l.if(l.get(S.breakpoints).and(BREAKPOINTS.instruction).eqz(), () => l.return());
     const hits = l.var('i32', 0);
     forEachArmed(l, (n, access, _bytes, address) => {
       l.if(access.eqz().and(address.eq(linear)), () => hits.set(hits.get().or(1 << n)));

@@ -11,6 +11,11 @@ import { type ExitReason, Vcpu } from '../vcpu.ts';
 const RAM_BYTES = 16 << 20;
 const FIRMWARE_BASE = 0xf0000;
 const LOG_PORT = 0xe9;
+/** The test device: asks for the interrupt that is written, for an NMI; counts its reads. */
+const DEVICE = { interrupt: 0x500, nmi: 0x501, counter: 0x502 } as const;
+/** What wakes a HLT with interrupts on. */
+const WAKE_VECTOR = 0x52;
+const RFLAGS_IF = 0x200n;
 /** Far more than any of the programs needs. */
 const INSTRUCTIONS_MAX = 2_000_000;
 
@@ -31,14 +36,26 @@ export function runFirmware(image: Uint8Array): FirmwareRun {
   const { handlers } = engine();
   const blocks = new BlockStore({ memory, handlers, ramBytes: RAM_BYTES, vcpuCount: 1 });
   let log = '';
+  let count = 0;
+  const asked: number[] = [];
+  const ask = (vector: number) => {
+    asked.push(vector);
+    vcpu.intr.set(true);
+  };
   const bus = {
-    portRead: () => 0xffff_ffff,
-    portWrite: (port: number, size: number, value: number) => {
-      if (port === LOG_PORT && size === 1) log += String.fromCharCode(value);
+    portRead: (port: number) => (port === DEVICE.counter ? 0x61 + (count++ % 26) : 0xffff_ffff),
+    portWrite: (port: number, _size: number, value: number) => {
+      if (port === LOG_PORT) log += String.fromCharCode(value);
+      else if (port === DEVICE.interrupt) ask(value);
+      else if (port === DEVICE.nmi) vcpu.nmi();
     },
     memoryRead: () => 0xffff_ffff,
     memoryWrite: () => undefined,
-    acknowledgeInterrupt: () => 0xff,
+    acknowledgeInterrupt: () => {
+      const vector = asked.shift() ?? 0xff;
+      vcpu.intr.set(asked.length > 0);
+      return vector;
+    },
     endOfInterrupt: () => undefined,
   };
   const interrupts = new InterruptBus();
@@ -54,11 +71,16 @@ export function runFirmware(image: Uint8Array): FirmwareRun {
     random: () => 4n,
   });
   new Uint8Array(memory.buffer).set(image, RAM_BASE + FIRMWARE_BASE);
+  vcpu.apic.setVirtualWireMode();
   vcpu.writeRegister('cs.base', BigInt(FIRMWARE_BASE));
   let reason: ExitReason = 'budget';
   for (let n = 0; n < INSTRUCTIONS_MAX && reason === 'budget'; n += 10_000) {
     clock.advance(10_000);
     reason = vcpu.run(10_000);
+    if (reason === 'halted' && (vcpu.readRegister('rflags') ?? 0n) & RFLAGS_IF) {
+      ask(WAKE_VECTOR);
+      reason = 'budget';
+    }
   }
   return { log, reason, vcpu };
 }

@@ -27,11 +27,19 @@ function run(command: string, args: readonly string[], timeoutSeconds = 60): str
   return r.stdout;
 }
 
-function record(name: string, scratch: string): void {
+/** Assembles NAME.S to NAME.image; gives the path of the plain image. */
+function build(name: string, scratch: string): string {
   const object = join(scratch, `${name}.o`);
   const image = join(scratch, `${name}.bin`);
   run('as', ['--64', `${name}.S`, '-o', object]);
   run('ld', ['-Ttext=0', '--oformat', 'binary', '-e', '0', object, '-o', image]);
+  const packed = gzipSync(readFileSync(image), { level: 9 }).toString('base64');
+  writeFileSync(join(here, `${name}.image`), `${packed}\n`);
+  return image;
+}
+
+function record(name: string, scratch: string): void {
+  const image = build(name, scratch);
   const configuration = join(scratch, 'bochsrc');
   const commands = join(scratch, 'commands');
   writeFileSync(commands, 'c\n');
@@ -51,13 +59,11 @@ function record(name: string, scratch: string): void {
   const screen = run('bochs-bin', ['-q', '-f', configuration, '-rc', commands], SECONDS);
   const lines = screen.split('\n').map((line) => line.replace(/[^\x20-\x7e]/g, ''));
   const log = lines.slice(lines.findIndex((line) => line.startsWith('divide: ')));
-  writeFileSync(
-    join(here, `${name}.image`),
-    `${gzipSync(readFileSync(image), { level: 9 }).toString('base64')}\n`,
-  );
   writeFileSync(join(here, `${name}.log`), `${log.join('\n').trimEnd()}\n`);
 }
 
 const scratch = mkdtempSync(join(tmpdir(), 'mimic-system-'));
 for (const name of ['protected', 'long']) record(name, scratch);
+// Needs the test device of testing/firmware.ts, so its log is written by hand.
+build('events', scratch);
 rmSync(scratch, { recursive: true });

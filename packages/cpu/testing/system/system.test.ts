@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import type { ExitReason } from '../../vcpu.ts';
 import { runFirmware } from '../firmware.ts';
 
 const read = (file: string) => readFileSync(join(import.meta.dirname, file), 'latin1');
@@ -26,10 +27,10 @@ const DEVIATIONS: Readonly<Record<string, string>> = {
     '#000c 00000001 002b 0000000000012482 0000000000010002 000000000001b000 0000000000000023 0fc0 0000 0000000000000002 ',
 };
 
-function check(name: string): void {
+function check(name: string, end: ExitReason): void {
   const image = new Uint8Array(gunzipSync(Buffer.from(read(`${name}.image`), 'base64')));
   const { log, reason } = runFirmware(image);
-  assert.equal(reason, 'halted');
+  assert.equal(reason, end);
   const expected = read(`${name}.log`)
     .trimEnd()
     .split('\n')
@@ -43,5 +44,8 @@ function check(name: string): void {
 }
 
 test('exceptions, gates, tasks, virtual-8086 and real mode behave as recorded', () =>
-  check('protected'));
-test('long mode, its system calls and its way out behave as recorded', () => check('long'));
+  check('protected', 'halted'));
+test('long mode, its system calls and its way out behave as recorded', () =>
+  check('long', 'halted'));
+test('interrupts, NMI, shadows, HLT, string I/O and breakpoints keep the manual’s order', () =>
+  check('events', 'shutdown'));
