@@ -98,13 +98,13 @@ export class InstructionBuilder {
     const tail = hasModrm ? this.#modrm(choice, isMemory) : [];
     this.#implicitOperands(choice);
     const mandatory = e.prefix === 'f3' ? [0xf3] : e.prefix === 'f2' ? [0xf2] : [];
-    const escape = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]][e.map]!;
+    const opcodeMap = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]][e.map]!;
     const rex = choice.rex ? [choice.rex] : [];
     const bytes = [
       ...prefixes,
       ...mandatory,
       ...rex,
-      ...escape,
+      ...opcodeMap,
       opcode,
       ...tail,
       ...this.#immediates(choice),

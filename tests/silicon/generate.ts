@@ -68,9 +68,8 @@ export function generateCase(random: Random, placed: readonly PlacedForm[]): Tes
 }
 
 function fillSegments(view: DataView, world: World): void {
-  SEGMENT_NAMES.forEach((name, n) =>
-    view.setUint16(TEST.selectors + 2 * n, world.selectors[name], true),
-  );
+  for (const [n, name] of SEGMENT_NAMES.entries())
+    view.setUint16(TEST.selectors + 2 * n, world.selectors[name], true);
   view.setBigUint64(TEST.fsBase, BigInt(world.fsBase ?? 0), true);
   view.setBigUint64(TEST.gsBase, BigInt(world.gsBase ?? 0), true);
 }

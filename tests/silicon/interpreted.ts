@@ -94,7 +94,8 @@ export class InterpretedRunner {
     this.#mapPages();
     for (const [index, value] of Object.entries(GDT))
       this.#poke(DESCRIPTORS + 8 * Number(index), value);
-    LDT_SEGMENTS.forEach((s, n) => this.#poke(DESCRIPTORS + LDT_OFFSET + 8 * n, descriptor(s)));
+    for (const [n, s] of LDT_SEGMENTS.entries())
+      this.#poke(DESCRIPTORS + LDT_OFFSET + 8 * n, descriptor(s));
     cpu.set('gdtrBase', DESCRIPTORS_LINEAR);
     cpu.set('gdtrLimit', GDT_BYTES - 1);
     cpu.set('segBase', DESCRIPTORS_LINEAR + BigInt(LDT_OFFSET), 6);
@@ -238,9 +239,8 @@ export class InterpretedRunner {
     r.setBigUint64(RESULT.rflags, BigInt(cpu.call('readRflags') as number), true);
     for (let n = 0; n < 16; n++)
       r.setBigUint64(RESULT.gpr + 8 * n, cpu.get('gpr', n) as bigint, true);
-    SEGMENT_NAMES.forEach((_, n) =>
-      r.setUint16(RESULT.selectors + 2 * n, cpu.get('segSelector', n) as number, true),
-    );
+    for (const n of SEGMENT_NAMES.keys())
+      r.setUint16(RESULT.selectors + 2 * n, cpu.get('segSelector', n) as number, true);
     r.setBigUint64(RESULT.fsBase, cpu.get('segBase', 4) as bigint, true);
     r.setBigUint64(RESULT.gsBase, cpu.get('segBase', 5) as bigint, true);
     this.#saveFx(r);

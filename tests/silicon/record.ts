@@ -170,7 +170,7 @@ function record(): void {
   const all = PLACED.map((placed) => ({ placed, cases: recordedCases(placed) }));
   const flat = all.flatMap((form) => form.cases);
   const input = new Uint8Array(flat.length * TEST.size);
-  flat.forEach((test, n) => input.set(test.bytes, n * TEST.size));
+  for (const [n, test] of flat.entries()) input.set(test.bytes, n * TEST.size);
   const output = runNatively(input);
   let n = 0;
   const forms = all.map(({ placed, cases }): [string, RecordedForm] => {

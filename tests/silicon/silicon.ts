@@ -68,7 +68,7 @@ export function compareWithSilicon(options: SiliconOptions): Report {
   let cases = 0;
   const flush = (batch: readonly TestCase[]) => {
     const input = new Uint8Array(batch.length * TEST.size);
-    batch.forEach((test, n) => input.set(test.bytes, n * TEST.size));
+    for (const [n, test] of batch.entries()) input.set(test.bytes, n * TEST.size);
     const results = runNatively(input);
     batch.forEach((test, n) => {
       const expected = results.subarray(n * RESULT.size, (n + 1) * RESULT.size);
