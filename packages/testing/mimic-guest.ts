@@ -22,7 +22,15 @@ export async function startMimicGuest(options: GuestOptions): Promise<Guest> {
   })();
   await machine.start();
   return {
-    expect: (pattern, expectOptions) => machine.serial.expect(pattern, expectOptions),
+    async expect(pattern, expectOptions) {
+      try {
+        return await machine.serial.expect(pattern, expectOptions);
+      } catch (error) {
+        // A crash has a stack, which the failed test should show.
+        if (machine.end?.reason !== 'crashed') throw error;
+        throw new Error(`Mimic crashed: ${machine.end.stack}`, { cause: error });
+      }
+    },
     sendLine: (line) => machine.serial.sendLine(line),
     get output() {
       return output;

@@ -27,6 +27,7 @@ const HOOKS = [
   `echo ${ROOT_DISK.hostName} > "$1/etc/hostname"`,
   `echo "127.0.0.1 localhost ${ROOT_DISK.hostName}" > "$1/etc/hosts"`,
   `echo "/dev/vda / ${ROOT_DISK.fileSystem} defaults,errors=remount-ro 0 1" > "$1/etc/fstab"`,
+  'echo LANG=C.UTF-8 > "$1/etc/default/locale"',
   'echo 6d696d69636d696d69636d696d69636d > "$1/etc/machine-id"',
   'rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/* "$1"/var/log/*.log',
 ];
