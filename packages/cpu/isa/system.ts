@@ -14,7 +14,7 @@ import { ACTIVITY } from '../microcode/exception.ts';
 import { VECTOR } from '../microcode/fault.ts';
 import { cpuidHost } from '../microcode/host.ts';
 import { flushPage, flushTlb } from '../microcode/memory.ts';
-import { updateMode } from '../microcode/mode.ts';
+import { updateDataTlb, updateMode } from '../microcode/mode.ts';
 import { readMsr, timeStamp, writeMsr } from '../microcode/msr.ts';
 import { isNonCanonical } from '../microcode/stack.ts';
 import { loadLdt, loadTaskRegister } from '../microcode/system-segment.ts';
@@ -431,14 +431,14 @@ const accessControl = (name: 'CLAC' | 'STAC', encoding: string): Instruction =>
   instruction({
     name,
     manual: name === 'CLAC' ? 'SDM vol 2A, CLAC' : 'SDM vol 2B, STAC',
-    forms: [form(encoding, ENDS)],
+    forms: [form(encoding)],
     feature: 'SMAP',
     exceptions: '#UD',
     lift(l) {
       l.raiseIf(l.get(S.cpl).nez(), VECTOR.ud);
       const flags = l.get(S.rflags);
       l.set(S.rflags, name === 'STAC' ? flags.or(RFLAGS.ac) : flags.and(~RFLAGS.ac));
-      l.run(updateMode);
+      l.run(updateDataTlb);
     },
   });
 

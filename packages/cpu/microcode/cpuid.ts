@@ -122,7 +122,7 @@ export function cpuidLeaves({ vcpuIndex, vcpuCount }: CpuidModel): ReadonlyMap<n
       [shift, cores, 0x201, vcpuIndex],
       [0, 0, 2, vcpuIndex],
     ]],
-    [0xd, [[XSAVE_COMPONENTS, XSAVE_BYTES, XSAVE_BYTES, 0], none]],
+    [0xd, [[XSAVE_COMPONENTS, XSAVE_BYTES, XSAVE_BYTES, 0], [bits(0), 0, 0, 0], none]], // XSAVEOPT
     [0x15, [[1, TSC_RATIO, TSC_CRYSTAL_HZ, 0]]],
     [0x16, [[1000, 1000, 100, 0]]],
     [HYPERVISOR, [[HYPERVISOR, signature[0]!, signature[1]!, signature[2]!]]],

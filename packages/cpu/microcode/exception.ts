@@ -142,6 +142,8 @@ export const deliverDebugTrap: FunctionRef = fn('deliverDebugTrap', {
     l.if(bits.eqz(), () => l.return());
     l.set(S.debugPending, 0);
     l.set(S.stepping, 0);
+    // A HLT that is stepped over does not wait.
+    l.set(S.activity, ACTIVITY.running);
     noteDebug(l, bits);
     l.run(enterDebugHandler);
     l.run(deliverEvent, VECTOR.db);

@@ -47,7 +47,7 @@ export const updateMode: FunctionRef = fn('updateMode', {
     // Data and I/O breakpoints trap right behind their instruction, so they need short blocks, too.
     const isStepped = rflags.and(RFLAGS.tf).or(l.get(S.breakpoints));
     l.set(S.mode, codeBits.shru(5).or(l.select(isStepped, l.i32(MODE_SINGLE_STEP), 0)));
-    updateTlbs(l, cr0, rflags);
+    updateTlbs(l);
     updateFpuTrap(l, cr0);
   },
 });
@@ -74,21 +74,33 @@ function updateBreakpoints(l: Lift): void {
   });
 }
 
-function updateTlbs(l: Lift, cr0: Value, rflags: Value): void {
-  const address = (mode: Value) => l.cpu.add(TLB_OFFSET).add(mode.mul(TLB_BYTES));
-  const hasAc = l.let(rflags.and(RFLAGS.ac).nez());
-  const isUser = l.let(l.get(S.cpl).eq(3));
-  const smap = l.let(l.get(S.cr4).i32().and(CR4.smap).nez());
+const tlbAddress = (l: Lift, mode: Value) => l.cpu.add(TLB_OFFSET).add(mode.mul(TLB_BYTES));
+
+/** Which TLB explicit data accesses go through; after a change of RFLAGS.AC this is all there is to do. */
+export const updateDataTlb: FunctionRef = fn('updateDataTlb', {
+  params: {},
+  build(l) {
+    const hasAc = l.let(l.get(S.rflags).and(RFLAGS.ac).nez());
+    const isUser = l.let(l.get(S.cpl).eq(3));
+    const smap = l.get(S.cr4).i32().and(CR4.smap).nez();
+    const supervisorSmap = l.i32(TLB_MODE.supervisorSmap);
+    const explicit = l.select(smap.and(hasAc.eqz()), supervisorSmap, TLB_MODE.supervisor);
+    const checksAlignment = isUser.and(hasAc).and(l.get(S.cr0).i32().and(CR0.am).nez());
+    const isChecked = checksAlignment.or(l.get(S.breakpoints).and(BREAKPOINTS.data));
+    const plain = l.select(isUser, l.i32(TLB_MODE.user), explicit);
+    l.set(S.tlb, tlbAddress(l, l.select(isChecked, l.i32(TLB_MODE.checked), plain)));
+  },
+});
+
+function updateTlbs(l: Lift): void {
+  l.run(updateDataTlb);
   // Implicit supervisor accesses take no notice of AC.
-  const supervisorSmap = l.i32(TLB_MODE.supervisorSmap);
-  l.set(S.tlbSystem, address(l.select(smap, supervisorSmap, TLB_MODE.supervisor)));
-  const explicit = l.select(smap.and(hasAc.eqz()), supervisorSmap, TLB_MODE.supervisor);
-  const checksAlignment = isUser.and(hasAc).and(cr0.and(CR0.am).nez());
-  const isChecked = checksAlignment.or(l.get(S.breakpoints).and(BREAKPOINTS.data));
-  const plain = l.select(isUser, l.i32(TLB_MODE.user), explicit);
-  l.set(S.tlb, address(l.select(isChecked, l.i32(TLB_MODE.checked), plain)));
+  const smap = l.get(S.cr4).i32().and(CR4.smap).nez();
+  const implicit = l.select(smap, l.i32(TLB_MODE.supervisorSmap), TLB_MODE.supervisor);
+  l.set(S.tlbSystem, tlbAddress(l, implicit));
   // AC means nothing to fetches: kernel code stays in one TLB.
-  const fetch = l.let(address(l.select(isUser, l.i32(TLB_MODE.user), TLB_MODE.supervisor)));
+  const isUser = l.get(S.cpl).eq(3);
+  const fetch = l.let(tlbAddress(l, l.select(isUser, l.i32(TLB_MODE.user), TLB_MODE.supervisor)));
   l.if(fetch.ne(l.get(S.tlbFetch)), () => {
     l.set(S.tlbFetch, fetch);
     l.set(S.codePageLinear, -1n);

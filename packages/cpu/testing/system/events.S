@@ -141,6 +141,14 @@ protected:
     pushl $2
     popf
   END
+  TEST "single step over hlt"
+    pushl $0x102
+    popf
+    hlt
+    inc %ecx
+    pushl $2
+    popf
+  END
   TEST "rep outsb"
     mov $text + A, %esi
     mov $5, %ecx
