@@ -41,6 +41,8 @@ const logOf = (p: Program) => deliveries(p).log;
 /** pushfq; or dword [rsp], TF; popfq: the instruction behind is the first that traps. */
 const SET_TF = [0x9c, 0x81, 0x0c, 0x24, 0, 1, 0, 0, POPF];
 const AFTER_TF = SET_TF.length;
+/** The same back, and HLT: a HLT that is stepped does not wait. */
+const CLEAR_TF_HLT = [0x9c, 0x81, 0x24, 0x24, 0xff, 0xfe, 0xff, 0xff, POPF, HLT];
 
 test('an interrupt that waits while IF is clear is not delivered', () => {
   assert.deepEqual(logOf({ code: [NOP, NOP, HLT], interrupts: [VECTOR] }), []);
@@ -146,7 +148,7 @@ test('HLT waits; an interrupt wakes it only when IF is set, NMI always', () => {
 });
 
 test('TF: a trap behind each instruction, the first behind the one after POPF', () => {
-  const log = logOf({ code: [...SET_TF, NOP, NOP, NOP, HLT] });
+  const log = logOf({ code: [...SET_TF, NOP, NOP, NOP, ...CLEAR_TF_HLT] });
   assert.deepEqual(
     log.slice(0, 3),
     [1, 2, 3].map((n) => [SINGLE_STEP, AFTER_TF + n]),
@@ -155,7 +157,7 @@ test('TF: a trap behind each instruction, the first behind the one after POPF', 
 
 test('TF: DR6 tells of a single step, and the handler runs without TF', () => {
   const { cpu, log } = deliveries({
-    code: [...SET_TF, NOP, 0x9c, 0x81, 0x24, 0x24, 0xff, 0xfe, 0xff, 0xff, POPF, HLT],
+    code: [...SET_TF, NOP, ...CLEAR_TF_HLT],
   });
   assert.equal((cpu.get('dr', 6) as bigint) & 0xe00fn, 0x4000n);
   // NOP, PUSHF, AND, and the POPF that clears TF: it was set when that began.
@@ -166,12 +168,12 @@ test('TF: DR6 tells of a single step, and the handler runs without TF', () => {
 });
 
 test('TF: no trap behind MOV SS, and one behind STI', () => {
-  const movSs = logOf({ code: [...SET_TF, ...MOV_SS_AX, NOP, NOP, HLT] });
+  const movSs = logOf({ code: [...SET_TF, ...MOV_SS_AX, NOP, NOP, ...CLEAR_TF_HLT] });
   assert.deepEqual(movSs.slice(0, 2), [
     [SINGLE_STEP, AFTER_TF + 3],
     [SINGLE_STEP, AFTER_TF + 4],
   ]);
-  const sti = logOf({ code: [...SET_TF, STI, NOP, HLT] });
+  const sti = logOf({ code: [...SET_TF, STI, NOP, ...CLEAR_TF_HLT] });
   assert.deepEqual(sti.slice(0, 2), [
     [SINGLE_STEP, AFTER_TF + 1],
     [SINGLE_STEP, AFTER_TF + 2],
@@ -180,7 +182,7 @@ test('TF: no trap behind MOV SS, and one behind STI', () => {
 
 test('TF: a repeated string instruction traps behind each iteration', () => {
   const cpu = new EventCpu();
-  const code = [...SET_TF, 0xf3, 0xa4, NOP, HLT];
+  const code = [...SET_TF, 0xf3, 0xa4, NOP, ...CLEAR_TF_HLT];
   cpu.write(CODE, code);
   cpu.set('rip', CODE);
   cpu.set('gpr', 3n, 1);

@@ -163,7 +163,9 @@ test('a repetition lets interrupts in after a bounded number of elements', () =>
   interrupted.set('events', EVENT.interrupt);
   const count = STRING_STEPS_MAX * 3;
   const registers = { rcx: BigInt(count), rdi: BigInt(SOURCE), rax: 1n };
-  const r = interrupted.run(REPNE_SCASB, { registers, rflags: RFLAGS.if | 2 });
+  let r = interrupted.run(REPNE_SCASB, { registers, rflags: RFLAGS.if | 2 });
+  assert.equal(r.registers.rcx, BigInt(count - STRING_STEPS_MAX));
+  for (let n = 0; n < 2; n++) r = interrupted.run(REPNE_SCASB, r);
   assert.equal(looked, 3);
   assert.equal(r.registers.rcx, 0n);
   assert.equal(r.rflags & RFLAGS.zf, 0);

@@ -92,12 +92,14 @@ export const checkInstructionBreakpoint: FunctionRef = fn('checkInstructionBreak
   faults: true,
   build(l, { linear }) {
     const rflags = l.get(S.rflags);
+    const isArmed = l.let(l.get(S.breakpoints).and(BREAKPOINTS.instruction));
+    l.if(isArmed.or(rflags.and(RFLAGS.tf)).eqz(), () => l.return());
     l.if(rflags.and(RFLAGS.rf), () => {
       // RF holds for one instruction.
       l.set(S.rflags, rflags.and(~RFLAGS.rf));
       l.return();
     });
-    l.if(l.get(S.breakpoints).and(BREAKPOINTS.instruction).eqz(), () => l.return());
+    l.if(isArmed.eqz(), () => l.return());
     const hits = l.var('i32', 0);
     forEachArmed(l, (n, access, _bytes, address) => {
       l.if(access.eqz().and(address.eq(linear)), () => hits.set(hits.get().or(1 << n)));
