@@ -42,6 +42,8 @@ const PTE = { present: 1, write: 2, user: 4, accessed: 0x20, dirty: 0x40, large:
 const ADDRESS_MASK = ((1n << BigInt(PHYSICAL_BITS)) - 1n) & ~0xfffn;
 /** Bits 51..PHYSICAL_BITS must be zero. */
 const RESERVED_HIGH = ((1n << 52n) - 1n) & ~((1n << BigInt(PHYSICAL_BITS)) - 1n);
+/** Bits 62–52, which 4-level paging ignores, must be zero in PAE's entries. SDM vol 3A table 4-11. */
+const RESERVED_PAE = ((1n << 63n) - 1n) & ~((1n << 52n) - 1n);
 const NX = 1n << 63n;
 
 /** Host address of a byte of guest RAM, or 0 where RAM is not. */
@@ -136,7 +138,8 @@ export const walk: FunctionRef = fn('walk', {
     const efer = l.let(l.get(S.efer).i32());
     const nxe = l.let(efer.and(EFER.nxe));
     // I/D is reported only when instruction fetches can be told apart (SDM vol 3A §4.7).
-    const tellsFetch = nxe.or(cr4.and(CR4.smep)).nez();
+    const tellsNx = nxe.nez().and(cr4.and(CR4.pae).nez());
+    const tellsFetch = tellsNx.or(cr4.and(CR4.smep).nez());
     const code = l.let(l.select(tellsFetch, access, access.and(~PF.fetch)));
     const w = { linear, code };
     const entryAddress = l.var('i64', 0n);
@@ -204,7 +207,9 @@ function walk32(l: Lift, w: Walk, v: Variables, cr4: Value): void {
 /** PAE and 4-level paging: 4 KiB, 2 MiB and 1 GiB pages. SDM vol 3A §4.4, §4.5. */
 function walkLong(l: Lift, w: Walk, v: Variables, efer: Value, nxReserved: Value): void {
   const table = l.var('i64', 0n);
-  const reserved = l.let(nxReserved.or(RESERVED_HIGH));
+  const isLong = l.let(efer.and(EFER.lma).nez());
+  const high = l.select(isLong, l.i64(RESERVED_HIGH), l.i64(RESERVED_HIGH | RESERVED_PAE));
+  const reserved = l.let(nxReserved.or(high));
   const index = (shift: number) => w.linear.shru(shift - 3).and(0xff8n);
   const enter = (address: Value, entry: Value) => {
     setAccessed(l, address, entry);
@@ -221,7 +226,7 @@ function walkLong(l: Lift, w: Walk, v: Variables, efer: Value, nxReserved: Value
   };
   l.block((found) => {
     l.if(
-      efer.and(EFER.lma),
+      isLong,
       () => {
         const top = l.let(l.get(S.cr3).and(ADDRESS_MASK).or(index(39)));
         const pml4e = l.call(physicalLoad64, top);
