@@ -129,15 +129,17 @@ export class TestCpu {
     this.set('x87Control', 0x37f);
     this.set('cr4', 0x600n);
     this.set('cr0', 0x31n);
-    const attributes = (0xc093 | (cpl << 5)) << 8;
+    // Flat and writable, 32 bits wide except in 16-bit mode; CS is readable code, with L in 64-bit mode.
+    const data = (bits === 16 ? 0x8093 : 0xc093) | (cpl << 5);
+    const code = (bits === 64 ? 0xa09b : bits === 32 ? 0xc09b : 0x809b) | (cpl << 5);
     for (let n = 0; n < 6; n++) {
-      this.set('segAttributes', n === SEGMENT.cs ? attributes | 0x800 : attributes, n);
+      this.set('segAttributes', (n === SEGMENT.cs ? code : data) << 8, n);
       this.set('segLimit', 0xffff_ffff, n);
     }
     const tlb = (mode: number) => this.#base + TLB_OFFSET + mode * TLB_BYTES;
-    const data = tlb(cpl === 3 ? TLB_MODE.user : TLB_MODE.supervisor);
-    this.set('tlb', data);
-    this.set('tlbFetch', data);
+    const plain = tlb(cpl === 3 ? TLB_MODE.user : TLB_MODE.supervisor);
+    this.set('tlb', plain);
+    this.set('tlbFetch', plain);
     this.set('tlbSystem', tlb(TLB_MODE.supervisor));
     if (bits === 64) this.#identityMap();
     this.#instance.call('flushTlb');

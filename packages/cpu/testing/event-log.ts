@@ -87,7 +87,6 @@ export class EventCpu extends TestCpu {
     this.set('idtrBase', IDT);
     this.set('idtrLimit', 64 * 16 - 1);
     this.set('segSelector', CODE_SELECTOR, SEGMENT.cs);
-    this.set('segAttributes', 0xaf9b00 & 0xf0ff00, SEGMENT.cs);
     this.set('segSelector', 0x10, SEGMENT.ss);
     this.set('stopOnFault', 0);
     this.set('gpr', LOG, R15);
