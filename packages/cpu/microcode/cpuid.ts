@@ -60,6 +60,8 @@ const FEATURES_7_EBX = bits(0, 1, 7, 9, 10, 18, 20, 23, 24);
 const FEATURES_7_ECX = bits(2); // UMIP
 /** IBRS and IBPB, IA32_ARCH_CAPABILITIES: true at no cost, and they spare the guest its workarounds. */
 const FEATURES_7_EDX = bits(26, 29);
+/** BHI_CTRL: without it Linux runs a loop in every system call. */
+const FEATURES_7_2_EDX = bits(4);
 const FEATURES_EXTENDED_ECX = bits(0, 8); // LAHF, PREFETCHW
 /** SYSCALL, NX, 1 GiB pages, RDTSCP, long mode. */
 const FEATURES_EXTENDED_EDX = bits(11, 20, 26, 27, 29);
@@ -116,7 +118,7 @@ export function cpuidLeaves({ vcpuIndex, vcpuCount }: CpuidModel): ReadonlyMap<n
       none,
     ]],
     [6, [[bits(2), 0, 0, 0]]], // ARAT: the APIC timer never stops
-    [7, [[0, FEATURES_7_EBX, FEATURES_7_ECX, FEATURES_7_EDX], none]],
+    [7, [[2, FEATURES_7_EBX, FEATURES_7_ECX, FEATURES_7_EDX], none, [0, 0, 0, FEATURES_7_2_EDX], none]],
     [0xb, [
       [0, 1, 0x100, vcpuIndex],
       [shift, cores, 0x201, vcpuIndex],

@@ -29,6 +29,8 @@ const ARCH_CAPABILITIES = [0, 1, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62].
   (set, bit) => set | (1n << BigInt(bit)),
   0n,
 );
+/** IA32_SPEC_CTRL: IBRS, STIBP, SSBD and BHI_DIS_S; there is nothing that they would have to stop. */
+const SPEC_CTRL = 0x407n;
 const PHYSICAL_MASK = (1n << BigInt(PHYSICAL_BITS)) - 1n;
 /** Bits of EFER that WRMSR changes; LMA is ignored, others raise #GP(0). */
 const EFER_WRITABLE = EFER.sce | EFER.lme | EFER.nxe;
@@ -59,7 +61,7 @@ const STATE_REGISTERS: readonly StateRegister[] = [
   { msr: 0xc000_0083, field: S.msrCstar, writable: 'canonical' },
   { msr: 0xc000_0084, field: S.msrSfmask, writable: 0xffff_ffffn },
   { msr: 0xc000_0103, field: S.msrTscAux, writable: 0xffff_ffffn },
-  { msr: 0x048, field: S.msrSpecCtrl, writable: 7n },
+  { msr: 0x048, field: S.msrSpecCtrl, writable: SPEC_CTRL },
   { msr: 0x17a, field: S.msrMcgStatus, writable: 7n },
   { msr: 0x1a0, field: S.msrMiscEnable, writable: 'any' },
   { msr: 0x1d9, field: S.msrDebugctl, writable: 3n },
