@@ -1,11 +1,12 @@
 // One virtual processor: the engine's instance on shared memory, wired to clock, bus, interrupt lines and its local APIC.
 
-import type { Clock, InterruptMessage, IrqLine } from '@mimic/base';
+import type { Clock, IrqLine } from '@mimic/base';
 import type { InterruptBus } from './apic/interrupt-bus.ts';
 import { LocalApic } from './apic/local-apic.ts';
 import type { LocalApicState } from './apic/state.ts';
 import type { BlockStore } from './decode/block-store.ts';
 import { type DisassembledInstruction, disassemble } from './decode/disassembler.ts';
+import { engine, WASM_PAGES_MAX } from './interpreter/engine.ts';
 import { type EngineInstance, type HostFunctions, instantiate } from './interpreter/instance.ts';
 import { EXIT_REASON } from './interpreter/service.ts';
 import { FAULT_HAS_CODE, FAULT_PENDING } from './lift/lift.ts';
@@ -24,6 +25,7 @@ import {
 import { type MemoryLayout, PAGE_BYTES, RAM_BASE, vcpuBase } from './state/memory-map.ts';
 import { type PowerOnState, powerOnState } from './state/power-on.ts';
 import { placeOffset, registerPlace } from './state/register-names.ts';
+import { HOT_THRESHOLD, Translator } from './translator/translator.ts';
 
 /** The way out of the processor. Values are unsigned; an 8-byte access is made of two of 4, low half first. */
 export interface Bus {
@@ -48,7 +50,7 @@ const REASONS: readonly ExitReason[] = (
 /** Fields that describe the engine, not the processor: left out of a snapshot and rebuilt. */
 const TRANSIENT: ReadonlySet<string> = new Set([
   'zero', 'tlb', 'tlbSystem', 'tlbFetch', 'codePageLinear', 'codePagePhysical', 'ramBytes', 'record', 'blockStart', 'budget',
-  'events', 'result', 'scratch', 'stopOnFault',
+  'events', 'result', 'scratch', 'stopOnFault', 'hotThreshold', 'codeChanged', 'walkSilently', 'tlbsUsed',
 ]); // biome-ignore format: a list
 
 /** A processor at rest, between two instructions. */
@@ -102,6 +104,10 @@ export interface VcpuOptions {
   readonly interrupts: InterruptBus;
   /** FERR#: high while an unmasked x87 exception waits and CR0.NE is clear. The board makes it IRQ13. */
   readonly ferr?: IrqLine;
+  /** INIT arrived at the boot processor. */
+  readonly initRequested?: () => void;
+  /** Whether hot code is translated to WebAssembly; all else is interpreted. */
+  readonly translates?: boolean;
   /** 64 random bits for RDRAND and RDSEED. */
   readonly random: () => bigint;
 }
@@ -118,6 +124,10 @@ export interface VcpuTrace {
   interrupt?(vector: number): void;
 }
 
+/** `S.activity`: INIT was taken, SIPI is awaited. */
+const WAIT_FOR_SIPI = 2;
+/** IA32_MTRR_DEF_TYPE as firmware leaves it: MTRRs and fixed ranges on, memory write-back. SDM vol 3A §12.11.2.1. */
+const MTRR_ENABLED_WRITE_BACK = 0xc06n;
 const TIMER_HZ = 1_000_000_000;
 const APIC_PAGE_BYTES = 4096;
 const MSR = { apicBase: 0x1b, tscDeadline: 0x6e0, x2apicFirst: 0x800, x2apicLast: 0x8ff } as const;
@@ -174,8 +184,23 @@ export class Vcpu {
       index: options.index,
       host: this.#hostFunctions(),
     });
+    if (options.translates) {
+      const { handlers, firstFunction } = engine();
+      const { memory, blocks } = options;
+      const { exports } = this.#instance;
+      this.translator = new Translator({
+        memory,
+        wasmPagesMax: WASM_PAGES_MAX,
+        handlers,
+        blocks,
+        exports,
+        firstFunction,
+      });
+    }
     this.reset();
   }
+  /** Undefined when all code is interpreted. */
+  readonly translator: Translator | undefined;
   #startUpVector = 0;
 
   // --- running ---
@@ -183,8 +208,31 @@ export class Vcpu {
   /** Runs about that many instructions; comes back earlier when there is nothing to run or somebody asks. */
   run(instructionsMax: number): ExitReason {
     const reason = REASONS[this.#instance.run(instructionsMax) - 1]!;
-    if (reason === 'event') this.#options.ferr?.set(this.#x87Error());
+    if (reason === 'event') {
+      this.#options.ferr?.set(this.#x87Error());
+      this.#takeStartSignals();
+    }
     return reason;
+  }
+  /** INIT and SIPI. SDM vol 3A §8.4. INIT to the boot processor is a reset of the machine: it has no firmware to go on with. */
+  #takeStartSignals(): void {
+    const word = (this.#base + S.events.offset) >> 2;
+    const events = Atomics.and(this.#words, word, ~(EVENT.init | EVENT.sipi));
+    const waits = this.#view.getUint32(this.#base + S.activity.offset, true) === WAIT_FOR_SIPI;
+    if (events & EVENT.init) {
+      if (this.index === 0) this.#options.initRequested?.();
+      else {
+        this.reset();
+        this.apic.init();
+      }
+    } else if (events & EVENT.sipi && waits) this.#startUp();
+  }
+  #startUp(): void {
+    this.#set(S.segSelector, this.#startUpVector << 8, SEGMENT.cs);
+    this.#setI64(S.segBase, BigInt(this.#startUpVector) << 12n, SEGMENT.cs);
+    this.#setI64(S.rip, 0n);
+    this.#set(S.activity, 0);
+    this.#instance.call('updateMode');
   }
   #x87Error(): boolean {
     const isPending = this.#view.getUint32(this.#base + S.x87Status.offset, true) & X87_ES;
@@ -215,6 +263,7 @@ export class Vcpu {
     this.#setI64(S.ramBytes, BigInt(this.#options.layout.ramBytes));
     this.#set(S.activity, this.index === 0 ? 0 : 2);
     this.#set(S.events, 0);
+    this.#set(S.hotThreshold, this.#options.translates ? HOT_THRESHOLD : 0);
     this.apic.reset();
     this.#instance.call('flushTlb');
     this.#instance.call('updateMode');
@@ -223,6 +272,7 @@ export class Vcpu {
   start(state: StartState): void {
     this.reset();
     this.apic.setVirtualWireMode();
+    this.#setI64(S.msrMtrrDefType, MTRR_ENABLED_WRITE_BACK);
     for (const name of Object.keys(SEGMENT) as SegmentName[])
       this.#setSegment(SEGMENT[name], state[name]);
     for (const name of ['rsp', 'rbx', 'rsi', 'rip'] as const)
@@ -302,13 +352,15 @@ export class Vcpu {
   #x87Physical(st: number): number {
     return (st + this.#view.getUint32(this.#base + S.x87Top.offset, true)) & 7;
   }
-  /** Guest-physical address of a linear one by the page tables now in force; undefined where nothing is mapped. No side effect but accessed bits. */
+  /** Guest-physical address of a linear one by the page tables now in force; undefined where nothing is mapped. Changes nothing. */
   translate(linear: bigint): { readonly gpa: number } | undefined {
     const saved = [S.fault, S.faultCode].map((f) =>
       this.#view.getUint32(this.#base + f.offset, true),
     );
     const savedAddress = this.#i64(S.faultAddress);
+    this.#set(S.walkSilently, 1);
     const gpa = this.#instance.call('walk', BigInt.asIntN(64, linear), 0, 0) as bigint;
+    this.#set(S.walkSilently, 0);
     const isFault = this.#view.getUint32(this.#base + S.fault.offset, true) !== saved[0];
     this.#set(S.fault, saved[0]!);
     this.#set(S.faultCode, saved[1]!);
@@ -373,6 +425,8 @@ export class Vcpu {
         blocks.invalidate(gpa >>> 0, bytes) as undefined,
       decodeBlock: (gpa: number, mode: number) =>
         blocks.find(gpa >>> 0, mode, () => this.#nextCodePage()),
+      blockIsHot: (gpa: number, mode: number) =>
+        Number(this.translator?.translate(gpa >>> 0, mode)),
       takeInterrupt: () => {
         const vector = this.apic.acknowledge();
         if (vector >= 0) this.#trace?.interrupt?.(vector);

@@ -74,6 +74,7 @@ class PcComputer implements Computer {
       blocks,
       interrupts,
       ferr,
+      initRequested: wires.reset,
       random,
     });
     this.#board = new Pc({

@@ -5,7 +5,8 @@
 // into look-ups, so that even the block that runs at that moment ends behind the instruction that wrote.
 
 import { blockHash, MODE_SINGLE } from '../interpreter/block-cache.ts';
-import type { HandlerTable } from '../interpreter/handlers.ts';
+import type { HandlerTable, TableForm } from '../interpreter/handlers.ts';
+import type { Variant } from '../interpreter/operands.ts';
 import { PSEUDO_HANDLERS, R, RECORD_BYTES, RECORD_FLAGS } from '../interpreter/record.ts';
 import type { OperandSpec } from '../isa/instruction.ts';
 import {
@@ -50,6 +51,17 @@ const RM_SOURCES = new Set([
 
 /** Finds where the page behind an instruction that crosses lies: guest-physical address, or undefined after a fault. */
 export type NextPage = () => number | undefined;
+
+/** One decoded instruction with its record, for the translator. */
+export interface DecodedRecord {
+  readonly record: number;
+  readonly handler: number;
+  readonly table: TableForm;
+  readonly variant: Variant;
+  readonly length: number;
+  /** The block ends behind it whatever it does: it changes modes, mappings or the like. */
+  readonly ends: boolean;
+}
 
 export class BlockStore {
   readonly #u8: Uint8Array;
@@ -107,6 +119,56 @@ export class BlockStore {
     return this.#decode(gpa, mode, nextPage);
   }
 
+  /** Decodes one instruction into a record of its own; undefined when it is invalid or crosses into the next page. */
+  decodeRecord(gpa: number, mode: number): DecodedRecord | undefined {
+    if (!this.#isRam(gpa) || this.#free + 2 * RECORD_BYTES > RECORDS_BASE + RECORDS_BYTES)
+      return undefined;
+    const codeBits = CODE_BITS[mode & 3]!;
+    const offset = gpa % PAGE_BYTES;
+    const start = RAM_BASE + gpa;
+    const d = decodeInstruction(this.#u8, start, start - offset + PAGE_BYTES, codeBits);
+    if (d.status !== 'ok' || !d.candidate) return undefined;
+    const variant = { bits: d.bits, isMemory: usesMemory(d), mode64: codeBits === 64 };
+    const { table } = d.candidate;
+    const { length } = d;
+    const record = this.#free;
+    this.#free += RECORD_BYTES;
+    this.#write(record, d, offset, codeBits === 64);
+    const handler = this.#u16[(record + R.handler) / 2]!;
+    return { record, handler, table, variant, length, ends: table.form.ends === true };
+  }
+
+  /** Makes translated code the block at an address: its first record is one that the given handler runs. Gives the record. */
+  install(region: {
+    gpa: number;
+    mode: number;
+    handler: number;
+    start: number;
+    end: number;
+  }): number {
+    const { gpa, mode, handler, start, end } = region;
+    const header = this.#free;
+    const first = header + RECORD_BYTES;
+    this.#free += 3 * RECORD_BYTES;
+    this.#blank(first, handler, gpa % PAGE_BYTES);
+    this.#lookUp(first + RECORD_BYTES, gpa % PAGE_BYTES, 0);
+    this.#finish({
+      header,
+      gpa: start,
+      mode,
+      end,
+      record: first + RECORD_BYTES,
+      keyGpa: gpa,
+      first,
+    });
+    this.#insert(gpa, mode, first);
+    return first;
+  }
+  /** Whether translation may begin now: there is room for a region's records. */
+  get hasRoom(): boolean {
+    return this.#free + 256 * RECORD_BYTES < RECORDS_BASE + RECORDS_BYTES;
+  }
+
   #isRam(gpa: number): boolean {
     return gpa < this.#ramBytes && !(this.#u8[PAGE_FLAGS_BASE + (gpa >>> 12)]! & PAGE.notRam);
   }
@@ -122,8 +184,9 @@ export class BlockStore {
         this.#u32[link] = this.#u32[word + HEADER.next]!;
         continue;
       }
-      const isWanted = this.#u32[word + HEADER.gpa] === gpa && this.#u32[word + HEADER.mode] === mode;
-      if (isWanted && this.#u32[word + HEADER.keyGpa] === gpa) return first;
+      const isWanted =
+        this.#u32[word + HEADER.keyGpa] === gpa && this.#u32[word + HEADER.mode] === mode;
+      if (isWanted) return first;
       link = word + HEADER.next;
     }
     return 0;
@@ -134,6 +197,9 @@ export class BlockStore {
     this.#u32[word] = gpa;
     this.#u32[word + 1] = mode;
     this.#u32[word + 2] = first;
+    // Entries are counted until a block is hot; a translated one stays as it is.
+    const isTranslated = this.#u16[(first + R.handler) / 2]! > this.#handlers.invalid;
+    this.#u32[word + 3] = isTranslated ? 0x8000_0000 : 0;
   }
 
   #decode(gpa: number, mode: number, nextPage: NextPage): number {
@@ -278,6 +344,9 @@ export class BlockStore {
 
   #drop(headerWord: number): void {
     this.counters.dropped++;
+    for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {
+      this.#u32[(vcpuBase(vcpu) + S.codeChanged.offset) / 4] = 1;
+    }
     const first = this.#u32[headerWord + HEADER.first]!;
     const count = this.#u32[headerWord + HEADER.records]!;
     for (let n = 0; n < count; n++)

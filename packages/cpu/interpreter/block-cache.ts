@@ -17,6 +17,9 @@ export const MODE_SINGLE = 4;
 /** Decodes a block and gives its first record, or 0 with a fault recorded. */
 export const decodeBlock: FunctionRef = imported('decodeBlock', { gpa: 'i32', mode: 'i32' }, 'i32');
 
+/** A block was entered often: the translator may replace it in the hash. */
+export const blockIsHot: FunctionRef = imported('blockIsHot', { gpa: 'i32', mode: 'i32' });
+
 /** Index of the hash entry for a block; the decoder computes the same. */
 export function blockHash(gpa: number, mode: number): number {
   return (gpa ^ (gpa >>> 13) ^ (mode << 7)) & (BLOCK_HASH_ENTRIES - 1);
@@ -62,9 +65,12 @@ export const findBlock: FunctionRef = fn('findBlock', {
       .and(BLOCK_HASH_ENTRIES - 1);
     const entry = l.let(hash.mul(BLOCK_HASH_ENTRY_BYTES));
     const isHit = l.loadRaw('i32.load', entry, BLOCK_HASH_BASE).eq(gpa);
-    l.if(isHit.and(l.loadRaw('i32.load', entry, BLOCK_HASH_BASE + 4).eq(key)), () =>
-      l.return(l.loadRaw('i32.load', entry, BLOCK_HASH_BASE + 8)),
-    );
+    l.if(isHit.and(l.loadRaw('i32.load', entry, BLOCK_HASH_BASE + 4).eq(key)), () => {
+      const entries = l.let(l.loadRaw('i32.load', entry, BLOCK_HASH_BASE + 12).add(1));
+      l.storeRaw('i32.store', entry, BLOCK_HASH_BASE + 12, entries);
+      l.unlikely(entries.eq(l.get(S.hotThreshold)), () => l.run(blockIsHot, gpa, key));
+      l.return(l.loadRaw('i32.load', entry, BLOCK_HASH_BASE + 8));
+    });
     const record = l.call(decodeBlock, gpa, key);
     l.unlikely(record.eqz(), () => l.exit('fault'));
     l.return(record);

@@ -12,6 +12,8 @@ import { buildLoop, FIRST_HANDLER } from './loop.ts';
 export interface Engine {
   readonly module: WebAssembly.Module;
   readonly handlers: HandlerTable;
+  /** Number of the handler that is entry 0 of the module's table. */
+  readonly firstFunction: number;
   /** Host functions that an instance must be given, in module "host". */
   readonly imports: readonly string[];
 }
@@ -28,7 +30,7 @@ const ROOTS: readonly FunctionRef[] = [
 ];
 
 /** Pages of the largest memory that a machine can have; an instance's memory may be smaller. */
-const WASM_PAGES_MAX = 65536;
+export const WASM_PAGES_MAX = 65536;
 
 let cached: Engine | undefined;
 
@@ -43,6 +45,11 @@ export function engine(): Engine {
     handEmitted: [buildLoop(handlers)],
     table: handlers.functions,
   });
-  cached = { module: new WebAssembly.Module(bytes), handlers, imports: imports.map((i) => i.name) };
+  cached = {
+    module: new WebAssembly.Module(bytes),
+    handlers,
+    firstFunction: FIRST_HANDLER + handlers.hot.length,
+    imports: imports.map((i) => i.name),
+  };
   return cached;
 }

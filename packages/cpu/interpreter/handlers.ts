@@ -33,6 +33,10 @@ export interface HandlerTable {
   /** Number of the handler for a variant of a form. */
   find(form: TableForm, variant: Variant): number;
   neverFallsThrough(handler: number): boolean;
+  /** Whether the handler is a function of the module's table, and not inlined into the loop. */
+  isFunction(handler: number): boolean;
+  /** Index in the module's table of a handler that is a function. */
+  tableIndex(handler: number): number;
   /** The handler of everything that raises #UD, and of what is longer than 15 bytes: #GP(0). */
   readonly invalid: number;
   readonly tooLong: number;
@@ -152,6 +156,8 @@ export function buildHandlers(firstNumber: number): HandlerTable {
       return place ? numberOf(place) : firstNumber + all.length - 1;
     },
     neverFallsThrough: (n) => all[n - firstNumber]!.neverFallsThrough,
+    isFunction: (n) => n >= firstNumber + hot.length,
+    tableIndex: (n) => n - firstNumber - hot.length,
     invalid: firstNumber + all.length - 1,
     tooLong: firstNumber + all.length - 2,
     recordLocal,

@@ -12,6 +12,8 @@ export type HostFunctions = Readonly<
 export interface EngineInstance {
   run(budget: number): number;
   call(name: string, ...args: (number | bigint)[]): number | bigint | undefined;
+  /** All functions and the table, for translated code. */
+  readonly exports: Readonly<Record<string, unknown>>;
 }
 
 export function instantiate(options: {
@@ -38,5 +40,6 @@ export function instantiate(options: {
   return {
     run: (budget) => run(cpu, budget) as number,
     call: (name, ...args) => functions[name]!(cpu, ...args),
+    exports,
   };
 }

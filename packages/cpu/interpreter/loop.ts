@@ -33,6 +33,7 @@ const LABEL = {
   ended: 1_000_004,
   jumped: 1_000_005,
   dispatch: 1_000_006,
+  special: 1_000_007,
   again: 1_000_008,
 } as const;
 
@@ -207,6 +208,7 @@ class LoopEmitter {
       .byte(0x6b)
       .callIndirect(this.#handlerType)
       .localSet(e.local(this.#status));
+    e.open('block', LABEL.special);
     e.open('block', 0);
     this.#code.localGet(e.local(this.#status));
     const targets = [e.depth(0), 0, 0, 0, 0];
@@ -214,9 +216,13 @@ class LoopEmitter {
     targets[EXIT_CODES.fault] = e.depth(LABEL.fault);
     targets[EXIT_CODES.retry] = e.depth(LABEL.dispatch);
     targets[EXIT_CODES.again] = e.depth(LABEL.again);
-    this.#code.brTable(targets.slice(0, 4), targets[4]!);
+    this.#code.brTable(targets, e.depth(LABEL.special));
     e.close();
     this.#next();
+    // Translated code met a fault: S.rip is the instruction's, and the record says nothing.
+    e.close();
+    this.#lift((l) => l.assign(this.#record, l.i32(0)));
+    this.#code.br(e.depth(LABEL.fault));
   }
 
   /** Accounts for the block; delivers single-step and breakpoint traps. */

@@ -39,6 +39,8 @@ export const EXIT_CODES: Readonly<Record<InstructionExit, number>> = {
   retry: 3,
   again: 4,
 };
+/** What translated code gives instead of a fault: S.rip is set already. */
+export const TRANSLATED_FAULT = 5;
 
 /** Encodes the module; `imports` lists the host functions it needs, from module "host". */
 export function assemble(options: AssembleOptions): {
@@ -83,8 +85,11 @@ export function assemble(options: AssembleOptions): {
     module.defineFunction(functionIndex(b.ref), emitFunction(b, functionIndex));
   for (const h of options.handEmitted)
     module.defineFunction(functionIndex(h.ref), h.emit(functionIndex, module));
-  for (const ref of [...options.roots, ...options.handEmitted.map((h) => h.ref)])
+  // Microcode is exported as a whole: the host calls some of it, translated code all of it.
+  const isMicrocode = (ref: FunctionRef) => !handlers.has(ref);
+  for (const ref of [...built.keys(), ...hand].filter(isMicrocode)) {
     module.exportFunction(ref.name, functionIndex(ref));
+  }
   module.setTable(options.table.map(functionIndex));
   return { bytes: module.encode(), imports: [...imports] };
 }

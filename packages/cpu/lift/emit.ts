@@ -11,7 +11,7 @@ export interface EmitOptions {
   readonly params: readonly ValueType[];
   readonly functionIndex: (callee: FunctionRef) => number;
   /** Emits what an instruction exit does here. */
-  readonly exit: (emitter: Emitter, exit: InstructionExit) => void;
+  readonly exit: (emitter: Emitter, exit: InstructionExit, target: number | undefined) => void;
 }
 
 export class Emitter {
@@ -122,7 +122,7 @@ export class Emitter {
         code.return();
         return;
       case 'exit':
-        this.#options.exit(this, s.exit);
+        this.#options.exit(this, s.exit, s.target);
         return;
       case 'trap':
         code.unreachable();

@@ -45,5 +45,6 @@ export type Statement =
   | { readonly kind: 'branch'; readonly label: Label }
   | { readonly kind: 'return'; readonly value: Node | undefined }
   /** Abandons the instruction (microcode returns through all its callers for 'fault'). */
-  | { readonly kind: 'exit'; readonly exit: InstructionExit }
+  /** `target`: what a jump leads to, where whoever lifted knows (the translator's page offsets). */
+  | { readonly kind: 'exit'; readonly exit: InstructionExit; readonly target?: number }
   | { readonly kind: 'trap' }; // biome-ignore format: one alternative a line

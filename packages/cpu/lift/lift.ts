@@ -47,14 +47,25 @@ export const FAULT_HAS_CODE = 0x200;
 /** A non-canonical address: #SS when the access was through SS, else #GP. Resolved when the fault is delivered. */
 export const FAULT_NON_CANONICAL = 0x400;
 
+/** Memory whose contents are known while building (a decoded record): what a load from an address gives, if it is known. */
+export type KnownMemory = (load: string, address: number) => number | bigint | undefined;
+
 export class Lift {
   /** Base address of the vCPU's state. */
   readonly cpu: Value;
   readonly #access: AccessStrategy;
   readonly #mayFault: boolean;
+  readonly #known: KnownMemory | undefined;
+  readonly #definitions = new Map<Local, Node>();
   #statements: Statement[] = [];
 
-  constructor(options: { cpu: Local; access: AccessStrategy; mayFault: boolean }) {
+  constructor(options: {
+    cpu: Local;
+    access: AccessStrategy;
+    mayFault: boolean;
+    known?: KnownMemory;
+  }) {
+    this.#known = options.known;
     this.cpu = new Value({ kind: 'local', type: 'i32', local: options.cpu });
     this.#access = options.access;
     this.#mayFault = options.mayFault;
@@ -74,10 +85,22 @@ export class Lift {
   }
   /** Computes a value here and now, once; the result never changes. */
   let(value: Value): Value {
-    if (value.node.kind === 'const') return value;
+    if (value.node.kind === 'const' || this.#isStateAddress(value.node)) return value;
     const local: Local = { type: value.type, id: nextLocal++ };
+    this.#definitions.set(local, value.node);
     this.#statements.push({ kind: 'set', local, value: value.node });
     return new Value({ kind: 'local', type: value.type, local });
+  }
+  /** The vCPU's base plus a constant: cheaper computed again than kept, and passes can tell what it names. */
+  #isStateAddress(node: Node): boolean {
+    if (node === this.cpu.node) return true;
+    if (node.kind !== 'op' || node.op !== 'i32.add') return false;
+    const [a, b] = node.args;
+    return a === this.cpu.node && b?.kind === 'const';
+  }
+  /** What a value was computed from, if `let` made it. */
+  definition(node: Node): Node {
+    return (node.kind === 'local' && this.#definitions.get(node.local)) || node;
   }
   /** A mutable variable with its initial value. */
   var(type: ValueType, initial: Operand): Variable {
@@ -141,6 +164,11 @@ export class Lift {
   /** A load from our own memory (not a guest address), for example 'i32.load16_u'. */
   loadRaw(name: string, address: Value, offset = 0): Value {
     const { result } = wasmOp(name);
+    const known =
+      address.node.kind === 'const'
+        ? this.#known?.(name, Number(address.node.value) + offset)
+        : undefined;
+    if (known !== undefined) return constant(result!, known);
     return this.let(
       new Value({ kind: 'load', type: result!, op: name, address: address.node, offset }),
     );
@@ -279,8 +307,10 @@ export class Lift {
     this.#statements.push({ kind: 'return', value: node });
   }
   /** Ends the instruction other than by falling through. */
-  exit(exit: InstructionExit): void {
-    this.#statements.push({ kind: 'exit', exit });
+  exit(exit: InstructionExit, target?: number): void {
+    this.#statements.push(
+      target === undefined ? { kind: 'exit', exit } : { kind: 'exit', exit, target },
+    );
   }
   /** A state that cannot happen: stops the machine with a report. */
   trap(): void {

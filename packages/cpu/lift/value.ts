@@ -186,6 +186,8 @@ export class Value {
 }
 
 function isZero(b: Operand): boolean {
+  if (b instanceof Value)
+    return b.node.kind === 'const' && !isFloat(b) && (b.node.value === 0 || b.node.value === 0n);
   return b === 0 || b === 0n;
 }
 

@@ -80,6 +80,7 @@ const physicalLoad32: FunctionRef = fn('physicalLoad32', {
 const setEntryBits: FunctionRef = fn('setEntryBits', {
   params: { gpa: 'i64', bits: 'i32' },
   build(l, { gpa, bits }) {
+    l.if(l.get(S.walkSilently), () => l.return());
     const host = l.call(ramAddress, gpa);
     l.if(host.eqz(), () => l.return());
     l.atomic('i32.atomic.rmw.or', host, 0, bits);
@@ -305,28 +306,26 @@ function checkRights(
   );
 }
 
-/** Empties all TLBs of this vCPU and forgets where its code page is. */
+/** Empties all TLBs of this vCPU that hold anything, and forgets where its code page is. */
 export const flushTlb: FunctionRef = fn('flushTlb', {
   params: {},
   build(l) {
-    // All ones never match a page, except for the tags of the first and the last entry, which get another page's.
+    const used = l.get(S.tlbsUsed);
     const base = l.let(l.cpu.add(TLB_OFFSET));
-    l.effect('memory.fill', base, l.i32(0xff), l.i32(TLB_MODES * TLB_BYTES));
+    const tags = [TLB_ENTRY.readTag, TLB_ENTRY.writeTag, TLB_ENTRY.executeTag];
     for (let mode = 0; mode < TLB_MODES; mode++) {
-      for (const [entry, tag] of [
-        [0, 0x1000n],
-        [TLB_ENTRIES - 1, 0n],
-      ] as const) {
-        for (const field of [TLB_ENTRY.readTag, TLB_ENTRY.writeTag, TLB_ENTRY.executeTag]) {
-          l.storeRaw(
-            'i64.store',
-            base,
-            mode * TLB_BYTES + entry * TLB_ENTRY.size + field,
-            l.i64(tag),
-          );
+      l.if(used.and(1 << mode), () => {
+        // All ones never match a page, except for the tags of the first and the last entry, which get another page's.
+        const tlb = mode * TLB_BYTES;
+        l.effect('memory.fill', base.add(tlb), l.i32(0xff), l.i32(TLB_BYTES));
+        const last = (TLB_ENTRIES - 1) * TLB_ENTRY.size;
+        for (const tag of tags) {
+          l.storeRaw('i64.store', base, tlb + tag, l.i64(0x1000n));
+          l.storeRaw('i64.store', base, tlb + last + tag, l.i64(0n));
         }
-      }
+      });
     }
+    l.set(S.tlbsUsed, 0);
     l.set(S.codePageLinear, -1n);
   },
 });
@@ -389,6 +388,7 @@ export const translate: FunctionRef = fn('translate', {
     const rights = l.get(S.result);
     const host = l.call(ramAddress, gpa);
     l.if(host.eqz().or(mode.eq(TLB_MODE.checked)), () => l.return(host));
+    l.set(S.tlbsUsed, l.get(S.tlbsUsed).or(l.i32(1).shl(mode)));
     const entry = l.let(tlbEntry(l, tlb, linear));
     const page = l.let(gpa.i32().shru(12));
     const flags = l.loadRaw('i32.load8_u', page, PAGE_FLAGS_BASE);

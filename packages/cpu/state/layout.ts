@@ -179,6 +179,8 @@ export const S = {
 
   /** Address (in memory) of the TLB in force for data accesses at the current privilege. */
   tlb: field('tlb', 'i32'),
+  /** A bit for each TLB that may hold entries. Power-on memory is zero, which a TLB must not be: all are used then. */
+  tlbsUsed: field('tlbsUsed', 'i32'),
   /** Address of the TLB for implicit supervisor accesses (descriptor tables, TSS). */
   tlbSystem: field('tlbSystem', 'i32'),
   /** Address of the TLB whose execute tags are in force. */
@@ -203,6 +205,12 @@ export const S = {
   blockStart: field('blockStart', 'i32'),
   /** Instructions retired since reset, up to date between blocks. */
   instructionCount: field('instructionCount', 'i64'),
+  /** 1 while the host asks where an address leads: the page walk leaves accessed and dirty bits alone. */
+  walkSilently: field('walkSilently', 'i32'),
+  /** 1 after decoded code was dropped by a write: translated code must not go on with what it was made from. */
+  codeChanged: field('codeChanged', 'i32'),
+  /** Times that a block is entered before it is handed to the translator; never, when there is none. */
+  hotThreshold: field('hotThreshold', 'i32'),
   /** Instructions that `run` may still retire. */
   budget: field('budget', 'i32'),
 

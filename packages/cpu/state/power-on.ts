@@ -1,6 +1,6 @@
 // Register values after power-on. SDM vol 3A table 9-1. Everything that is not listed is 0.
 
-import { type Field, GPR, S, SEGMENT } from './layout.ts';
+import { type Field, GPR, S, SEGMENT, TLB_MODES } from './layout.ts';
 
 export type PowerOnState = readonly {
   readonly field: Field;
@@ -35,6 +35,7 @@ export function powerOnState(): PowerOnState {
     set(S.msrMiscEnable, 0x1801n),
     set(S.monitorAddress, -1n),
     set(S.codePageLinear, -1n),
+    set(S.tlbsUsed, (1n << BigInt(TLB_MODES)) - 1n),
     ...segments.flatMap((name) => [
       set(S.segLimit, 0xffffn, SEGMENT[name]),
       set(S.segAttributes, attributesOf(name), SEGMENT[name]),

@@ -16,12 +16,16 @@ import {
   X87_SIGN_EXPONENT,
 } from '../state/layout.ts';
 import { planMemory, RAM_BASE, vcpuBase } from '../state/memory-map.ts';
+import { Translator } from '../translator/translator.ts';
 
 export const CODE_ADDRESS = 0x10_0000;
 export const DATA_ADDRESS = 0x20_0000;
 export const STACK_ADDRESS = 0x30_0000;
 const RAM_BYTES = 16 << 20;
 const PAGE_TABLES = 0x1000;
+
+/** Each instruction runs as a translated region of its own: `MIMIC_TEST_ENGINE=translator`. */
+const EACH_TRANSLATED = process.env.MIMIC_TEST_ENGINE === 'translator';
 
 export type RegisterName = keyof typeof GPR;
 
@@ -53,10 +57,10 @@ export class TestCpu {
   readonly blocks: BlockStore;
   readonly #instance: ReturnType<typeof instantiate>;
   readonly #base = vcpuBase(0);
-  #bits: 16 | 32 | 64 = 64;
 
   constructor(
     host: Readonly<Record<string, (...args: never[]) => number | bigint | undefined>> = {},
+    options: { readonly hotThreshold?: number } = {},
   ) {
     const layout = planMemory({ ramBytes: RAM_BYTES, vcpuCount: 1 });
     this.memory = new WebAssembly.Memory({
@@ -78,7 +82,23 @@ export class TestCpu {
       host: { ...this.#host(), ...host },
     });
     this.set('ramBytes', BigInt(RAM_BYTES));
+    this.#hotThreshold = options.hotThreshold ?? 0;
+    const { handlers, firstFunction } = engine();
+    const { exports } = this.#instance;
+    const { memory, blocks } = this;
+    this.translator = new Translator({
+      memory,
+      wasmPagesMax: 65536,
+      handlers,
+      blocks,
+      exports,
+      firstFunction,
+      ...(EACH_TRANSLATED ? { lengthMax: 1, lengthMin: 1 } : {}),
+    });
   }
+  /** Entries after which a block is translated; 0: never. */
+  readonly #hotThreshold: number;
+  readonly translator: Translator;
   #host(): Readonly<Record<string, (...args: never[]) => number | bigint | undefined>> {
     return {
       busRead: () => -1n,
@@ -91,6 +111,7 @@ export class TestCpu {
           const page = this.#instance.call('translateFetch', next) as bigint;
           return this.get('fault') ? undefined : Number(page);
         }),
+      blockIsHot: (gpa: number, mode: number) => Number(this.translator.translate(gpa >>> 0, mode)),
       takeInterrupt: () => -1,
       tscChanged: () => undefined,
       randomI64: () => 0x1234_5678_9abc_def0n,
@@ -115,10 +136,11 @@ export class TestCpu {
 
   /** Enters a flat mode at ring 0 or 3 with everything else as after reset. */
   reset(bits: 16 | 32 | 64 = 64, cpl = 0): void {
-    this.#bits = bits;
     this.bytes.fill(0, this.#base, this.#base + TLB_OFFSET);
     this.set('ramBytes', BigInt(RAM_BYTES));
+    this.set('hotThreshold', this.#hotThreshold);
     this.set('stopOnFault', 1);
+    this.set('tlbsUsed', 15);
     this.set('codeBits', bits);
     this.set('mode', bits === 64 ? 2 : bits === 32 ? 1 : 0);
     this.set('stackMask', bits === 64 ? -1n : bits === 32 ? 0xffff_ffffn : 0xffffn);
@@ -204,9 +226,24 @@ export class TestCpu {
     const mode = this.get('mode') as number;
     this.set('mode', mode | 4);
     let reason: number = EXIT_REASON.budget;
-    for (let n = 0; n < count && reason === EXIT_REASON.budget; n++) reason = this.#instance.run(1);
+    for (let n = 0; n < count && reason === EXIT_REASON.budget; n++) {
+      if (EACH_TRANSLATED) this.set('mode', this.#translateHere(mode) ? mode : mode | 4);
+      reason = this.#instance.run(1);
+    }
     this.set('mode', mode);
     return reason;
+  }
+  /** Translates the one instruction at rip, if it can be fetched and translated. */
+  #translateHere(mode: number): boolean {
+    const rip = this.get('rip') as bigint;
+    const linear =
+      mode === 2 ? rip : BigInt.asUintN(32, rip + (this.get('segBase', SEGMENT.cs) as bigint));
+    const gpa = Number(this.#instance.call('translateFetch', BigInt.asIntN(64, linear)) as bigint);
+    if (this.get('fault')) {
+      this.set('fault', 0);
+      return false;
+    }
+    return this.translator.translate(gpa, mode);
   }
   /** Runs freely until the budget is used, a fault or a halt. */
   runFreely(budget: number): number {

@@ -26,7 +26,7 @@ export interface FirmwareRun {
   readonly vcpu: Vcpu;
 }
 
-export function runFirmware(image: Uint8Array): FirmwareRun {
+export function runFirmware(image: Uint8Array, instructionsMax = INSTRUCTIONS_MAX): FirmwareRun {
   const layout = planMemory({ ramBytes: RAM_BYTES, vcpuCount: 1 });
   const memory = new WebAssembly.Memory({
     initial: layout.wasmPages,
@@ -74,7 +74,7 @@ export function runFirmware(image: Uint8Array): FirmwareRun {
   vcpu.apic.setVirtualWireMode();
   vcpu.writeRegister('cs.base', BigInt(FIRMWARE_BASE));
   let reason: ExitReason = 'budget';
-  for (let n = 0; n < INSTRUCTIONS_MAX && reason === 'budget'; n += 10_000) {
+  for (let n = 0; n < instructionsMax && reason === 'budget'; n += 10_000) {
     clock.advance(10_000);
     reason = vcpu.run(10_000);
     if (reason === 'halted' && (vcpu.readRegister('rflags') ?? 0n) & RFLAGS_IF) {

@@ -174,6 +174,7 @@ export class ModuleBuilder {
   readonly #exports: { name: string; functionIndex: number }[] = [];
   readonly #memoryPagesMax: number;
   #elements: readonly number[] = [];
+  #importsTable = false;
   #sealedImports = false;
 
   constructor(options: { memoryPagesMax: number }) {
@@ -208,6 +209,11 @@ export class ModuleBuilder {
     this.#elements = functionIndices;
   }
 
+  /** Uses the table of another instance, imported as env.table. */
+  importTable(): void {
+    this.#importsTable = true;
+  }
+
   encode(): Uint8Array<ArrayBuffer> {
     const out = new ByteWriter().bytes([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
     const section = (id: number, write: (w: ByteWriter) => void) => {
@@ -218,9 +224,10 @@ export class ModuleBuilder {
     };
     section(1, (w) => this.#writeTypes(w));
     section(2, (w) => {
-      w.u32(this.#imports.length + 1);
+      w.u32(this.#imports.length + (this.#importsTable ? 2 : 1));
       w.name('env').name('memory').byte(2).byte(3).u32(1).u32(this.#memoryPagesMax);
       for (const f of this.#imports) w.name(f.module).name(f.name).byte(0).u32(f.type);
+      if (this.#importsTable) w.name('env').name('table').byte(1).byte(0x70).byte(0).u32(0);
     });
     section(3, (w) => {
       w.u32(this.#functions.length);
