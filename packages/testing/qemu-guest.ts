@@ -59,6 +59,8 @@ export function startQemuGuest(options: GuestOptions): Guest {
 function qemuArguments(options: GuestOptions, folder: string): string[] {
   const { kernel, initrd, append = '', memoryMib = 256, disks = [] } = options;
   const args = ['-accel', 'tcg', '-m', `${memoryMib}`, '-display', 'none', '-nodefaults'];
+  // A processor of x86-64-v2, as Mimic's is.
+  args.push('-cpu', 'Nehalem');
   args.push('-no-reboot', '-serial', 'stdio', '-device', 'virtio-rng-pci');
   args.push('-kernel', kernel, '-append', `console=ttyS0 ${append}`);
   if (initrd !== undefined) {

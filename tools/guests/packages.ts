@@ -44,6 +44,12 @@ export async function debianPackage(
     await writeFile(join(work, 'pointer'), JSON.stringify(entry));
     await rename(join(work, 'pointer'), pointer);
     return { ...entry, folder: join(GUEST_CACHE, folderName) };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(
+      `tests with guests need Debian's package ${name} (${architecture}), fetched by apt-get: ${reason}`,
+      { cause: error },
+    );
   } finally {
     await rm(work, { recursive: true, force: true });
   }
