@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock } from '@mimic/base';
 import { RecordingLine } from './contract-cases.ts';
-import { Pit8254 } from './pit8254.ts';
+import { PIT_EDGE_INTERVAL_TICKS_MIN, Pit8254 } from './pit8254.ts';
 
 /** Nanoseconds of a tick, rounded up, so that n ticks are never a tick short. */
 const TICK_NS = 838.0953;
@@ -61,14 +61,28 @@ test('mode 4 strobes once: the one-shot of Linux', () => {
   assert.equal(irq.rises, before + 1);
 });
 
-test('late edges merge into one and the period keeps its phase', () => {
+test('edges that the host was too late for follow one by one, and the period keeps its phase', () => {
   const { clock, irq, pit } = bench();
   program(pit, 0, 2, 1000);
   const before = irq.rises;
-  clock.jump(1000 * 100 * TICK_NS);
-  assert.equal(irq.rises, before + 1);
-  ticks(clock, 999);
-  assert.equal(irq.rises, before + 2);
+  clock.jump(1000 * 20 * TICK_NS);
+  assert.equal(irq.rises, before + 1, 'one at once');
+  ticks(clock, PIT_EDGE_INTERVAL_TICKS_MIN * 5 + 1);
+  assert.equal(irq.rises, before + 6, 'the others as the guest can take them');
+  ticks(clock, 1000 * 10 - PIT_EDGE_INTERVAL_TICKS_MIN * 5 - 2);
+  assert.equal(irq.rises, before + 29, 'none is lost, none is too many');
+  ticks(clock, 1000);
+  assert.equal(irq.rises, before + 30);
+});
+
+test('arrears of more than a tenth of a second are lost', () => {
+  const { clock, irq, pit } = bench();
+  program(pit, 0, 2, 1000);
+  const before = irq.rises;
+  clock.jump(1000 * 5000 * TICK_NS);
+  ticks(clock, 10_000);
+  const edges = irq.rises - before;
+  assert.ok(edges >= 100 && edges <= 135, String(edges));
 });
 
 test('a latched count stays until both bytes are read, a second latch is ignored', () => {

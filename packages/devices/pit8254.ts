@@ -28,8 +28,10 @@ const READ_BACK = 3;
 /** Read-back command: a zero bit selects the action. 231164 figure 11. */
 const READ_BACK_COMMAND = { noStatus: bits(4, 4), noCount: bits(5, 5), counters: bits(3, 1) };
 
-/** Edges of counter 0 closer than this merge: 100 kHz is above anything a guest can still serve. */
-export const PIT_EDGE_INTERVAL_TICKS_MIN = 12;
+/** Edges of counter 0 are at least this far apart, 50 µs, so that the guest can take each. */
+export const PIT_EDGE_INTERVAL_TICKS_MIN = 60;
+/** What is made up for at most, 100 ms: edges that are later still are lost. */
+export const PIT_ARREARS_TICKS_MAX = 119_318;
 
 export interface PitState {
   counters: PitCounterState[];
@@ -127,6 +129,8 @@ export class Pit8254 implements Device<PitState> {
     this.#catchUp();
     const counter = this.#state.counters[0]!;
     const tick = this.#tick();
+    // What was missed of the old count is not made up for.
+    this.#state.deliveredTick = tick;
     const before = outputAt(counter, tick);
     apply(tick);
     const after = outputAt(counter, tick);
@@ -138,22 +142,29 @@ export class Pit8254 implements Device<PitState> {
   }
 
   /**
-   * Delivers the rising edge of counter 0 that is due. Edges that were missed meanwhile merge into
-   * it, as they do in hardware when the processor is late.
+   * Delivers a rising edge of counter 0 that is due. Hardware is never late; a host that gave us no time is, so edges
+   * that were missed follow one by one, far enough apart for the guest to take each, up to `PIT_ARREARS_TICKS_MAX`:
+   * guests that count ticks keep their time.
    * Deviation: the line falls right before it rises again, or on a control word, since only rises
    * count.
    */
   #catchUp(): void {
     const state = this.#state;
+    const counter = state.counters[0]!;
     const tick = this.#tick();
-    const rise = nextRiseTick(state.counters[0]!, state.deliveredTick);
-    if (rise !== undefined && rise <= tick) {
+    let rise = nextRiseTick(counter, state.deliveredTick);
+    if (rise !== undefined && tick - rise > PIT_ARREARS_TICKS_MAX) {
+      state.deliveredTick = tick - PIT_ARREARS_TICKS_MAX;
+      rise = nextRiseTick(counter, state.deliveredTick);
+    }
+    if (rise === undefined || rise > tick) state.deliveredTick = tick;
+    else if (tick >= state.edgeTick + PIT_EDGE_INTERVAL_TICKS_MIN) {
       this.#irq.set(false);
       this.#irq.set(true);
       state.line = true;
       state.edgeTick = tick;
+      state.deliveredTick = rise;
     }
-    state.deliveredTick = tick;
     this.#arm();
   }
 

@@ -1,6 +1,7 @@
 // What CPUID tells, as data: exactly what works. SDM vol 2A, CPUID. The host function 'cpuid' answers from here;
 // bits that follow control registers are added by the instruction.
 
+import { PROCESSOR_SIGNATURE } from '../state/power-on.ts';
 import { PHYSICAL_BITS } from './memory.ts';
 
 /** EAX, EBX, ECX, EDX. */
@@ -23,9 +24,6 @@ export const TSC_CRYSTAL_HZ = 25_000_000;
 export const TSC_RATIO = 40;
 
 const bits = (...list: number[]) => list.reduce((set, bit) => (set | (1 << bit)) >>> 0, 0);
-
-/** Family 6, model 6, stepping 3: a model of which no system knows quirks that matter. */
-const SIGNATURE = 0x0663;
 
 /** SSE3, SSSE3, CX16, PCID, SSE4.1, SSE4.2, x2APIC, MOVBE, POPCNT, TSC-deadline, XSAVE, RDRAND, hypervisor. */
 const FEATURES_1_ECX = bits(0, 9, 13, 17, 19, 20, 21, 22, 23, 24, 26, 30, 31);
@@ -108,7 +106,7 @@ export function cpuidLeaves({ vcpuIndex, vcpuCount }: CpuidModel): ReadonlyMap<n
   const own = { sharers: 1, cores: ids };
   return new Map<number, Leaf>([
     [0, [[LEAF_MAX, vendor[0]!, vendor[2]!, vendor[1]!]]],
-    [1, [[SIGNATURE, identity, FEATURES_1_ECX, (FEATURES_1_EDX | (cores > 1 ? HTT : 0)) >>> 0]]],
+    [1, [[PROCESSOR_SIGNATURE, identity, FEATURES_1_ECX, (FEATURES_1_EDX | (cores > 1 ? HTT : 0)) >>> 0]]],
     [2, [[0xff01, 0, 0, 0]]], // all in leaf 4
     [4, [
       cache({ type: 1, level: 1, ways: 8, sets: 64, ...own }),

@@ -2,6 +2,12 @@
 
 import { type Field, GPR, S, SEGMENT, TLB_MODES } from './layout.ts';
 
+/**
+ * CPUID leaf 1: family 6, model 26, stepping 3, the first generation with all of x86-64-v2. Older models make Linux give up
+ * features for their errata (PAT below model 15).
+ */
+export const PROCESSOR_SIGNATURE = 0x1_06a3;
+
 export type PowerOnState = readonly {
   readonly field: Field;
   readonly index: number;
@@ -22,7 +28,7 @@ export function powerOnState(): PowerOnState {
     // No flag set: a result that is positive and of odd parity.
     set(S.flagZ, 1n),
     set(S.flagSP, 1n),
-    set(S.gpr, 0x663n, GPR.rdx),
+    set(S.gpr, BigInt(PROCESSOR_SIGNATURE), GPR.rdx),
     set(S.cr0, 0x6000_0010n),
     set(S.xcr0, 1n),
     set(S.dr, 0xffff_0ff0n, 6),

@@ -173,7 +173,11 @@ export const loadRegisters: FunctionRef = fn('x87LoadRegisters', {
     const tags = l.get(S.x87Tags);
     for (let n = 0; n < 8; n++) {
       const word = (k: number) => l.load(2, linear.add(BigInt(n * REGISTER_BYTES + k)));
-      const parts = [0, 2, 4, 6].map((k) => word(k).u64().shl(8 * k));
+      const parts = [0, 2, 4, 6].map((k) =>
+        word(k)
+          .u64()
+          .shl(8 * k),
+      );
       writeRegister(l, physical(l, n), {
         significand: l.let(parts.reduce((sum, part) => sum.or(part))),
         signExponent: word(8),
