@@ -58,7 +58,7 @@ export function leavesUndefined(t: TableForm): boolean {
 }
 /** Whether what is not compared can be told only when nothing has run before: it depends on registers. */
 export function isForSingleCases(t: TableForm): boolean {
-  return /^(FNSTENV|FNSAVE|FXSAVE|SHLD|SHRD)$/.test(t.instruction.name);
+  return /^(FNSTENV|FNSAVE|FXSAVE|SHLD|SHRD|ARPL|ENTER)$/.test(t.instruction.name);
 }
 
 function isSelectorPush(t: TableForm): boolean {
@@ -141,8 +141,12 @@ function isOpenOrder(test: TestCase, a: number, b: number): boolean {
   // AMD reads more of a frame than the manual does before it looks at CS. SDM vol 2B, RET; vol 2A, IRET.
   if (has(/^(RETF|IRET)$/) && (both(VECTOR.gp, VECTOR.pf) || both(VECTOR.gp, VECTOR.ss)))
     return true;
-  // The two parts of a far pointer: which is reported when both fault.
-  if (has(/^L[DEFGS]S$/) && (both(VECTOR.gp, VECTOR.pf) || both(VECTOR.ss, VECTOR.pf))) return true;
+  // The parts of a far pointer or an image: which is reported when both fault.
+  if (
+    has(/^(L[DEFGS]S|FLDENV|FNSTENV|FNSAVE|FRSTOR|FXSAVE|FXRSTOR)$/) &&
+    (both(VECTOR.gp, VECTOR.pf) || both(VECTOR.ss, VECTOR.pf))
+  )
+    return true;
   // Misaligned (#GP, or #AC where that is enabled) and outside the stack segment.
   const isAligned = test.forms.some(
     (t) =>
