@@ -11,7 +11,7 @@ import { type EngineInstance, type HostFunctions, instantiate } from './interpre
 import { EXIT_REASON } from './interpreter/service.ts';
 import { FAULT_HAS_CODE, FAULT_PENDING } from './lift/lift.ts';
 import { cpuidTable } from './microcode/cpuid.ts';
-import { PHYSICAL_BITS } from './microcode/memory.ts';
+import { PHYSICAL_BITS } from './microcode/physical-memory.ts';
 import {
   at,
   EVENT,

@@ -3,8 +3,9 @@
 import { assemble } from '../lift/assemble.ts';
 import type { FunctionRef } from '../lift/function.ts';
 import { readFlagsFunction, writeFlagsFunction } from '../microcode/host-interface.ts';
-import { flushPage, flushTlb, translateFetch, walk } from '../microcode/memory.ts';
+import { flushPage, flushTlb, translateFetch } from '../microcode/memory.ts';
 import { updateMode } from '../microcode/mode.ts';
+import { walk } from '../microcode/page-walk.ts';
 import { calls } from './access.ts';
 import { buildHandlers, type HandlerTable } from './handlers.ts';
 import { buildLoop, FIRST_HANDLER } from './loop.ts';

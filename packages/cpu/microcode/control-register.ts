@@ -9,8 +9,9 @@ import { S, SEGMENT } from '../state/layout.ts';
 import { systemTypeOf } from './descriptor.ts';
 import { VECTOR } from './fault.ts';
 import { apicReadTpr, apicWriteTpr } from './host.ts';
-import { flushTlb, PHYSICAL_BITS, physicalLoad64 } from './memory.ts';
+import { flushTlb } from './memory.ts';
 import { updateMode } from './mode.ts';
+import { PHYSICAL_BITS, physicalLoad64 } from './physical-memory.ts';
 import { ATTRIBUTES } from './segment-access.ts';
 
 /** Bits of CR0 that exist; writes to the others are ignored. */

@@ -2,7 +2,7 @@
 // bits that follow control registers are added by the instruction.
 
 import { PROCESSOR_SIGNATURE } from '../state/power-on.ts';
-import { PHYSICAL_BITS } from './memory.ts';
+import { PHYSICAL_BITS } from './physical-memory.ts';
 
 /** EAX, EBX, ECX, EDX. */
 export type CpuidResult = readonly [eax: number, ebx: number, ecx: number, edx: number];

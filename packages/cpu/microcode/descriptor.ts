@@ -7,7 +7,8 @@ import type { Value } from '../lift/value.ts';
 import { EFER } from '../state/control-bits.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 import { raiseSelectorIf } from './fault.ts';
-import { noteWrite, probeWrite } from './memory.ts';
+import { probeWrite } from './memory.ts';
+import { noteWrite } from './physical-memory.ts';
 import { ATTRIBUTES } from './segment-access.ts';
 
 /** Types of system descriptors, bits 11–8 of the high word. SDM vol 3A table 3-2. */

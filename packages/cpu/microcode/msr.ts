@@ -8,8 +8,9 @@ import { CR0, EFER } from '../state/control-bits.ts';
 import { type Field, S, SEGMENT } from '../state/layout.ts';
 import { VECTOR } from './fault.ts';
 import { apicReadMsr, apicWriteMsr, readTsc, tscChanged } from './host.ts';
-import { flushTlb, PHYSICAL_BITS } from './memory.ts';
+import { flushTlb } from './memory.ts';
 import { updateMode } from './mode.ts';
+import { PHYSICAL_BITS } from './physical-memory.ts';
 import { isNonCanonical } from './stack.ts';
 
 /** IA32_PAT after reset: WB, WT, UC-, UC, twice. */

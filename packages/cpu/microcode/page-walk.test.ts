@@ -4,7 +4,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TestCpu } from '../testing/check.ts';
-import { PF, PHYSICAL_BITS } from './memory.ts';
+import { PF } from './page-walk.ts';
+import { PHYSICAL_BITS } from './physical-memory.ts';
 
 type Paging = 'legacy' | 'pae' | 'long';
 

@@ -1,0 +1,58 @@
+// Guest-physical memory as microcode reaches it: RAM in shared memory, and the bus for everything else.
+
+import { type FunctionRef, fn, imported } from '../lift/function.ts';
+import { S } from '../state/layout.ts';
+import { PAGE, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
+
+/** MMIO: the access leaves the processor. Address, size in bytes 1–8; values zero-extended. */
+export const busRead: FunctionRef = imported('busRead', { gpa: 'i64', bytes: 'i32' }, 'i64');
+export const busWrite: FunctionRef = imported('busWrite', {
+  gpa: 'i64',
+  bytes: 'i32',
+  value: 'i64',
+});
+/** Drops decoded code that overlaps a write to RAM. */
+export const invalidateCode: FunctionRef = imported('invalidateCode', { gpa: 'i32', bytes: 'i32' });
+/** Physical address width that CPUID leaf 0x80000008 tells. */
+export const PHYSICAL_BITS = 40;
+
+/** Host address of a byte of guest RAM, or 0 where RAM is not. */
+export const ramAddress: FunctionRef = fn('ramAddress', {
+  params: { gpa: 'i64' },
+  result: 'i32',
+  build(l, { gpa }) {
+    l.if(gpa.geu(l.get(S.ramBytes)), () => l.return(0));
+    const page = l.let(gpa.i32().shru(12));
+    l.if(l.loadRaw('i32.load8_u', page, PAGE_FLAGS_BASE).and(PAGE.notRam), () => l.return(0));
+    l.return(gpa.i32().add(RAM_BASE));
+  },
+});
+
+export const physicalLoad64: FunctionRef = fn('physicalLoad64', {
+  params: { gpa: 'i64' },
+  result: 'i64',
+  build(l, { gpa }) {
+    const host = l.call(ramAddress, gpa);
+    l.if(host.eqz(), () => l.return(l.call(busRead, gpa, 8)));
+    l.return(l.loadRaw('i64.load', host));
+  },
+});
+export const physicalLoad32: FunctionRef = fn('physicalLoad32', {
+  params: { gpa: 'i64' },
+  result: 'i64',
+  build(l, { gpa }) {
+    const host = l.call(ramAddress, gpa);
+    l.if(host.eqz(), () => l.return(l.call(busRead, gpa, 4)));
+    l.return(l.loadRaw('i64.load32_u', host));
+  },
+}); /** After a write to RAM behind the TLB's back: marks the page dirty, drops code made from it. */
+export const noteWrite: FunctionRef = fn('noteWrite', {
+  params: { host: 'i32', bytes: 'i32' },
+  build(l, { host, bytes }) {
+    const gpa = l.let(host.sub(RAM_BASE));
+    const page = l.let(gpa.shru(12));
+    const flags = l.loadRaw('i32.load8_u', page, PAGE_FLAGS_BASE);
+    l.storeRaw('i32.store8', page, PAGE_FLAGS_BASE, flags.or(PAGE.dirty));
+    l.unlikely(flags.and(PAGE.hasCode), () => l.run(invalidateCode, gpa, bytes));
+  },
+});
