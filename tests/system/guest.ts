@@ -19,7 +19,7 @@ const QEMU_CPU =
 const QEMU_TIMEOUT_MS = 120_000;
 const INSTRUCTIONS_MAX = 60_000_000;
 
-export type GuestName = 'paging' | 'segments';
+export type GuestName = 'paging' | 'segments' | 'gates';
 
 function run(program: string, args: readonly string[]): string {
   const done = spawnSync(program, args, {
@@ -73,6 +73,8 @@ export const GUESTS: readonly { readonly name: GuestName; readonly bits: 32 | 64
   { name: 'paging', bits: 64 },
   { name: 'segments', bits: 32 },
   { name: 'segments', bits: 64 },
+  { name: 'gates', bits: 32 },
+  { name: 'gates', bits: 64 },
 ];
 
 /** Builds a guest and runs it on QEMU: its image, and the lines that it logged. */
@@ -101,9 +103,26 @@ export function asTheManualSays(name: GuestName, bits: 32 | 64, line: string): s
       return code & 8 ? `0e.${(code | 1).toString(16).padStart(2, '0')}` : event;
     });
   }
+  if (name === 'gates') return gateLine(bits, line);
   if (bits === 32) return line;
   const [head = '', ...groups] = line.split(/(?=[:|] )/);
   return head + groups.map((group) => segmentInLongMode(head, group)).join('');
+}
+/** An INT from both levels for two RPLs; or calls and jumps in turn, two from level 0, two from level 3. */
+function gateLine(bits: 32 | 64, line: string): string {
+  // The error code has the gate's vector, not its offset. SDM vol 3A §6.13.
+  if (line.startsWith('int')) return bits === 64 ? line.replaceAll('.0602', '.0302') : line;
+  const [head = '', rest = ''] = line.split(': ');
+  const target = head.slice(-2);
+  const fixed = rest.split(' ').map((event, n) => {
+    const place = ['call 0', 'jump 0', 'call 3', 'jump 3'][n % 4];
+    // A call to a conforming segment stays at its level, and CS.RPL tells it. SDM vol 2A, CALL.
+    if (target === '9e' && place === 'call 3') return event.replace('--=0200', '--=0203');
+    // An absent code segment of the right level raises #NP. SDM vol 2A, JMP.
+    const isAbsent = `${target} ${place}` === '1a jump 0' || `${target} ${place}` === '7a jump 3';
+    return isAbsent && event === '0d.0200' ? '0b.0200' : event;
+  });
+  return rest ? `${head}: ${fixed.join(' ')}` : line;
 }
 /** One RPL of a line: loads of DS, SS and GS, LAR, LSL, VERR, VERW, far jump and far return. */
 function segmentInLongMode(head: string, group: string): string {

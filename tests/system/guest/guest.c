@@ -5,7 +5,7 @@ volatile struct event event;
 word run_flags = 2;
 word resume_sp;
 uint64_t gdt[512];
-static uint64_t idt[512];
+uint64_t idt[512];
 uint32_t task[32];
 extern const uint8_t entries[][16];
 
