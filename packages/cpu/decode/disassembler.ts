@@ -3,6 +3,14 @@
 import { operandBits } from '../interpreter/operands.ts';
 import type { OperandSpec } from '../isa/instruction.ts';
 import { type Decoded, decodeInstruction, INSTRUCTION_LENGTH_MAX } from './decoder.ts';
+import {
+  idiom,
+  isFarIndirect,
+  memoryBits,
+  mnemonic,
+  repeatPrefix,
+  stackOperands,
+} from './mnemonic.ts';
 
 const LOW = ['a', 'c', 'd', 'b'] as const;
 const HIGH = ['sp', 'bp', 'si', 'di'] as const;
@@ -51,6 +59,21 @@ function memoryText(d: Decoded, bits: number, nextRip: bigint, isSized: boolean)
   return `${size}${segment}[${text}]`;
 }
 
+/** A branch's target: as wide as the operand size, in the 64 KiB of the instruction when that is 16 bits. */
+function branchTarget(d: Decoded, nextRip: bigint): bigint {
+  const sum = nextRip + d.immediate;
+  const bits = d.bits === 64 ? 64 : d.bits === 32 ? 32 : 16;
+  return bits === 16 ? (nextRip & ~0xffffn) | (sum & 0xffffn) : BigInt.asUintN(bits, sum);
+}
+
+/** ENTER's two immediates share the field. */
+function immediateText(spec: OperandSpec, d: Decoded, bits: number): string {
+  const [first, second] = d.candidate!.table.form.operands;
+  if (second?.source !== 'immediate' || first?.source !== 'immediate')
+    return hex(BigInt.asUintN(Math.max(bits, 8), d.immediate));
+  return hex(spec === second ? d.immediate >> 16n : d.immediate & 0xffffn);
+}
+
 function operandText(spec: OperandSpec, d: Decoded, nextRip: bigint): string {
   const bits = operandBits(spec, d.bits);
   const isSized = spec.size !== 'n';
@@ -58,7 +81,7 @@ function operandText(spec: OperandSpec, d: Decoded, nextRip: bigint): string {
   switch (spec.source) {
     case 'rm':
     case 'rmMemory':
-      return d.isMemory ? memoryText(d, bits, nextRip, isSized) : general(d.rm);
+      return d.isMemory ? memoryText(d, memoryBits(d, bits), nextRip, isSized) : general(d.rm);
     case 'rmRegister':
     case 'opcode':
       return general(d.rm);
@@ -70,13 +93,13 @@ function operandText(spec: OperandSpec, d: Decoded, nextRip: bigint): string {
         : generalRegisterName(spec.register!, bits, true);
     case 'immediate':
     case 'immediateSigned':
-      return hex(BigInt.asUintN(Math.max(bits, 8), d.immediate));
+      return immediateText(spec, d, bits);
     case 'relative':
-      return hex(BigInt.asUintN(64, nextRip + d.immediate));
+      return hex(branchTarget(d, nextRip));
     case 'far':
       return `${hex(d.immediate >> 32n)}:${hex(d.immediate & 0xffff_ffffn)}`;
     case 'moffs':
-      return memoryText(d, bits, nextRip, isSized);
+      return memoryText(d, bits, nextRip, false);
     case 'one':
       return '1';
     case 'segment':
@@ -107,20 +130,14 @@ function operandText(spec: OperandSpec, d: Decoded, nextRip: bigint): string {
 /** The text of a decoded instruction that begins at `rip`. */
 export function formatInstruction(d: Decoded, rip: bigint): string {
   if (!d.candidate) return '(bad)';
-  const { instruction, form } = d.candidate.table;
+  const special = idiom(d);
+  if (special) return special;
   const nextRip = rip + BigInt(d.length);
+  const { operands: specs } = d.candidate.table.form;
+  const operands = stackOperands(d) ?? specs.map((o) => operandText(o, d, nextRip)).join(', ');
   const prefix = `${d.lock ? 'lock ' : ''}${repeatPrefix(d)}`;
-  const operands = form.operands.map((o) => operandText(o, d, nextRip)).join(', ');
-  return `${prefix}${instruction.name.toLowerCase()}${operands ? ` ${operands}` : ''}`;
-}
-
-function repeatPrefix(d: Decoded): string {
-  if (
-    d.candidate!.prefix !== 'any' ||
-    !/^(INS|OUTS|MOVS|CMPS|SCAS|LODS|STOS)/.test(d.candidate!.table.instruction.name)
-  )
-    return '';
-  return d.rep ? 'rep ' : d.repne ? 'repne ' : '';
+  const far = isFarIndirect(d) ? ' far' : '';
+  return `${prefix}${mnemonic(d)}${far}${operands ? ` ${operands}` : ''}`;
 }
 
 export interface DisassembledInstruction {
