@@ -63,18 +63,19 @@ export {
 } from './virtio/console.ts';
 export type { VirtioDevice, VirtioLink } from './virtio/device.ts';
 export { type Filesystem9pOptions, VirtioFilesystem9p } from './virtio/filesystem-9p.ts';
-export type {
-  AttributeChange,
-  FileKind,
-  FileStatus,
-  FolderDone,
-  FolderEntry,
-  FolderError,
-  FolderErrorCode,
-  FolderPath,
-  HostFolder,
-  OpenFile,
-  OpenOptions,
+export {
+  type AttributeChange,
+  ERRNO as FOLDER_ERRNO,
+  type FileKind,
+  type FileStatus,
+  type FolderDone,
+  type FolderEntry,
+  type FolderError,
+  type FolderErrorCode,
+  type FolderPath,
+  type HostFolder,
+  type OpenFile,
+  type OpenOptions,
 } from './virtio/host-folder.ts';
 export { type NetworkBackend, VirtioNet } from './virtio/net.ts';
 export { type FillRandom, VirtioRng } from './virtio/rng.ts';

@@ -1,5 +1,6 @@
 // What a machine needs of the program and platform that it runs in. Node and the browser each have their own.
 
+import type { HostFolder } from '@mimic/devices';
 import type { ComputerConfig } from './options.ts';
 import type { Report } from './protocol.ts';
 
@@ -30,4 +31,5 @@ export interface WorkerHost<Store> {
   now(): number;
   send(report: Report): void;
   openStore(disk: ComputerConfig['disks'][number]): Store;
+  openFolder(share: ComputerConfig['shares'][number]): HostFolder;
 }

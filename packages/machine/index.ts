@@ -1,3 +1,17 @@
+/** What a host implements to share a folder. */
+export {
+  type AttributeChange,
+  type FileKind,
+  type FileStatus,
+  FOLDER_ERRNO,
+  type FolderDone,
+  type FolderEntry,
+  type FolderErrorCode,
+  type FolderPath,
+  type HostFolder,
+  type OpenFile,
+  type OpenOptions,
+} from '@mimic/devices';
 export type {
   Computer,
   ComputerWires,
@@ -21,6 +35,7 @@ export {
   MEMORY_MIN_BYTES,
   parseSize,
   parseTraceKinds,
+  type ShareAttachment,
 } from './options.ts';
 export type { PanicNews } from './panic.ts';
 export { assemblePc } from './pc.ts';

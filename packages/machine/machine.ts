@@ -62,14 +62,14 @@ export class Machine implements AsyncDisposable {
 
   /**
    * Builds a machine and loads the kernel; `start` makes it run. Fails with a `MachineError` if an option cannot be
-   * met. Disks that were passed in belong to the machine from here on and are closed when it ends, or if this fails.
+   * met. Disks and shares that were passed in belong to the machine from here on and are closed when it ends, or if this fails.
    */
   static async create(options: MachineOptions, host: Host): Promise<Machine> {
     let machine: Machine;
     try {
       machine = new Machine(options, host);
     } catch (error) {
-      for (const disk of options.disks ?? []) disk.close();
+      closeAttachments(options);
       throw error;
     }
     try {
@@ -323,10 +323,14 @@ export class Machine implements AsyncDisposable {
   /** `exited` resolves once nothing of the machine is left. */
   async #close(end: MachineEnd): Promise<void> {
     await this.#worker.terminate();
-    for (const disk of this.#options.disks ?? []) disk.close();
+    closeAttachments(this.#options);
     this.#exit.resolve(end);
     this.#events.emit('exit', end);
   }
+}
+
+function closeAttachments({ disks = [], shares = [] }: MachineOptions): void {
+  for (const attachment of [...disks, ...shares]) attachment.close();
 }
 
 async function gather(

@@ -12,6 +12,9 @@ export const MEMORY_MAX_BYTES = 3584 * MIB;
 export const MEMORY_DEFAULT_BYTES = 512 * MIB;
 /** Slots that the PC board has for cards, a few kept for others. */
 export const DISK_COUNT_MAX = 16;
+export const SHARE_COUNT_MAX = 8;
+/** A tag is also a folder's name in the guest, a word of the kernel's command line and of a mount command. */
+const TAG_PATTERN = /^[A-Za-z0-9][\w.-]{0,30}$/;
 
 /** A disk image that the host has opened and locked. */
 export interface DiskAttachment {
@@ -20,6 +23,17 @@ export interface DiskAttachment {
   /** The host's own words for the open image: can be cloned to the worker, which turns it into a store. */
   readonly descriptor: unknown;
   /** Gives image and lock back; called once, after the machine has ended. */
+  close(): void;
+}
+
+/** A folder that the host has opened for sharing. */
+export interface ShareAttachment {
+  /** What the guest mounts: `mount -t 9p TAG /mnt`. */
+  readonly tag: string;
+  readonly readOnly: boolean;
+  /** The host's own words for the folder, as with disks. */
+  readonly descriptor: unknown;
+  /** Called once, after the machine has ended. */
   close(): void;
 }
 
@@ -37,6 +51,8 @@ export interface MachineOptions {
   readonly cpus?: number;
   /** Virtio disks, /dev/vda first. */
   readonly disks?: readonly DiskAttachment[];
+  /** Folders of the host that the guest can mount, by virtio-9p. */
+  readonly shares?: readonly ShareAttachment[];
   /** Where the guest's random numbers come from. A seed makes them the same each time. Default 'host'. */
   readonly rng?: EntropySource;
   /**
@@ -65,6 +81,7 @@ export interface ComputerConfig {
     readonly readOnly: boolean;
     readonly descriptor: unknown;
   }[];
+  readonly shares: readonly Omit<ShareAttachment, 'close'>[];
   readonly rng: EntropySource;
   readonly earlySerialInput: 'type' | 'hold';
   readonly trace: readonly TraceKind[];
@@ -104,7 +121,7 @@ export function parseTraceKinds(list: string): TraceKind[] {
 }
 
 export function checkOptions(options: MachineOptions): ComputerConfig {
-  const { append = '', cpus = 1, disks = [], rng = 'host' } = options;
+  const { append = '', cpus = 1, disks = [], shares = [], rng = 'host' } = options;
   if (cpus !== 1) {
     throw new MachineError('BAD_OPTION', `a machine with ${cpus} processors is not possible yet`, {
       hint: 'leave the count at 1',
@@ -115,6 +132,7 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
       hint: `a machine has at most ${DISK_COUNT_MAX}`,
     });
   }
+  checkShares(shares);
   if (rng !== 'host' && !Number.isSafeInteger(rng.seed)) {
     throw new MachineError('BAD_OPTION', `${rng.seed} is not a whole number to seed with`);
   }
@@ -128,12 +146,35 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
       readOnly,
       descriptor,
     })),
+    shares: shares.map(({ tag, readOnly, descriptor }) => ({ tag, readOnly, descriptor })),
     rng,
     earlySerialInput: options.earlySerialInput ?? 'type',
     trace: options.trace ?? [],
     onReset: options.onReset ?? 'boot',
     onTripleFault: options.onTripleFault ?? 'stop',
   };
+}
+
+function checkShares(shares: readonly ShareAttachment[]): void {
+  if (shares.length > SHARE_COUNT_MAX) {
+    throw new MachineError('BAD_OPTION', `${shares.length} shared folders are too many`, {
+      hint: `a machine has at most ${SHARE_COUNT_MAX}`,
+    });
+  }
+  const seen = new Set<string>();
+  for (const { tag } of shares) {
+    if (!TAG_PATTERN.test(tag)) {
+      throw new MachineError('BAD_OPTION', `"${tag}" is not a tag for a shared folder`, {
+        hint: 'a tag has 1 to 31 letters, digits and any of _ . - but begins with a letter or digit',
+      });
+    }
+    if (seen.has(tag)) {
+      throw new MachineError('BAD_OPTION', `two shared folders have the tag "${tag}"`, {
+        hint: 'give each a tag of its own',
+      });
+    }
+    seen.add(tag);
+  }
 }
 
 function checkMemory(memory: number | string): number {

@@ -11,7 +11,7 @@ import {
   SharedGuestMemory,
   Vcpu,
 } from '@mimic/cpu';
-import type { BlockStore as DiskStore } from '@mimic/devices';
+import { type BlockStore as DiskStore, VirtioFilesystem9p } from '@mimic/devices';
 import type { Computer, ComputerWires, PartReport, Processor, StopCause } from './computer.ts';
 import { entropyFrom } from './entropy.ts';
 import type { WorkerHost } from './host.ts';
@@ -86,6 +86,10 @@ class PcComputer implements Computer {
       wallClockMs: () => Date.now(),
       serial: [{ out: wires.serialOutput, roomAvailable: wires.serialRoom }],
       disks: config.disks.map((disk) => host.openStore(disk)),
+      cards: config.shares.map((share) => {
+        const folder = host.openFolder(share);
+        return new VirtioFilesystem9p({ folder, tag: share.tag, nowMs: () => Date.now() });
+      }),
       fillRandom: (bytes) => entropy.fill(bytes),
       onPowerOff: wires.powerOff,
       // Without firmware a processor that is reset alone has nothing to run: the whole board starts anew.

@@ -32,4 +32,4 @@ export {
   TRACE_KINDS,
   type TraceKind,
 } from '@mimic/machine';
-export { type Disk, Machine, type MachineOptions } from './machine.ts';
+export { type Disk, Machine, type MachineOptions, type Share } from './machine.ts';

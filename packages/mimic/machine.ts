@@ -1,25 +1,43 @@
 // The library's front door for programs in Node: a machine from files and images by their paths.
 
 import { readFile } from 'node:fs/promises';
-import { type DiskOptions, fileError, nodeHost, openDiskImage } from '@mimic/host';
+import {
+  type DiskOptions,
+  fileError,
+  nodeHost,
+  openDiskImage,
+  openSharedFolder,
+} from '@mimic/host';
 import {
   Machine as CoreMachine,
   type MachineOptions as CoreMachineOptions,
   type DiskAttachment,
   type Host,
+  type ShareAttachment,
 } from '@mimic/machine';
 
 /** A raw disk image: its path, or its path with `readOnly` or `snapshot`. */
 export type Disk = string | ({ readonly path: string } & DiskOptions);
 
+/** A folder to share: its path, or its path with a tag other than 'share', or `readOnly`. */
+export type Share =
+  | string
+  | { readonly path: string; readonly tag?: string; readonly readOnly?: boolean };
+
 /** What a machine is made from; all but `kernel` have defaults. */
-export interface MachineOptions extends Omit<CoreMachineOptions, 'kernel' | 'initrd' | 'disks'> {
+export interface MachineOptions
+  extends Omit<CoreMachineOptions, 'kernel' | 'initrd' | 'disks' | 'shares'> {
   /** Path or contents of a Linux bzImage, or of an ELF kernel with a PVH entry. */
   readonly kernel: string | Uint8Array;
   /** Path or contents of an initramfs. */
   readonly initrd?: string | Uint8Array;
   /** Raw images; the first is /dev/vda. An image that is written belongs to one machine at a time. */
   readonly disks?: readonly Disk[];
+  /**
+   * Folders that the guest can mount by their tags: `mount -t 9p -o trans=virtio,version=9p2000.L share /mnt`.
+   * The guest works in them with the rights of this process, and sees nothing outside of them.
+   */
+  readonly shares?: readonly Share[];
 }
 
 /**
@@ -39,12 +57,12 @@ export const Machine = {
    * behind then. `host` is for programs that bring their own workers.
    */
   async create(options: MachineOptions, host: Host = nodeHost()): Promise<Machine> {
-    const { kernel, initrd, disks = [], ...rest } = options;
+    const { kernel, initrd, disks = [], shares = [], ...rest } = options;
     const images = {
       kernel: await contents(kernel),
       ...(initrd === undefined ? {} : { initrd: await contents(initrd) }),
     };
-    return await CoreMachine.create({ ...rest, ...images, disks: openAll(disks) }, host);
+    return await CoreMachine.create({ ...rest, ...images, ...openAll(disks, shares) }, host);
   },
 };
 
@@ -57,16 +75,23 @@ async function contents(file: string | Uint8Array): Promise<Uint8Array> {
   }
 }
 
-function openAll(disks: readonly Disk[]): DiskAttachment[] {
-  const open: DiskAttachment[] = [];
+function openAll(
+  disks: readonly Disk[],
+  shares: readonly Share[],
+): { disks: DiskAttachment[]; shares: ShareAttachment[] } {
+  const open: { disks: DiskAttachment[]; shares: ShareAttachment[] } = { disks: [], shares: [] };
   try {
     for (const disk of disks) {
       const { path, ...options } = typeof disk === 'string' ? { path: disk } : disk;
-      open.push(openDiskImage(path, options));
+      open.disks.push(openDiskImage(path, options));
+    }
+    for (const share of shares) {
+      const { path, ...options } = typeof share === 'string' ? { path: share } : share;
+      open.shares.push(openSharedFolder(path, { tag: 'share', ...options }));
     }
     return open;
   } catch (error) {
-    for (const disk of open) disk.close();
+    for (const attachment of [...open.disks, ...open.shares]) attachment.close();
     throw error;
   }
 }

@@ -1,10 +1,11 @@
-// What a machine's worker gets from Node: the clock, the way back to the host's thread, and open disk images.
+// What a machine's worker gets from Node: the clock, the way back to the host's thread, open disk images and folders.
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '@mimic/base';
 import { type Assemble, runMachine, type WorkerHost, type WorkerStart } from '@mimic/machine';
 import type { OpenImage } from './disk-image.ts';
 import { FileStore } from './file-store.ts';
+import { NodeHostFolder, type SharedFolder } from './host-folder.ts';
 
 /** Runs the machine that this worker was started for. The worker ends when its event loop is empty afterwards. */
 export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> {
@@ -16,8 +17,9 @@ export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> 
       const transfer = 'bytes' in report ? [report.bytes.buffer] : [];
       port.postMessage(report, transfer);
     },
-    // Cast: `openImage` of this package made the descriptor, and the machine hands it through untouched.
+    // Casts: this package made the descriptors, and the machine hands them through untouched.
     openStore: (disk) => new FileStore(disk.descriptor as OpenImage),
+    openFolder: (share) => new NodeHostFolder(share.descriptor as SharedFolder),
   };
   await runMachine(workerData as WorkerStart, host, assemble);
 }
