@@ -6,6 +6,7 @@ export {
   FOLDER_ERRNO,
   type FolderDone,
   type FolderEntry,
+  type FolderError,
   type FolderErrorCode,
   type FolderPath,
   type HostFolder,

@@ -19,7 +19,14 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import type { FolderDone, FolderError, OpenFile, OpenOptions } from '@mimic/machine';
+import type {
+  FileStatus,
+  FolderDone,
+  FolderEntry,
+  FolderError,
+  OpenFile,
+  OpenOptions,
+} from '@mimic/machine';
 import { HostError } from '../errors.ts';
 import {
   NodeHostFolder,
@@ -134,7 +141,7 @@ for (const way of ['descriptors', 'paths'] as const) {
         result<void>((done) => folder.makeDirectory(['d'], 0o700, done)),
         'EEXIST',
       );
-      const listed = result((done) => folder.list([], done));
+      const listed = result<FolderEntry[]>((done) => folder.list([], done));
       assert.ok(typeof listed !== 'string');
       assert.deepEqual(listed.map(({ name, kind }) => `${name} ${kind}`).sort(), [
         'a.txt file',
@@ -145,7 +152,7 @@ for (const way of ['descriptors', 'paths'] as const) {
         'sub directory',
       ]);
       for (const { name, inode } of listed) {
-        const status = result((done) => folder.status([name], done));
+        const status = result<FileStatus>((done) => folder.status([name], done));
         assert.ok(typeof status !== 'string' && status.inode === inode);
       }
       const move = (from: string, to: string) =>
@@ -166,7 +173,7 @@ for (const way of ['descriptors', 'paths'] as const) {
       const set = (change: object) =>
         result<void>((done) => folder.setAttributes(['a.txt'], change, done));
       assert.equal(set({ sizeBytes: 5, accessedMs: 1000, modifiedMs: 2500 }), undefined);
-      const status = result((done) => folder.status(['a.txt'], done));
+      const status = result<FileStatus>((done) => folder.status(['a.txt'], done));
       assert.ok(typeof status !== 'string');
       const { kind, sizeBytes, accessedMs, modifiedMs } = status;
       assert.deepEqual([kind, sizeBytes, accessedMs, modifiedMs], ['file', 5, 1000, 2500]);
@@ -188,7 +195,7 @@ for (const way of ['descriptors', 'paths'] as const) {
         assert.equal(open(folder, 'out/secret', options), 'ENOTDIR');
         assert.equal(open(folder, 'alias/b.txt', options), 'ENOTDIR');
       }
-      const status = result((done) => folder.status(['leak'], done));
+      const status = result<FileStatus>((done) => folder.status(['leak'], done));
       assert.ok(typeof status !== 'string' && status.kind === 'symlink');
       const path = ['out', 'secret'];
       const attempts: ((done: FolderDone<unknown>) => void)[] = [
@@ -258,7 +265,7 @@ for (const way of ['descriptors', 'paths'] as const) {
         result<void>((done) => folder.rename(['sub'], [], done)),
         'EBUSY',
       );
-      const status = result((done) => folder.status([], done));
+      const status = result<FileStatus>((done) => folder.status([], done));
       assert.ok(typeof status !== 'string' && status.kind === 'directory');
       for (const name of ['..', '.', '', 'a/b', 'a\0']) {
         assert.throws(() => folder.status([name, 'x'], () => undefined), {
@@ -297,7 +304,7 @@ for (const way of ['descriptors', 'paths'] as const) {
     test('open files and listed entries have a limit', () => {
       const { folder } = start(way, { listedMax: 3 });
       assert.equal(
-        result((done) => folder.list([], done)),
+        result<FolderEntry[]>((done) => folder.list([], done)),
         'EIO',
       );
       const files = Array.from({ length: OPEN_FILES_MAX }, () => opened(folder, 'a.txt'));
@@ -321,7 +328,7 @@ linuxTest('no descriptor is left behind by what fails or ends', () => {
     assert.equal(typeof open(folder, path), 'string');
   }
   text(folder, 'sub/b.txt');
-  result((done) => folder.list(['sub'], done));
+  result<FolderEntry[]>((done) => folder.list(['sub'], done));
   result((done) => folder.rename(['sub', 'b.txt'], ['sub', 'c'], done));
   result((done) => folder.setAttributes(['sub', 'c'], { mode: 0o600, sizeBytes: 1 }, done));
   assert.equal(count(), before);
