@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseDisk, parseDuration, parseRng, parseSerial, parseTrace } from './run-options.ts';
+import {
+  parseDisk,
+  parseDuration,
+  parseRng,
+  parseSerial,
+  parseShare,
+  parseTrace,
+} from './run-options.ts';
 
 test('a disk is a path with flags; a comma in the path is doubled', () => {
   assert.deepEqual(parseDisk('a.img'), { path: 'a.img', readOnly: false, snapshot: false });
@@ -12,6 +19,23 @@ test('a disk is a path with flags; a comma in the path is doubled', () => {
   });
   assert.throws(() => parseDisk('a.img,'), /no option ""/);
   assert.throws(() => parseDisk(',ro'), /file is missing/);
+});
+
+test('a share is a folder, with a tag behind the last colon unless a slash follows that', () => {
+  for (const [text, path, tag, readOnly] of [
+    ['docs', 'docs', 'share', false],
+    ['docs:d', 'docs', 'd', false],
+    ['/a:b/c,ro', '/a:b/c', 'share', true],
+    ['/a:b/c:tag,ro=on', '/a:b/c', 'tag', true],
+    ['a:b:c', 'a:b', 'c', false],
+    ['a,,b,ro=off', 'a,b', 'share', false],
+    // Refused later, by the machine, which knows what a tag is.
+    ['docs:', 'docs', '', false],
+  ] as const) {
+    assert.deepEqual(parseShare(text), { path, tag, readOnly }, text);
+  }
+  assert.throws(() => parseShare('a,rw'), /no option "rw"/);
+  assert.throws(() => parseShare(':tag'), /folder is missing/);
 });
 
 test('serial targets keep colons of paths and addresses', () => {

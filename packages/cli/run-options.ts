@@ -8,6 +8,7 @@ export interface RunOptions {
   readonly memory?: string;
   readonly cpus?: number;
   readonly disk?: DiskOption[];
+  readonly share?: ShareOption[];
   readonly serial?: SerialTarget;
   readonly rng?: NonNullable<MachineOptions['rng']>;
   readonly accel?: 'interpreter';
@@ -24,6 +25,12 @@ export interface DiskOption {
   readonly snapshot: boolean;
 }
 
+export interface ShareOption {
+  readonly path: string;
+  readonly tag: string;
+  readonly readOnly: boolean;
+}
+
 export type SerialTarget =
   | { readonly to: 'stdio' }
   | { readonly to: 'file'; readonly path: string }
@@ -35,6 +42,8 @@ export interface TraceOption {
   readonly path: string | undefined;
 }
 
+const TAG_DEFAULT = 'share';
+
 export function addRunOptions(command: Command): Command {
   return command
     .option('-m, --memory <size>', 'RAM, 16M to 3584M (default: 512M)')
@@ -44,6 +53,13 @@ export function addRunOptions(command: Command): Command {
       'raw disk image; repeat for more, the first is /dev/vda; ro: the guest may not write; ' +
         'snapshot=on: what it writes is forgotten at the end',
       collectDisk,
+    )
+    .option(
+      '--share <dir[:tag][,ro]>',
+      'share a folder of this computer; repeat for more; the guest mounts it by its tag ' +
+        '(default: share): mount -t 9p -o trans=virtio,version=9p2000.L TAG /mnt; ' +
+        'ro: the guest may not write',
+      collectShare,
     )
     .option('--append <text>', "the kernel's command line, such as 'console=ttyS0 root=/dev/vda'")
     .option(
@@ -84,10 +100,12 @@ function parseCount(text: string): number {
 }
 
 /** A comma in a path is written twice, as QEMU has it. */
+function splitAtCommas(text: string): string[] {
+  return text.split(/(?<!,),(?!,)/).map((word) => word.replaceAll(',,', ','));
+}
+
 export function parseDisk(text: string): DiskOption {
-  const [path = '', ...flags] = text
-    .split(/(?<!,),(?!,)/)
-    .map((word) => word.replaceAll(',,', ','));
+  const [path = '', ...flags] = splitAtCommas(text);
   let readOnly = false;
   let snapshot = false;
   for (const flag of flags) {
@@ -105,6 +123,25 @@ export function parseDisk(text: string): DiskOption {
 
 function collectDisk(text: string, before: DiskOption[] = []): DiskOption[] {
   return [...before, parseDisk(text)];
+}
+
+/** The tag is behind the last colon, unless a slash there shows that the colon is the path's. */
+export function parseShare(text: string): ShareOption {
+  const [place = '', ...flags] = splitAtCommas(text);
+  let readOnly = false;
+  for (const flag of flags) {
+    if (flag === 'ro' || flag === 'ro=on') readOnly = true;
+    else if (flag !== 'ro=off') {
+      throw new InvalidArgumentError(`A shared folder has no option "${flag}"; there is ro.`);
+    }
+  }
+  const [, path = '', tag = TAG_DEFAULT] = /^(.*?)(?::([^:/]*))?$/s.exec(place) ?? [];
+  if (path === '') throw new InvalidArgumentError('The folder is missing.');
+  return { path, tag, readOnly };
+}
+
+function collectShare(text: string, before: ShareOption[] = []): ShareOption[] {
+  return [...before, parseShare(text)];
 }
 
 export function parseSerial(text: string): SerialTarget {

@@ -33,6 +33,7 @@ export async function runSession(
       ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
       ...(options.rng === undefined ? {} : { rng: options.rng }),
       disks: options.disk ?? [],
+      shares: options.share ?? [],
       earlySerialInput: process.stdin.isTTY === true ? 'type' : 'hold',
       onReset: options.reboot ? 'boot' : 'stop',
       onTripleFault: options.tripleFault ?? 'stop',

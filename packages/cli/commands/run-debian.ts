@@ -10,12 +10,14 @@ import { addRunOptions, type RunOptions } from '../run-options.ts';
 
 const EXAMPLES = `
 The kernel and busybox are Debian's packages linux-image-cloud-amd64 and busybox-static, downloaded by
-apt-get (no root needed, nothing is installed) and kept in ~/.cache/mimic. "exit" in the guest's shell, or
+apt-get (no root needed, nothing is installed) and kept in ~/.cache/mimic. With --share it is the larger
+linux-image-amd64, which can mount shared folders; each is at /mnt/TAG. "exit" in the guest's shell, or
 Ctrl-A x, ends the machine.
 
 Examples:
   mimic run debian
   mimic run debian --memory 1G --disk data.img
+  mimic run debian --share ~/project     in the guest: /mnt/share
   echo 'uname -a' | mimic run debian --append quiet
   mimic run debian --kernel /boot/vmlinuz --busybox /bin/busybox     without apt
 
@@ -47,7 +49,7 @@ export function runDebianCommand(host: Host | undefined): Command {
       const { buildInitramfs } = await import('../debian/initramfs.ts');
       const { kernel, modules, busybox } = await getImages(options);
       const initrd = buildInitramfs({ busybox, modules });
-      const append = commandLine(options.append);
+      const append = commandLine(options);
       process.exitCode = await runSession({ kernel, initrd, append }, options, host);
     });
 }
@@ -67,7 +69,7 @@ async function getImages(
   }
   const { fetchDebian } = await import('../debian/fetch.ts');
   const fetched = await withProgress('Getting a Debian kernel and busybox', (note) =>
-    fetchDebian({ update: options.update === true }, note),
+    fetchDebian({ update: options.update === true, sharing: options.share !== undefined }, note),
   );
   return { ...fetched, ...given };
 }
@@ -80,9 +82,10 @@ async function readGiven(path: string): Promise<Uint8Array> {
   }
 }
 
-/** The serial console, the size and kind of the user's terminal (init gets them as variables), the user's own text. */
-function commandLine(append: string | undefined): string {
+/** The serial console, what init gets as variables (shares, the user's terminal), the user's own text. */
+function commandLine({ append, share = [] }: DebianOptions): string {
   const words = ['console=ttyS0'];
+  if (share.length > 0) words.push(`SHARE=${share.map(({ tag }) => tag).join(',')}`);
   if (process.stdin.isTTY === true && process.stdout.isTTY === true) {
     const { columns, rows } = process.stdout;
     words.push(`COLUMNS=${columns}`, `LINES=${rows}`);

@@ -19,6 +19,8 @@ const KERNEL_PACKAGES = [
   'linux-image-virtual',
   'linux-image-generic',
 ];
+/** The cloud kernel knows no 9P file system, nor do all of Ubuntu's virtual ones. */
+const SHARING_KERNEL_PACKAGES = ['linux-image-amd64', 'linux-image-generic'];
 const BUSYBOX_PACKAGES = ['busybox-static'];
 /** Folders of modules that may be needed; names as tar's patterns, with or without /usr in front. */
 const MODULE_PATTERNS = [
@@ -57,14 +59,21 @@ export function cacheFolder(): string {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'mimic');
 }
 
+export interface FetchOptions {
+  /** Looks for newer packages than those in the cache. */
+  readonly update: boolean;
+  /** The guest will mount shared folders, which takes a larger kernel. */
+  readonly sharing: boolean;
+}
+
 /** Asks apt only if the cache has nothing yet, or for `update`. */
 export async function fetchDebian(
-  options: { readonly update: boolean },
+  options: FetchOptions,
   note: (text: string) => void,
 ): Promise<DebianImages> {
   const cache = join(cacheFolder(), CACHE_NAME);
   if (!options.update) {
-    const cached = await readImages(cache).catch(() => undefined);
+    const cached = await readImages(cache, options).catch(() => undefined);
     if (cached !== undefined) return cached;
   }
   await mkdir(cache, { recursive: true });
@@ -74,18 +83,27 @@ export async function fetchDebian(
   const interrupted = () => process.exit(130);
   process.on('exit', removeWork).on('SIGINT', interrupted).on('SIGTERM', interrupted);
   try {
-    await fetchInto(cache, work, note);
-    return await readImages(cache);
+    await fetchInto({ cache, work, options }, note);
+    return await readImages(cache, options);
   } finally {
     await rm(work, { recursive: true, force: true });
     process.off('exit', removeWork).off('SIGINT', interrupted).off('SIGTERM', interrupted);
   }
 }
 
-async function fetchInto(cache: string, work: string, note: (text: string) => void): Promise<void> {
+/** The file that names the folders of the newest packages. */
+function currentFile({ sharing }: FetchOptions): string {
+  return sharing ? 'current-sharing.json' : 'current.json';
+}
+
+async function fetchInto(
+  { cache, work, options }: { cache: string; work: string; options: FetchOptions },
+  note: (text: string) => void,
+): Promise<void> {
   note('Asking apt for a Debian kernel and busybox');
   const apt = await Apt.open(work);
-  const kernel = await apt.resolve(KERNEL_PACKAGES, note);
+  const wanted = options.sharing ? SHARING_KERNEL_PACKAGES : KERNEL_PACKAGES;
+  const kernel = await apt.resolve(wanted, note);
   const busybox = await apt.resolve(BUSYBOX_PACKAGES, note);
   const current: Current = { kernel: folderName(kernel), busybox: folderName(busybox) };
   await keep(join(cache, current.kernel), async (into) => {
@@ -102,7 +120,7 @@ async function fetchInto(cache: string, work: string, note: (text: string) => vo
     await writeFile(join(into, 'busybox'), await readFile(program));
   });
   await writeFile(join(work, 'current.json'), JSON.stringify(current));
-  await rename(join(work, 'current.json'), join(cache, 'current.json'));
+  await rename(join(work, 'current.json'), join(cache, currentFile(options)));
 }
 
 function folderName({ name, version }: Package): string {
@@ -157,8 +175,8 @@ async function findFiles(folder: string, matches: (name: string) => boolean): Pr
     .map((entry) => join(entry.parentPath, entry.name));
 }
 
-async function readImages(cache: string): Promise<DebianImages> {
-  const current = JSON.parse(await readFile(join(cache, 'current.json'), 'utf8')) as Current;
+async function readImages(cache: string, options: FetchOptions): Promise<DebianImages> {
+  const current = JSON.parse(await readFile(join(cache, currentFile(options)), 'utf8')) as Current;
   const kernelFolder = join(cache, current.kernel);
   const modules: KernelModule[] = [];
   for (const fileName of await readdir(join(kernelFolder, 'modules'))) {

@@ -8,7 +8,10 @@ export interface KernelModule {
   readonly contents: Uint8Array;
 }
 
-/** Runs as process 1. The shell is a session of its own on the terminal, so that Ctrl-C and job control work. */
+/**
+ * Runs as process 1. SHARE of the kernel's command line lists the tags of shared folders, with commas between.
+ * The shell is a session of its own on the terminal, so that Ctrl-C and job control work.
+ */
 const INIT = `#!/bin/sh
 export PATH=/bin HOME=/root USER=root
 [ -e /bin/mount ] || /bin/busybox --install -s /bin
@@ -22,10 +25,13 @@ mount -t tmpfs run /run
 while read -r module; do insmod "/lib/modules/$module"; done </lib/modules/order
 hostname mimic
 ip link set lo up
-if [ -n "$SHARE" ]; then
-  mkdir -p /mnt/share
-  mount -t 9p -o trans=virtio,version=9p2000.L "$SHARE" /mnt/share && echo "Shared folder: /mnt/share"
-fi
+for tag in $(echo "$SHARE" | tr , ' '); do
+  mkdir -p "/mnt/$tag"
+  if mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 "$tag" "/mnt/$tag"; then
+    echo "Shared folder: /mnt/$tag"
+  fi
+done
+unset SHARE
 acpid -l /dev/null
 cd /root
 echo
