@@ -236,3 +236,8 @@ export function wasmOp(name: string): WasmOp {
   if (!op) throw new Error(`no WebAssembly instruction named ${name}`);
   return op;
 }
+
+/** Names of all instructions in the table. */
+export function wasmOpNames(): readonly string[] {
+  return [...table.keys()];
+}
