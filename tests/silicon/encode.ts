@@ -244,6 +244,8 @@ export class InstructionBuilder {
     const target = this.#pickTarget(segment);
     const offset = BigInt.asUintN(c.addressBits, this.#offset(segment, target));
     this.#target = target;
+    // No index: REX.X would make it r12.
+    if (kind === 0) c.rex &= ~2;
     if (kind === 0) return [(digit << 3) | 4, 0x25, ...littleEndian(offset, 4)];
     if (kind === 1 && !isLong) return [(digit << 3) | 5, ...littleEndian(offset, 4)];
     if (kind === 1) {
