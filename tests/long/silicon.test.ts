@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { whyNoSilicon } from '../silicon/native.ts';
 import { compareWithSilicon, formatFailure } from '../silicon/silicon.ts';
 
-const CASES_PER_FORM = 400;
+const CASES_PER_FORM = 300;
 const SEQUENCES = 1_500_000;
 
 const why = whyNoSilicon();
