@@ -80,10 +80,11 @@ const COMPARE: Readonly<Record<string, (a: bigint, b: bigint, bits: number) => b
   ge_s: (a, b, n) => s(a, n) >= s(b, n),
   ge_u: (a, b) => a >= b,
 };
+/** To the nearest whole number, halves to the even one, keeping the sign of zero. */
 const nearest = (a: number) => {
   const down = Math.floor(a);
-  if (a - down !== 0.5) return Math.round(a);
-  return down % 2 === 0 ? down : down + 1;
+  const whole = a - down !== 0.5 ? Math.round(a) : down % 2 === 0 ? down : down + 1;
+  return whole === 0 && (a < 0 || Object.is(a, -0)) ? -0 : whole;
 };
 const FLOAT: Readonly<Record<string, Float>> = {
   abs: (a) => Math.abs(a),
