@@ -15,12 +15,16 @@ export interface SerialConsole {
 export async function openConsole(
   target: SerialTarget,
   machine: Machine,
-  actions: { quit: () => void; outputGone: () => void },
+  options: {
+    readonly quit: () => void;
+    readonly outputGone: () => void;
+    readonly endOfInput: 'silent' | 'ctrl-d';
+  },
 ): Promise<SerialConsole> {
   switch (target.to) {
     case 'stdio': {
-      const stdio = new StdioConsole(machine, actions);
-      stdio.open();
+      const stdio = new StdioConsole(machine, options);
+      stdio.open(options.endOfInput);
       return stdio;
     }
     case 'file':

@@ -16,6 +16,8 @@ export interface Images {
   readonly kernel: string | Uint8Array;
   readonly initrd?: string | Uint8Array;
   readonly append?: string;
+  /** What the guest is told when piped input ends; its shell takes Ctrl-D for the end. Default 'silent'. */
+  readonly endOfInput?: 'silent' | 'ctrl-d';
 }
 
 /** Returns the exit code. Fails, with nothing left behind, if the machine cannot be made. */
@@ -24,11 +26,12 @@ export async function runSession(
   options: RunOptions,
   host: Host | undefined,
 ): Promise<number> {
+  const { endOfInput = 'silent', ...files } = images;
   const { Machine, parseTraceKinds } = await import('mimic');
   const trace = new TraceOutput(options.trace?.path);
   const machine = await withProgress('Building the machine', () => {
     const machineOptions: MachineOptions = {
-      ...images,
+      ...files,
       ...(options.memory === undefined ? {} : { memory: options.memory }),
       ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
       ...(options.rng === undefined ? {} : { rng: options.rng }),
@@ -54,6 +57,7 @@ export async function runSession(
   const serial = await openConsole(serialTarget, running, {
     quit: () => end('quit'),
     outputGone: () => end('output-gone'),
+    endOfInput,
   });
   const interactive = serialTarget.to === 'stdio' && process.stdin.isTTY === true;
   let stuck: MachineEnd | undefined;

@@ -12,7 +12,7 @@ const EXAMPLES = `
 The kernel and busybox are Debian's packages linux-image-cloud-amd64 and busybox-static, downloaded by
 apt-get (no root needed, nothing is installed) and kept in ~/.cache/mimic. With --share it is the larger
 linux-image-amd64, which can mount shared folders; each is at /mnt/TAG. "exit" in the guest's shell, or
-Ctrl-A x, ends the machine.
+Ctrl-A x, ends the machine; so does the end of a script that is piped in.
 
 Examples:
   mimic run debian
@@ -50,7 +50,11 @@ export function runDebianCommand(host: Host | undefined): Command {
       const { kernel, modules, busybox } = await getImages(options);
       const initrd = buildInitramfs({ busybox, modules });
       const append = commandLine(options);
-      process.exitCode = await runSession({ kernel, initrd, append }, options, host);
+      process.exitCode = await runSession(
+        { kernel, initrd, append, endOfInput: 'ctrl-d' },
+        options,
+        host,
+      );
     });
 }
 
