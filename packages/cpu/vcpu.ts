@@ -135,6 +135,7 @@ const GENERAL_PROTECTION = 13;
 /** Error summary of the x87 status word, and the bit of CR0 that keeps it inside the processor. */
 const X87_ES = 0x80;
 const CR0_NE = 0x20n;
+const EFER_LMA = 0x400n;
 
 export class Vcpu {
   readonly index: number;
@@ -354,14 +355,18 @@ export class Vcpu {
   }
   /** Guest-physical address of a linear one by the page tables now in force; undefined where nothing is mapped. Changes nothing. */
   translate(linear: bigint): { readonly gpa: number } | undefined {
+    const address = BigInt.asIntN(64, linear);
+    const isLong = (this.#i64(S.efer) & EFER_LMA) !== 0n;
+    if (isLong && BigInt.asIntN(48, address) !== address) return undefined;
     const saved = [S.fault, S.faultCode].map((f) =>
       this.#view.getUint32(this.#base + f.offset, true),
     );
     const savedAddress = this.#i64(S.faultAddress);
+    this.#set(S.fault, 0);
     this.#set(S.walkSilently, 1);
-    const gpa = this.#instance.call('walk', BigInt.asIntN(64, linear), 0, 0) as bigint;
+    const gpa = this.#instance.call('walk', address, 0, 0) as bigint;
     this.#set(S.walkSilently, 0);
-    const isFault = this.#view.getUint32(this.#base + S.fault.offset, true) !== saved[0];
+    const isFault = this.#view.getUint32(this.#base + S.fault.offset, true) !== 0;
     this.#set(S.fault, saved[0]!);
     this.#set(S.faultCode, saved[1]!);
     this.#setI64(S.faultAddress, savedAddress);
