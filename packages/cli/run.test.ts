@@ -34,6 +34,23 @@ describe('mimic run', { concurrency: 3 }, () => {
     assert.equal(result.output, 'hello\nlater\n');
   });
 
+  test('a Debian shell is told of the end of piped input, on a line of its own', async () => {
+    using folder = makeFolder({ k: 'echo\n', b: 'busybox' });
+    const args = ['run', 'debian', '-k', 'k', '--busybox', 'b', '--timeout', '2s'];
+    const check = async (input: string | { is: 'null' }, echoed: RegExp) => {
+      const { code, output } = await runCli(args, { cwd: folder.path, input });
+      assert.match(output.replaceAll('\x04', '^D'), echoed);
+      assert.equal(code, 124);
+    };
+    // The first 16 bytes may come before the guest echoes.
+    const filler = '-'.repeat(32);
+    await Promise.all([
+      check(`${filler}abc\n`, /-abc\n(\^D){2,}$/),
+      check(`${filler}abc`, /-abc\n(\^D){2,}$/),
+      check({ is: 'null' }, /echoing\n$/),
+    ]);
+  });
+
   test('all of a long output arrives before the process ends', async () => {
     using folder = makeFolder({ k: 'flood 200000\npoweroff\n' });
     const { code, output } = await runCli(['run', '-k', 'k'], { cwd: folder.path });
@@ -218,6 +235,28 @@ describe('mimic used wrongly', { concurrency: 3 }, () => {
     ['no whole sectors', ['run', '-k', 'k', '-d', 'k'], /^error: k has .* not a raw disk of whole/],
     ['bad disk option', ['run', '-k', 'k', '-d', 'd,rw'], /^error: .*A disk has no option "rw"/],
     ['disk twice', ['run', '-k', 'k', '-d', 'd', '-d', 'd'], /^error: d is in use by another/],
+    [
+      'missing share',
+      ['run', '-k', 'k', '--share', 'none'],
+      /^error: none: there is no such folder/,
+    ],
+    [
+      'share of a file',
+      ['run', '-k', 'k', '--share', 'd'],
+      /^error: d is a file, not a folder\nhint/,
+    ],
+    ['bad tag', ['run', '-k', 'k', '--share', '.:a b'], /^error: "a b" is not a tag .*\nhint: /],
+    [
+      'empty tag',
+      ['run', '-k', 'k', '--share', '.:'],
+      /^error: "" is not a tag for a shared folder/,
+    ],
+    [
+      'tag twice',
+      ['run', '-k', 'k', '--share', '.', '--share', '.:x', '--share', '.'],
+      /^error: two shared folders have the tag "share"\nhint: give each a tag of its own/,
+    ],
+    ['bad share option', ['run', '-k', 'k', '--share', '.,rw'], /^error: .*has no option "rw"/],
     ['bad address', ['run', '-k', 'k', '--serial', 'tcp:x'], /^error: "x" is not an address/],
     [
       'serial file in no folder',

@@ -54,6 +54,20 @@ test('what no machine can have is refused', () => {
   refused({ disks: Array(17).fill(disk) }, /17 disks/);
 });
 
+test('shared folders have distinct tags that a command line can hold', () => {
+  const share = (tag: string) => ({ tag, readOnly: false, descriptor: tag, close() {} });
+  const config = checkOptions({ ...KERNEL, shares: [share('share'), share('2.a-b_c')] });
+  assert.deepEqual(
+    config.shares.map((kept) => ({ ...kept })),
+    ['share', '2.a-b_c'].map((tag) => ({ tag, readOnly: false, descriptor: tag })),
+  );
+  for (const tag of ['', 'a b', '.a', '..', 'a/b', 'a,b', 'ä', 'x'.repeat(32)]) {
+    refused({ shares: [share(tag)] }, /is not a tag/);
+  }
+  refused({ shares: [share('a'), share('b'), share('a')] }, /two shared folders .* "a"/);
+  refused({ shares: Array.from({ length: 9 }, (_, index) => share(`s${index}`)) }, /9 shared/);
+});
+
 test('a list of things to trace names each of them', () => {
   assert.deepEqual(parseTraceKinds('ports, mmio'), ['ports', 'mmio']);
   assert.throws(() => parseTraceKinds('ports,color'), { code: 'BAD_OPTION', message: /"color"/ });

@@ -51,6 +51,9 @@ test('errors have a code, a sentence and a hint; disks opened before them are gi
     [{ disks: [disk, join(folder, 'none')] }, 'FILE_MISSING'],
     [{ disks: [disk], memory: '1M' }, 'BAD_OPTION'],
     [{ disks: [disk, disk] }, 'DISK_IN_USE'],
+    [{ disks: [disk], shares: [join(folder, 'none')] }, 'FILE_MISSING'],
+    [{ disks: [disk], shares: [folder, { path: disk, tag: 'b' }] }, 'FILE_UNREADABLE'],
+    [{ disks: [disk], shares: [folder, folder] }, 'BAD_OPTION'],
   ];
   for (const [options, code] of failures) {
     await assert.rejects(create(options), (error) => {
