@@ -10,7 +10,7 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const PAGE = join('docs', 'specification.md');
 /** SOMETHING_MAX, SOMETHING_MIN, and both with a unit behind. */
 const LIMIT = /^export const ([A-Z\d_]+_(?:MAX|MIN)(?:_[A-Z]+)?)\b/gm;
-const ROW = /^\| \[`(\w+)`\]\(([^)]+)\) \| (\d+)(?: (KiB|MiB|GiB))? \|/gm;
+const ROW = /^\| \[`(\w+)`\]\(([^)]+)\) +\| (\d+)(?: (KiB|MiB|GiB))? +\|/gm;
 const UNITS: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
 
 interface Row {
