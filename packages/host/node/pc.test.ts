@@ -151,7 +151,7 @@ describe('a PC', { concurrency: 2 }, () => {
     const port = lines.indexOf('port write 0x0080 <- 0x42 post-code');
     assert.match(lines[port - 1] ?? '', /out dx, al$/);
     const access = lines.findIndex((line) => line.startsWith('mmio read 0xfed00000 -> 0x'));
-    assert.match(lines[access - 1] ?? '', /mov eax, dword ptr \[0xfed00000\]$/);
+    assert.match(lines[access - 1] ?? '', /mov eax, \[0xfed00000\]$/);
     assert.match(lines[access] ?? '', / hpet$/);
     assert.match(lines.slice(access).join('\n'), /exception #UD at 0010:001000/);
     assert.match(text, /exception #GP code 0x43 /);
