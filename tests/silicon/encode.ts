@@ -176,7 +176,8 @@ export class InstructionBuilder {
     const rm = r.below(8);
     const number = rm | ((c.rex & 1) << 3);
     const value = this.#pointerValue();
-    if (value !== undefined) this.#registers.set(number, value);
+    // rSP stays a stack.
+    if (value !== undefined && number !== 4) this.#registers.set(number, value);
     return [0xc0 | (digit << 3) | rm];
   }
 
