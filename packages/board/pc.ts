@@ -90,7 +90,10 @@ export class Pc implements Board {
     this.#ram = options.memory;
     this.#interrupts = options.interrupts;
     checkOptions(options);
-    this.console = options.consoles?.length ? new VirtioConsole(options.consoles) : undefined;
+    // Deviation: resize messages as Linux before 6.15 reads them, not as §5.3.6.2 has them (see the device).
+    this.console = options.consoles?.length
+      ? new VirtioConsole(options.consoles, { resizeOrder: 'rowsCols' })
+      : undefined;
     // Controllers first: they are reset and restored before what drives their inputs.
     this.#pic = this.#add('pic', new Pic8259({ intr: options.intr }));
     this.#ioapic = this.#add('ioapic', new Ioapic({ sink: options.interrupts }));

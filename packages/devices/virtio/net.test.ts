@@ -42,12 +42,13 @@ test('configuration tells address, link, queue pairs and MTU', () => {
 });
 
 test('a frame is sent without its header, however it is cut', () => {
-  const { tx, sent, rig } = start();
+  const { tx, sent, rig, device } = start();
   const data = frame(OTHER);
   tx.request([{ out: new Uint8Array(12) }, { out: data }]);
   const whole = Uint8Array.of(...new Uint8Array(12), ...data);
   tx.request([{ out: whole.slice(0, 5) }, { out: whole.slice(5) }], { indirect: true });
   assert.deepEqual(sent, [data, data]);
+  assert.equal(device.counters.sent, 2);
   assert.deepEqual(rig.messages, [2, 2]);
 });
 

@@ -55,6 +55,8 @@ export interface NetState {
   filter: ReceiveFilter;
   status: number;
   waiting: Uint8Array[];
+  /** Frames given to the back end. */
+  sent: number;
   /** Frames lost because nobody could take them, and frames that the receive filter turned away. */
   dropped: number;
   filtered: number;
@@ -85,9 +87,10 @@ export class VirtioNet implements VirtioDevice<NetState> {
     ];
   }
 
-  /** Frames lost for want of buffers, and turned away by the receive filter. */
-  get counters(): { dropped: number; filtered: number } {
-    return { dropped: this.#state.dropped, filtered: this.#state.filtered };
+  /** Frames sent, lost for want of buffers or a link, and turned away by the receive filter. */
+  get counters(): { sent: number; dropped: number; filtered: number } {
+    const { sent, dropped, filtered } = this.#state;
+    return { sent, dropped, filtered };
   }
 
   attach(link: VirtioLink): void {
@@ -220,12 +223,20 @@ export class VirtioNet implements VirtioDevice<NetState> {
       } else {
         const frame = new Uint8Array(lengthBytes);
         chain.readable.read(frame);
-        if (get(this.#state.status, STATUS.linkUp) === 1) this.#backend.send(frame);
-        else this.#drop();
+        this.#send(frame);
       }
       queue.push(chain, 0);
     }
     queue.signal();
+  }
+
+  #send(frame: Uint8Array): void {
+    if (get(this.#state.status, STATUS.linkUp) === 0) {
+      this.#drop();
+      return;
+    }
+    this.#state.sent += 1;
+    this.#backend.send(frame);
   }
 
   #takeControl(): void {
@@ -255,6 +266,7 @@ function resetState(mac: Uint8Array): NetState {
     filter: resetFilter(mac),
     status: STATUS.linkUp.mask,
     waiting: [],
+    sent: 0,
     dropped: 0,
     filtered: 0,
   };
