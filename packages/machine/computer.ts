@@ -54,6 +54,8 @@ export interface Computer {
   pressPowerButton(): boolean;
   /** Types to the first serial port; returns how many bytes it took. */
   serialInput(bytes: Uint8Array): number;
+  /** The same for a port of the virtio console. */
+  consoleInput(index: number, bytes: Uint8Array): number;
   parts(): PartReport[];
   setTrace(kinds: readonly TraceKind[]): void;
 }
@@ -64,6 +66,10 @@ export interface ComputerWires {
   readonly serialOutput: ByteSink;
   /** The serial port takes input again after it refused some; may be called during an access by the guest. */
   readonly serialRoom: () => void;
+  /** One for each port of the virtio console. */
+  readonly consoleOutputs: readonly ByteSink[];
+  /** The console port takes input again; as with `serialRoom`. */
+  readonly consoleRoom: (index: number) => void;
   /** One line of trace, without its newline. */
   readonly trace: (line: string) => void;
   /** The guest turned itself off (ACPI S5). */

@@ -27,6 +27,7 @@ export { Machine, type MachineEnd, type MachineEvents, type MachineState } from 
 export { formatRegisters } from './monitor.ts';
 export {
   type ComputerConfig,
+  type ConsoleOptions,
   type DiskAttachment,
   type EntropySource,
   formatSize,
@@ -34,6 +35,7 @@ export {
   MEMORY_DEFAULT_BYTES,
   MEMORY_MAX_BYTES,
   MEMORY_MIN_BYTES,
+  type NetworkOptions,
   parseSize,
   parseTraceKinds,
   type ShareAttachment,

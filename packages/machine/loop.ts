@@ -20,6 +20,8 @@ const SLEEP_MAX_MS = 1_000;
 
 /** The FIFO of a 16550 holds 16 bytes. */
 const SERIAL_PIECE_BYTES = 16;
+/** A console's driver gives buffers of a page. */
+const CONSOLE_PIECE_BYTES = 4096;
 
 export interface LoopOptions {
   /** What follows a reset by the guest. */
@@ -96,6 +98,7 @@ export class MachineLoop {
   #slice(bell: number): WorkerEnd | undefined {
     this.#clock.runExpired();
     this.feedSerial();
+    for (const index of this.#mailbox.consoleInputs.keys()) this.feedConsole(index);
     const cause = this.#runGuest();
     this.#output.flush();
     if (this.#signals.poweredOff) return { reason: 'power-off' };
@@ -142,6 +145,17 @@ export class MachineLoop {
       const bytes = serialInput.peek(SERIAL_PIECE_BYTES);
       const taken = this.#computer.serialInput(bytes);
       serialInput.skip(taken);
+      if (taken < bytes.length) return;
+    }
+  }
+
+  /** The same for a port of the virtio console. */
+  feedConsole(index: number): void {
+    const input = this.#mailbox.consoleInputs[index]!;
+    while (input.length > 0) {
+      const bytes = input.peek(CONSOLE_PIECE_BYTES);
+      const taken = this.#computer.consoleInput(index, bytes);
+      input.skip(taken);
       if (taken < bytes.length) return;
     }
   }

@@ -43,12 +43,14 @@ export type MachineState = 'created' | 'running' | 'paused' | 'ended';
 export class Machine implements AsyncDisposable {
   /** The first serial port, COM1: Linux's ttyS0. */
   readonly serial: SerialPort;
+  /** The ports of the virtio console, in the order of the options: the first is Linux's hvc0. */
+  readonly consoles: readonly SerialPort[];
   /** How the machine ended; never rejects. */
   readonly exited: Promise<MachineEnd>;
   /** Bytes of RAM. */
   readonly memoryBytes: number;
   readonly #options: MachineOptions;
-  readonly #mailbox = new Mailbox();
+  readonly #mailbox: Mailbox;
   readonly #events = new Emitter<MachineEvents>();
   readonly #panic = new PanicWatcher();
   readonly #worker: WorkerHandle;
@@ -85,7 +87,10 @@ export class Machine implements AsyncDisposable {
     const config = checkOptions(options);
     this.#options = options;
     this.memoryBytes = config.ramBytes;
-    this.serial = new SerialPort(this.#mailbox);
+    const mailbox = new Mailbox({ consoleCount: config.consoles.length });
+    this.#mailbox = mailbox;
+    this.serial = new SerialPort(mailbox);
+    this.consoles = mailbox.consoleInputs.map((input) => new SerialPort(mailbox, input));
     this.exited = this.#exit.promise;
     this.#worker = host.startWorker(
       { mailbox: this.#mailbox.buffer, config },
@@ -270,6 +275,12 @@ export class Machine implements AsyncDisposable {
       case 'serial':
         this.#serialOutput(report.bytes);
         break;
+      case 'console':
+        this.#acknowledgeAfter(
+          report.bytes.length,
+          this.consoles[report.index]?.deliver(report.bytes),
+        );
+        break;
       case 'trace':
         this.#acknowledgeAfter(report.bytes.length, this.#options.onTrace?.(report.bytes));
         break;
@@ -314,7 +325,7 @@ export class Machine implements AsyncDisposable {
       message !== undefined && (end.reason === 'reset' || end.reason === 'triple-fault');
     this.#end = panicked ? { reason: 'panic', message } : end;
     this.#state = 'ended';
-    this.serial.end(this.#end.reason);
+    for (const port of [this.serial, ...this.consoles]) port.end(this.#end.reason);
     for (const reply of this.#replies.values()) reply.reject(this.#endedError('command'));
     this.#replies.clear();
     this.#close(this.#end);

@@ -1,4 +1,4 @@
-// What the host's thread sends to the machine's worker: commands and serial input, in shared memory.
+// What the host's thread sends to the machine's worker: commands, serial and console input, in shared memory.
 // The worker never returns to its event loop while the guest runs, so messages to it cannot use postMessage;
 // it looks here between slices of guest code, and sleeps on the bell when the guest is idle.
 
@@ -8,26 +8,40 @@ import { ByteRing } from './ring.ts';
 /** A command frame with its length word must fit into the ring. */
 export const COMMAND_RING_BYTES = 1 << 18;
 export const SERIAL_INPUT_RING_BYTES = 1 << 16;
+export const CONSOLE_INPUT_RING_BYTES = 1 << 16;
 export const COMMAND_SIZE_MAX = COMMAND_RING_BYTES - 4;
 
 const BELL = 0;
 const ACKNOWLEDGED = 1;
 const COMMANDS_AT = 64;
 const SERIAL_INPUT_AT = COMMANDS_AT + ByteRing.sizeFor(COMMAND_RING_BYTES);
-const MAILBOX_BYTES = SERIAL_INPUT_AT + ByteRing.sizeFor(SERIAL_INPUT_RING_BYTES);
+const CONSOLE_INPUTS_AT = SERIAL_INPUT_AT + ByteRing.sizeFor(SERIAL_INPUT_RING_BYTES);
+const CONSOLE_INPUT_BYTES = ByteRing.sizeFor(CONSOLE_INPUT_RING_BYTES);
 
 export class Mailbox {
   readonly buffer: SharedArrayBuffer;
   /** Bytes typed to the guest's first serial port. */
   readonly serialInput: ByteRing;
+  /** Bytes for each port of the virtio console. */
+  readonly consoleInputs: readonly ByteRing[];
   readonly #commands: ByteRing;
   readonly #words: Int32Array<SharedArrayBuffer>;
 
-  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(MAILBOX_BYTES)) {
+  /** A new mailbox, or the other thread's: its size tells for how many consoles it was made. */
+  constructor(from: SharedArrayBuffer | { readonly consoleCount: number } = { consoleCount: 0 }) {
+    const buffer =
+      from instanceof SharedArrayBuffer
+        ? from
+        : new SharedArrayBuffer(CONSOLE_INPUTS_AT + from.consoleCount * CONSOLE_INPUT_BYTES);
+    const consoleCount = (buffer.byteLength - CONSOLE_INPUTS_AT) / CONSOLE_INPUT_BYTES;
     this.buffer = buffer;
     this.#words = new Int32Array(buffer, 0, 2);
     this.#commands = new ByteRing(buffer, COMMANDS_AT, COMMAND_RING_BYTES);
     this.serialInput = new ByteRing(buffer, SERIAL_INPUT_AT, SERIAL_INPUT_RING_BYTES);
+    this.consoleInputs = Array.from({ length: consoleCount }, (_, index) => {
+      const offset = CONSOLE_INPUTS_AT + index * CONSOLE_INPUT_BYTES;
+      return new ByteRing(buffer, offset, CONSOLE_INPUT_RING_BYTES);
+    });
   }
 
   /** Wakes the worker if it sleeps, and makes it look into the mailbox soon if it does not. */

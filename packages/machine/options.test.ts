@@ -54,6 +54,29 @@ test('what no machine can have is refused', () => {
   refused({ disks: Array(17).fill(disk) }, /17 disks/);
 });
 
+test('consoles are few, and their names are words, each used once', () => {
+  assert.deepEqual(
+    checkOptions({ ...KERNEL, consoles: [{}, { name: 'org.example.a' }] }).consoles,
+    [{}, { name: 'org.example.a' }],
+  );
+  refused({ consoles: Array(17).fill({}) }, /17 consoles/);
+  refused({ consoles: [{ name: '' }] }, /not a name/);
+  refused({ consoles: [{ name: 'a/b' }] }, /not a name/);
+  refused({ consoles: [{ name: 'a' }, { name: 'a' }] }, /two consoles/);
+});
+
+test('a network card has an address of its own', () => {
+  assert.equal(checkOptions(KERNEL).network, undefined);
+  const { network } = checkOptions({ ...KERNEL, network: { mac: '02:00:5E:10:00:ff' } });
+  assert.deepEqual(network, {
+    mac: Uint8Array.of(0x02, 0x00, 0x5e, 0x10, 0x00, 0xff),
+    link: 'down',
+  });
+  for (const mac of ['', '02:00:00:00:00', '01:00:5e:00:00:01', '00:00:00:00:00:00', '0x:1']) {
+    refused({ network: { mac } }, /not the address of a network card/);
+  }
+});
+
 test('shared folders have distinct tags that a command line can hold', () => {
   const share = (tag: string) => ({ tag, readOnly: false, descriptor: tag, close() {} });
   const config = checkOptions({ ...KERNEL, shares: [share('share'), share('2.a-b_c')] });

@@ -13,8 +13,15 @@ export const MEMORY_DEFAULT_BYTES = 512 * MIB;
 /** Slots that the PC board has for cards, a few kept for others. */
 export const DISK_COUNT_MAX = 16;
 export const SHARE_COUNT_MAX = 8;
+/** Ports of the one virtio console card. */
+export const CONSOLE_COUNT_MAX = 16;
 /** A tag is also a folder's name in the guest, a word of the kernel's command line and of a mount command. */
 const TAG_PATTERN = /^[A-Za-z0-9][\w.-]{0,30}$/;
+
+/** A console port's name, as a rule in reverse domain order: 'org.example.agent'. */
+const PORT_NAME_PATTERN = /^[A-Za-z0-9][\w.-]{0,62}$/;
+/** Locally administered (IEEE 802 §8.4), then the letters of 'Mimic'. */
+const MAC_DEFAULT = '02:4d:69:6d:69:63';
 
 /** A disk image that the host has opened and locked. */
 export interface DiskAttachment {
@@ -37,6 +44,20 @@ export interface ShareAttachment {
   close(): void;
 }
 
+/** A port of the virtio console. */
+export interface ConsoleOptions {
+  /** What programs in the guest know it by: /sys/class/virtio-ports/…/name. The first port needs none. */
+  readonly name?: string;
+}
+
+/** A virtio network card. There is no network yet: what the guest sends is counted and dropped. */
+export interface NetworkOptions {
+  /** Default 02:4d:69:6d:69:63. */
+  readonly mac?: string;
+  /** What the guest sees of the cable. Default 'down'. */
+  readonly link?: 'down' | 'up';
+}
+
 export type EntropySource = 'host' | { readonly seed: number };
 
 export interface MachineOptions {
@@ -53,6 +74,10 @@ export interface MachineOptions {
   readonly disks?: readonly DiskAttachment[];
   /** Folders of the host that the guest can mount, by virtio-9p. */
   readonly shares?: readonly ShareAttachment[];
+  /** Ports of a virtio console: the first is /dev/hvc0, the others /dev/vport*p1 and so on. Default: no such card. */
+  readonly consoles?: readonly ConsoleOptions[];
+  /** A virtio network card. Default: none. */
+  readonly network?: NetworkOptions;
   /** Where the guest's random numbers come from. A seed makes them the same each time. Default 'host'. */
   readonly rng?: EntropySource;
   /**
@@ -82,6 +107,8 @@ export interface ComputerConfig {
     readonly descriptor: unknown;
   }[];
   readonly shares: readonly Omit<ShareAttachment, 'close'>[];
+  readonly consoles: readonly ConsoleOptions[];
+  readonly network: { readonly mac: Uint8Array; readonly link: 'down' | 'up' } | undefined;
   readonly rng: EntropySource;
   readonly earlySerialInput: 'type' | 'hold';
   readonly trace: readonly TraceKind[];
@@ -133,6 +160,7 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
     });
   }
   checkShares(shares);
+  checkConsoles(options.consoles ?? []);
   if (rng !== 'host' && !Number.isSafeInteger(rng.seed)) {
     throw new MachineError('BAD_OPTION', `${rng.seed} is not a whole number to seed with`);
   }
@@ -147,6 +175,11 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
       descriptor,
     })),
     shares: shares.map(({ tag, readOnly, descriptor }) => ({ tag, readOnly, descriptor })),
+    consoles: (options.consoles ?? []).map(({ name }) => (name === undefined ? {} : { name })),
+    network: options.network && {
+      mac: checkMac(options.network.mac ?? MAC_DEFAULT),
+      link: options.network.link ?? 'down',
+    },
     rng,
     earlySerialInput: options.earlySerialInput ?? 'type',
     trace: options.trace ?? [],
@@ -175,6 +208,41 @@ function checkShares(shares: readonly ShareAttachment[]): void {
     }
     seen.add(tag);
   }
+}
+
+function checkConsoles(consoles: readonly ConsoleOptions[]): void {
+  if (consoles.length > CONSOLE_COUNT_MAX) {
+    throw new MachineError('BAD_OPTION', `${consoles.length} consoles are too many`, {
+      hint: `a machine has at most ${CONSOLE_COUNT_MAX}`,
+    });
+  }
+  const seen = new Set<string>();
+  for (const { name } of consoles) {
+    if (name === undefined) continue;
+    if (!PORT_NAME_PATTERN.test(name)) {
+      throw new MachineError('BAD_OPTION', `"${name}" is not a name for a console`, {
+        hint: 'a name has 1 to 63 letters, digits and any of _ . - but begins with a letter or digit',
+      });
+    }
+    if (seen.has(name)) {
+      throw new MachineError('BAD_OPTION', `two consoles have the name "${name}"`, {
+        hint: 'give each a name of its own',
+      });
+    }
+    seen.add(name);
+  }
+}
+
+/** IEEE 802 §8.2: an address with the lowest bit of its first byte set is a group's, and no card's. */
+function checkMac(text: string): Uint8Array {
+  const isMac = /^[\da-f]{2}(:[\da-f]{2}){5}$/i.test(text);
+  const mac = Uint8Array.from(text.split(':'), (byte) => Number.parseInt(byte, 16));
+  if (!isMac || (mac[0]! & 1) !== 0 || mac.every((byte) => byte === 0)) {
+    throw new MachineError('BAD_OPTION', `"${text}" is not the address of a network card`, {
+      hint: `write six bytes, such as ${MAC_DEFAULT}; the first is even`,
+    });
+  }
+  return mac;
 }
 
 function checkMemory(memory: number | string): number {

@@ -12,18 +12,28 @@ export const UNDER_WAY_MAX_BYTES = 1 << 18;
 
 export class Output {
   readonly serial: ByteSink;
+  /** The ports of the virtio console. */
+  readonly consoles: readonly ByteSink[];
   readonly trace: (line: string) => void;
   readonly #mailbox: Mailbox;
   readonly #send: (report: Report) => void;
-  readonly #gathered = { serial: new Gatherer(), trace: new Gatherer() };
+  readonly #flushes: (() => void)[] = [];
   #sent = 0;
 
-  constructor(wires: { mailbox: Mailbox; send: (report: Report) => void }) {
+  constructor(wires: {
+    mailbox: Mailbox;
+    send: (report: Report) => void;
+    consoleCount: number;
+  }) {
     this.#mailbox = wires.mailbox;
     this.#send = wires.send;
-    this.serial = { write: (bytes) => this.#add('serial', bytes) };
+    this.serial = this.#channel((bytes) => ({ kind: 'serial', bytes }));
+    this.consoles = Array.from({ length: wires.consoleCount }, (_, index) =>
+      this.#channel((bytes) => ({ kind: 'console', index, bytes })),
+    );
     const encoder = new TextEncoder();
-    this.trace = (line) => this.#add('trace', encoder.encode(`${line}\n`));
+    const trace = this.#channel((bytes) => ({ kind: 'trace', bytes }));
+    this.trace = (line) => trace.write(encoder.encode(`${line}\n`));
   }
 
   /** True while the host has too much to dispose of for the guest to go on. */
@@ -32,19 +42,23 @@ export class Output {
   }
 
   flush(): void {
-    this.#flush('serial');
-    this.#flush('trace');
+    for (const flush of this.#flushes) flush();
   }
 
-  #add(kind: 'serial' | 'trace', bytes: Uint8Array): void {
-    if (this.#gathered[kind].add(bytes) >= MESSAGE_SIZE_BYTES) this.#flush(kind);
-  }
-
-  #flush(kind: 'serial' | 'trace'): void {
-    const bytes = this.#gathered[kind].take();
-    if (bytes.length === 0) return;
-    this.#sent = (this.#sent + bytes.length) >>> 0;
-    this.#send({ kind, bytes });
+  #channel(report: (bytes: Uint8Array<ArrayBuffer>) => Report): ByteSink {
+    const gathered = new Gatherer();
+    const flush = () => {
+      const bytes = gathered.take();
+      if (bytes.length === 0) return;
+      this.#sent = (this.#sent + bytes.length) >>> 0;
+      this.#send(report(bytes));
+    };
+    this.#flushes.push(flush);
+    return {
+      write: (bytes) => {
+        if (gathered.add(bytes) >= MESSAGE_SIZE_BYTES) flush();
+      },
+    };
   }
 }
 

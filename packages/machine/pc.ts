@@ -11,7 +11,7 @@ import {
   SharedGuestMemory,
   Vcpu,
 } from '@mimic/cpu';
-import { type BlockStore as DiskStore, VirtioFilesystem9p } from '@mimic/devices';
+import { type BlockStore as DiskStore, VirtioFilesystem9p, VirtioNet } from '@mimic/devices';
 import type { Computer, ComputerWires, PartReport, Processor, StopCause } from './computer.ts';
 import { entropyFrom } from './entropy.ts';
 import type { WorkerHost } from './host.ts';
@@ -86,15 +86,25 @@ class PcComputer implements Computer {
       wallClockMs: () => Date.now(),
       serial: [{ out: wires.serialOutput, roomAvailable: wires.serialRoom }],
       disks: config.disks.map((disk) => host.openStore(disk)),
-      cards: config.shares.map((share) => {
-        const folder = host.openFolder(share);
-        return new VirtioFilesystem9p({ folder, tag: share.tag, nowMs: () => Date.now() });
-      }),
+      consoles: config.consoles.map((port, index) => ({
+        ...port,
+        out: wires.consoleOutputs[index]!,
+      })),
+      cards: [
+        ...config.shares.map((share) => {
+          const folder = host.openFolder(share);
+          return new VirtioFilesystem9p({ folder, tag: share.tag, nowMs: () => Date.now() });
+        }),
+        ...networkCards(config.network),
+      ],
       fillRandom: (bytes) => entropy.fill(bytes),
       onPowerOff: wires.powerOff,
       // Without firmware a processor that is reset alone has nothing to run: the whole board starts anew.
       onReset: wires.reset,
     });
+    for (const [index, port] of (this.#board.console?.ports ?? []).entries()) {
+      port.onRoom = () => wires.consoleRoom(index);
+    }
     this.#tracer = new Tracer({ vcpu: this.#vcpu, board: this.#board, trace });
     this.processor = this.#makeProcessor();
     this.#holdsInput = config.earlySerialInput === 'hold';
@@ -119,6 +129,10 @@ class PcComputer implements Computer {
     const [port] = this.#board.serial;
     if (port === undefined || !this.#listens()) return 0;
     return port.receive(bytes);
+  }
+
+  consoleInput(index: number, bytes: Uint8Array): number {
+    return this.#board.console?.ports[index]?.receive(bytes) ?? 0;
   }
 
   parts(): PartReport[] {
@@ -171,6 +185,14 @@ class PcComputer implements Computer {
       disassemble: (gva, count) => vcpu.disassemble(gva, count),
     };
   }
+}
+
+/** The card's cable ends nowhere: what is sent, the card counts. */
+function networkCards(network: ComputerConfig['network']): VirtioNet[] {
+  if (network === undefined) return [];
+  const card = new VirtioNet({ send: () => undefined }, { mac: network.mac });
+  card.setLinkUp(network.link === 'up');
+  return [card];
 }
 
 function span({ base, sizeBytes }: { base: number; sizeBytes: number }): string {

@@ -47,12 +47,13 @@ export type WorkerEnd =
   | { readonly reason: 'triple-fault'; readonly registers: Record<string, bigint> }
   | { readonly reason: 'crashed'; readonly message: string; readonly stack: string };
 
-/** Worker to host. `serial` and `trace` bytes are acknowledged through the mailbox once they are disposed of. */
+/** Worker to host. Bytes are acknowledged through the mailbox once they are disposed of. */
 export type Report =
   | { readonly kind: 'ready' }
   | { readonly kind: 'failed'; readonly error: ErrorReport }
   | { readonly kind: 'reply'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'refused'; readonly id: number; readonly error: ErrorReport }
   | { readonly kind: 'serial' | 'trace'; readonly bytes: Uint8Array<ArrayBuffer> }
+  | { readonly kind: 'console'; readonly index: number; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'reset' }
   | { readonly kind: 'ended'; readonly end: WorkerEnd };

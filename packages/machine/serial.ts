@@ -1,7 +1,8 @@
-// The guest's first serial port as the host's program sees it: a stream out, a stream in, and expect.
+// The guest's first serial port, or a port of its virtio console, as the host's program sees it: a stream out, a stream in, and expect.
 
 import { MachineError } from './errors.ts';
 import type { Mailbox } from './mailbox.ts';
+import type { ByteRing } from './ring.ts';
 
 /** Text kept for `expect` and for error messages. */
 const HISTORY_LENGTH_MAX = 1 << 18;
@@ -33,6 +34,7 @@ interface Expectation {
 
 export class SerialPort {
   readonly #mailbox: Mailbox;
+  readonly #input: ByteRing;
   readonly #decoder = new TextDecoder();
   /** Output not yet passed by a match; older text is dropped beyond the limit. */
   #unmatched = '';
@@ -47,9 +49,10 @@ export class SerialPort {
   #ended: string | undefined;
   readonly #over = Promise.withResolvers<void>();
 
-  /** Made by `Machine`. */
-  constructor(mailbox: Mailbox) {
+  /** Made by `Machine`. `input` is the ring of `mailbox` that takes what is typed. */
+  constructor(mailbox: Mailbox, input: ByteRing = mailbox.serialInput) {
     this.#mailbox = mailbox;
+    this.#input = input;
   }
 
   /**
@@ -158,7 +161,7 @@ export class SerialPort {
   }
 
   async #write(bytes: Uint8Array): Promise<void> {
-    const ring = this.#mailbox.serialInput;
+    const ring = this.#input;
     for (let done = 0; done < bytes.length; ) {
       if (this.#ended !== undefined) {
         throw new MachineError('MACHINE_ENDED', `the machine ended (${this.#ended})`);

@@ -24,7 +24,7 @@ export async function runMachine<Store>(
 ): Promise<void> {
   const send = host.send.bind(host);
   const mailbox = new Mailbox(start.mailbox);
-  const output = new Output({ mailbox, send });
+  const output = new Output({ mailbox, send, consoleCount: mailbox.consoleInputs.length });
   let loop: MachineLoop | undefined;
   const clock = new TimerQueue(
     () => host.now(),
@@ -37,6 +37,8 @@ export async function runMachine<Store>(
     clock,
     serialOutput: output.serial,
     serialRoom: () => loop?.feedSerial(),
+    consoleOutputs: output.consoles,
+    consoleRoom: (index) => loop?.feedConsole(index),
     trace: output.trace,
     powerOff: () => {
       signals.poweredOff = true;

@@ -9,6 +9,7 @@ export {
   Terminal,
 } from '@mimic/host';
 export {
+  type ConsoleOptions,
   type DisassembledInstruction,
   type EntropySource,
   type ExpectMatch,
@@ -24,6 +25,7 @@ export {
   MEMORY_DEFAULT_BYTES,
   MEMORY_MAX_BYTES,
   MEMORY_MIN_BYTES,
+  type NetworkOptions,
   type PanicNews,
   type PartReport,
   parseSize,

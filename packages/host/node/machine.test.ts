@@ -66,6 +66,23 @@ test('what is typed reaches the guest through its small buffer, in order', async
   assert.equal(before.trimStart(), text);
 });
 
+test('each console port has its own stream both ways, and wakes a guest that sleeps', async () => {
+  await using machine = await create('halt', { consoles: [{}, { name: 'org.example.b' }] });
+  await machine.start();
+  const text = (name: string) =>
+    Array.from({ length: 30_000 }, (_, index) => `${name}${index} `).join('');
+  const [first, second] = machine.consoles;
+  assert.ok(first !== undefined && second !== undefined && machine.consoles.length === 2);
+  // Twice what a ring holds, so that the writers have to wait for the reader.
+  const written = [first.write(`${text('a')}.`), second.write(`${text('b')}.`)];
+  assert.equal((await first.expect('.')).before, text('a'));
+  assert.equal((await second.expect('.')).before, text('b'));
+  await Promise.all(written);
+  await machine.stop();
+  await assert.rejects(second.expect('more'), { code: 'MACHINE_ENDED' });
+  assert.equal(machine.serial.tail, '');
+});
+
 test('an idle guest costs the host next to nothing, and wakes for input and timers', async () => {
   await using machine = await create('print idle\\n\nsleep 300\nprint awake\\n');
   await machine.start();

@@ -4,7 +4,7 @@
 //   print TEXT    flood COUNT   sleep MS    echo    halt    spin
 //   poweroff      reset         triple-fault        crash   answer-power-button
 //
-// `print` understands \n. After the last line it waits for lines on the serial port.
+// What comes in at a console port goes out there again. `print` understands \n. After the last line it waits for lines on the serial port.
 
 import type { GuestMemory, Timer } from '@mimic/base';
 import type { Computer, ComputerWires, Processor, StopCause } from '../computer.ts';
@@ -76,6 +76,11 @@ export class ScriptedComputer implements Computer {
     const taken = bytes.subarray(0, room);
     this.#fifo.push(...taken);
     return taken.length;
+  }
+
+  consoleInput(index: number, bytes: Uint8Array): number {
+    this.#wires.consoleOutputs[index]!.write(bytes);
+    return bytes.length;
   }
 
   parts(): ReturnType<Computer['parts']> {
