@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  parseConsole,
   parseDisk,
   parseDuration,
+  parseNet,
   parseRng,
   parseSerial,
   parseShare,
@@ -43,6 +45,25 @@ test('serial targets keep colons of paths and addresses', () => {
   assert.deepEqual(parseSerial('file:a:b'), { to: 'file', path: 'a:b' });
   assert.deepEqual(parseSerial('tcp:[::1]:99'), { to: 'tcp', address: '[::1]:99' });
   assert.throws(() => parseSerial('file:'));
+});
+
+test('a console is a target with a name', () => {
+  assert.deepEqual(parseConsole('file:a:b'), { target: { to: 'file', path: 'a:b' } });
+  assert.deepEqual(parseConsole('tcp:[::1]:99,name=org.example.x'), {
+    target: { to: 'tcp', address: '[::1]:99' },
+    name: 'org.example.x',
+  });
+  assert.throws(() => parseConsole('stdio'), /file:FILE or tcp/);
+  assert.throws(() => parseConsole('file:a,nmae=x'), /no option "nmae=x"/);
+});
+
+test('a network is none, or a card without its cable', () => {
+  assert.equal(parseNet('none'), 'none');
+  assert.deepEqual(parseNet('unplugged'), {});
+  assert.deepEqual(parseNet('unplugged,mac=02:00:00:00:00:01'), { mac: '02:00:00:00:00:01' });
+  for (const text of ['user', 'unplugged,', 'unplugged,mac=', 'none,mac=x']) {
+    assert.throws(() => parseNet(text), /no network to plug into yet/, text);
+  }
 });
 
 test('a trace names what and where', () => {

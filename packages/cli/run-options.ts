@@ -10,6 +10,8 @@ export interface RunOptions {
   readonly disk?: DiskOption[];
   readonly share?: ShareOption[];
   readonly serial?: SerialTarget;
+  readonly console?: ConsoleOption[];
+  readonly net?: NetworkOption;
   readonly rng?: NonNullable<MachineOptions['rng']>;
   readonly accel?: 'interpreter';
   readonly trace?: TraceOption;
@@ -35,6 +37,13 @@ export type SerialTarget =
   | { readonly to: 'stdio' }
   | { readonly to: 'file'; readonly path: string }
   | { readonly to: 'tcp'; readonly address: string };
+
+export interface ConsoleOption {
+  readonly target: Exclude<SerialTarget, { readonly to: 'stdio' }>;
+  readonly name?: string;
+}
+
+export type NetworkOption = 'none' | { readonly mac?: string };
 
 export interface TraceOption {
   readonly kinds: string;
@@ -67,6 +76,18 @@ export function addRunOptions(command: Command): Command {
       'where the serial port goes: stdio, file:FILE (output only), or tcp:HOST:PORT ' +
         '(waits for a caller) (default: stdio)',
       parseSerial,
+    )
+    .option(
+      '--console <target[,name=NAME]>',
+      'a virtio console: file:FILE or tcp:HOST:PORT, as for --serial; repeat for more; the first is ' +
+        '/dev/hvc0, further ones are /dev/vport*p1, p2 and so on; /sys/class/virtio-ports tells their names',
+      collectConsole,
+    )
+    .option(
+      '--net <network>',
+      'none; or unplugged[,mac=ADDRESS]: a virtio network card whose cable is not plugged in; ' +
+        'there is no network behind it yet (default: none)',
+      parseNet,
     )
     .option(
       '--rng <source>',
@@ -150,6 +171,36 @@ export function parseSerial(text: string): SerialTarget {
   if (to === 'file') return { to, path: rest };
   if (to === 'tcp') return { to, address: rest };
   throw new InvalidArgumentError('Write stdio, file:FILE or tcp:HOST:PORT.');
+}
+
+export function parseConsole(text: string): ConsoleOption {
+  const [place = '', ...flags] = splitAtCommas(text);
+  const [, to, rest = ''] = /^(file|tcp):(.+)$/.exec(place) ?? [];
+  if (to === undefined) throw new InvalidArgumentError('Write file:FILE or tcp:HOST:PORT.');
+  const target =
+    to === 'file' ? { to: 'file' as const, path: rest } : { to: 'tcp' as const, address: rest };
+  let option: ConsoleOption = { target };
+  for (const flag of flags) {
+    if (!flag.startsWith('name=')) {
+      throw new InvalidArgumentError(`A console has no option "${flag}"; there is name=NAME.`);
+    }
+    option = { target, name: flag.slice('name='.length) };
+  }
+  return option;
+}
+
+function collectConsole(text: string, before: ConsoleOption[] = []): ConsoleOption[] {
+  return [...before, parseConsole(text)];
+}
+
+export function parseNet(text: string): NetworkOption {
+  if (text === 'none') return 'none';
+  const [, mac] = /^unplugged(?:,mac=(.+))?$/.exec(text) ?? [];
+  if (mac !== undefined) return { mac };
+  if (text === 'unplugged') return {};
+  throw new InvalidArgumentError(
+    'Write none, unplugged or unplugged,mac=ADDRESS; there is no network to plug into yet.',
+  );
 }
 
 export function parseRng(text: string): NonNullable<MachineOptions['rng']> {

@@ -1,8 +1,8 @@
-// Where the guest's serial port goes: the terminal or pipe, a file, or whoever calls a TCP port.
+// Where the guest's serial port and consoles go: the terminal or pipe, a file, or whoever calls a TCP port.
 
 import { open } from 'node:fs/promises';
-import { fileError, type Machine, TcpConsole } from 'mimic';
-import type { SerialTarget } from './run-options.ts';
+import { fileError, type Machine, type SerialPort, TcpConsole } from 'mimic';
+import type { ConsoleOption, SerialTarget } from './run-options.ts';
 import { StdioConsole } from './stdio-console.ts';
 
 export interface SerialConsole {
@@ -27,14 +27,38 @@ export async function openConsole(
       stdio.open(options.endOfInput);
       return stdio;
     }
-    case 'file':
-      return await openFile(target.path);
-    case 'tcp': {
-      const tcp = await TcpConsole.listen(target.address, (bytes) => machine.serial.write(bytes));
-      process.stderr.write(`The serial port waits for a caller on TCP port ${tcp.port}.\n`);
-      return tcp;
-    }
+    default:
+      return await openRemote(target, machine.serial, 'The serial port');
   }
+}
+
+/** The ends of the virtio console's ports, in the options' order. None stays open if one cannot be opened. */
+export async function openConsolePorts(
+  options: readonly ConsoleOption[],
+  machine: Machine,
+): Promise<SerialConsole[]> {
+  const ports: SerialConsole[] = [];
+  try {
+    for (const [index, { target, name }] of options.entries()) {
+      const title = `Console ${index}${name === undefined ? '' : ` (${name})`}`;
+      ports.push(await openRemote(target, machine.consoles[index]!, title));
+    }
+    return ports;
+  } catch (error) {
+    for (const port of ports) await port.close();
+    throw error;
+  }
+}
+
+async function openRemote(
+  target: ConsoleOption['target'],
+  port: SerialPort,
+  title: string,
+): Promise<SerialConsole> {
+  if (target.to === 'file') return await openFile(target.path);
+  const tcp = await TcpConsole.listen(target.address, (bytes) => port.write(bytes));
+  process.stderr.write(`${title} waits for a caller on TCP port ${tcp.port}.\n`);
+  return tcp;
 }
 
 /** A file that is written from its start; used for the trace too. */

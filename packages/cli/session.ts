@@ -4,7 +4,7 @@ import type { Host, MachineEnd, MachineOptions } from 'mimic';
 import { withProgress } from './progress.ts';
 import { type RunEnd, reportEnd } from './report.ts';
 import type { RunOptions } from './run-options.ts';
-import { openConsole, openFile, type SerialConsole } from './serial-console.ts';
+import { openConsole, openConsolePorts, openFile, type SerialConsole } from './serial-console.ts';
 
 /** A kernel that has said its last words is given this long to have them printed. */
 const LAST_WORDS_MS = 500;
@@ -37,6 +37,8 @@ export async function runSession(
       ...(options.rng === undefined ? {} : { rng: options.rng }),
       disks: options.disk ?? [],
       shares: options.share ?? [],
+      consoles: (options.console ?? []).map(({ name }) => (name === undefined ? {} : { name })),
+      ...(typeof options.net === 'object' ? { network: options.net } : {}),
       earlySerialInput: process.stdin.isTTY === true ? 'type' : 'hold',
       onReset: options.reboot ? 'boot' : 'stop',
       onTripleFault: options.tripleFault ?? 'stop',
@@ -53,6 +55,7 @@ export async function runSession(
     void running.stop();
   };
   await trace.open();
+  await using consoles = new Consoles(await openConsolePorts(options.console ?? [], running));
   const serialTarget = options.serial ?? { to: 'stdio' };
   const serial = await openConsole(serialTarget, running, {
     quit: () => end('quit'),
@@ -73,10 +76,13 @@ export async function runSession(
   const timeout =
     options.timeout === undefined ? undefined : setTimeout(end, options.timeout, 'timeout');
 
-  const printing = pump(running.serial.readable, serial);
+  const printing = [
+    pump(running.serial.readable, serial),
+    ...consoles.ports.map((port, index) => pump(running.consoles[index]!.readable, port)),
+  ];
   await running.start();
   const how = await running.exited;
-  await printing;
+  await Promise.all(printing);
   clearTimeout(timeout);
   await serial.close();
   await trace.close();
@@ -110,6 +116,19 @@ function watchSignals(end: (why: RunEnd) => void): () => void {
   return () => {
     for (const unwatch of listeners) unwatch();
   };
+}
+
+/** What the virtio console's ports are connected to; closed whichever way the run ends. */
+class Consoles implements AsyncDisposable {
+  readonly ports: readonly SerialConsole[];
+
+  constructor(ports: readonly SerialConsole[]) {
+    this.ports = ports;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const port of this.ports) await port.close();
+  }
 }
 
 /** The trace's way out; the file is made only once the machine could be built. */
