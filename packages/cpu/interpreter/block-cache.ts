@@ -10,6 +10,7 @@ import {
   BLOCK_HASH_ENTRIES,
   BLOCK_HASH_ENTRY_BYTES,
 } from '../state/memory-map.ts';
+import { PSEUDO_HANDLERS, R, RECORD_BYTES } from './record.ts';
 
 /** Mode bit: blocks of one instruction (single step, interrupt shadow, instruction breakpoints). */
 export const MODE_SINGLE = 4;
@@ -25,6 +26,20 @@ export function blockHash(gpa: number, mode: number): number {
   return (gpa ^ (gpa >>> 13) ^ (mode << 7)) & (BLOCK_HASH_ENTRIES - 1);
 }
 
+/** Bytes of the longest block: as many instructions as it may have, each as long as it may be. */
+const BLOCK_BYTES_MAX = 64 * 15;
+
+/** Raises #GP(0) when a block's one instruction does not end within the `left` bytes up to CS's limit. */
+const checkLength: FunctionRef = fn('checkLength', {
+  params: { record: 'i32', left: 'i64' },
+  faults: true,
+  build(l, { record, left }) {
+    const isProof = l.loadRaw('i32.load16_u', record, R.handler).eq(PSEUDO_HANDLERS.verifyNextPage);
+    const instruction = l.select(isProof, record.add(RECORD_BYTES), record);
+    l.raiseIf(l.loadRaw('i64.load8_u', instruction, R.length).gtu(left), 13, 0);
+  },
+});
+
 /** The first record of the block at S.rip, or 0 with a fault recorded. Sets S.ripBase and the cached code page. */
 export const findBlock: FunctionRef = fn('findBlock', {
   params: {},
@@ -36,6 +51,12 @@ export const findBlock: FunctionRef = fn('findBlock', {
     const sum = l.let(rip.add(base));
     const linear = l.let(l.select(l.get(S.codeBits).eq(64), rip, sum.and(0xffff_ffffn)));
     const offset = l.let(linear.and(0xfffn));
+    const isLegacy = l.let(l.get(S.codeBits).ne(64));
+    const limit = l.let(l.get(S.segLimit, SEGMENT.cs).u64());
+    l.unlikely(isLegacy.and(rip.gtu(limit)), () => l.raise(13, 0));
+    // Near the limit instructions run one by one, so that each can be seen to end within it.
+    const left = l.let(limit.sub(rip).add(1n));
+    const isNearLimit = l.let(isLegacy.and(left.ltu(BigInt(BLOCK_BYTES_MAX))));
     l.set(S.ripBase, rip.sub(offset));
     l.unlikely(linear.sub(offset).ne(l.get(S.codePageLinear)), () => {
       const gpa = l.call(translateFetch, linear);
@@ -44,19 +65,13 @@ export const findBlock: FunctionRef = fn('findBlock', {
       const isBeyond = gpa.gtu(0xffff_ffffn);
       l.set(S.codePagePhysical, l.select(isBeyond, l.i64(0xffff_f000n), gpa.and(~0xfffn)));
     });
-    l.unlikely(
-      l
-        .get(S.codeBits)
-        .ne(64)
-        .and(rip.gtu(l.get(S.segLimit, SEGMENT.cs).u64())),
-      () => l.raise(13, 0),
-    );
     const mode = l.var('i32', l.get(S.mode));
     l.unlikely(mode.get().and(MODE_SINGLE), () => l.run(checkInstructionBreakpoint, linear));
     l.unlikely(l.get(S.runOne), () => {
       l.set(S.runOne, 0);
       mode.set(mode.get().or(MODE_SINGLE));
     });
+    l.unlikely(isNearLimit, () => mode.set(mode.get().or(MODE_SINGLE)));
     const gpa = l.let(l.get(S.codePagePhysical).or(offset).i32());
     const key = mode.get();
     const hash = gpa
@@ -69,10 +84,13 @@ export const findBlock: FunctionRef = fn('findBlock', {
       const entries = l.let(l.loadRaw('i32.load', entry, BLOCK_HASH_BASE + 12).add(1));
       l.storeRaw('i32.store', entry, BLOCK_HASH_BASE + 12, entries);
       l.unlikely(entries.eq(l.get(S.hotThreshold)), () => l.run(blockIsHot, gpa, key));
-      l.return(l.loadRaw('i32.load', entry, BLOCK_HASH_BASE + 8));
+      const found = l.loadRaw('i32.load', entry, BLOCK_HASH_BASE + 8);
+      l.unlikely(isNearLimit, () => l.run(checkLength, found, left));
+      l.return(found);
     });
     const record = l.call(decodeBlock, gpa, key);
     l.unlikely(record.eqz(), () => l.exit('fault'));
+    l.unlikely(isNearLimit, () => l.run(checkLength, record, left));
     l.return(record);
   },
 });
