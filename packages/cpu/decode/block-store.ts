@@ -9,16 +9,7 @@ import type { HandlerTable, TableForm } from '../interpreter/handlers.ts';
 import type { Variant } from '../interpreter/operands.ts';
 import { PSEUDO_HANDLERS, R, RECORD_BYTES, RECORD_FLAGS } from '../interpreter/record.ts';
 import type { OperandSpec } from '../isa/instruction.ts';
-import {
-  at,
-  S,
-  SEGMENT,
-  TLB_BYTES,
-  TLB_ENTRIES,
-  TLB_ENTRY,
-  TLB_MODES,
-  TLB_OFFSET,
-} from '../state/layout.ts';
+import { at, S, SEGMENT, TLB_ENTRIES, TLB_ENTRY, TLB_MODES, TLB_OFFSET } from '../state/layout.ts';
 import {
   BLOCK_HASH_BASE, BLOCK_HASH_ENTRIES, BLOCK_HASH_ENTRY_BYTES, PAGE, PAGE_BLOCKS_BASE, PAGE_BYTES, PAGE_FLAGS_BASE,
   RAM_BASE, RECORDS_BASE, RECORDS_BYTES, vcpuBase,
@@ -317,7 +308,6 @@ export class BlockStore {
         this.#i64[(address + TLB_ENTRY.writeTag) / 8] = BigInt(otherIndex) << 12n;
       }
     }
-    void TLB_BYTES;
   }
 
   /** Drops the blocks that overlap a range of guest-physical memory, within one page or across several. */

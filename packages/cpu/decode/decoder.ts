@@ -214,7 +214,6 @@ class Decoder {
   }
 
   #match(candidates: readonly Candidate[], modrm: number): Candidate | undefined {
-    const out = this.out;
     const isMode64 = this.#codeBits === 64;
     const isRegister = modrm >= 0xc0;
     for (const c of candidates) {
@@ -229,7 +228,6 @@ class Decoder {
       }
       return c;
     }
-    void out;
     return undefined;
   }
   #prefixMatches(prefix: Candidate['prefix']): boolean {

@@ -1,6 +1,8 @@
 // Decoded blocks by physical address and mode: the look-up, which every taken branch goes through. Filling and
 // invalidating are the decoder's (decode/block-store.ts).
 
+import { BLOCK_LENGTH_MAX } from '../decode/block-store.ts';
+import { INSTRUCTION_LENGTH_MAX } from '../decode/decoder.ts';
 import { type FunctionRef, fn, imported } from '../lift/function.ts';
 import { checkInstructionBreakpoint } from '../microcode/debug-register.ts';
 import { translateFetch } from '../microcode/memory.ts';
@@ -25,9 +27,6 @@ export const blockIsHot: FunctionRef = imported('blockIsHot', { gpa: 'i32', mode
 export function blockHash(gpa: number, mode: number): number {
   return (gpa ^ (gpa >>> 13) ^ (mode << 7)) & (BLOCK_HASH_ENTRIES - 1);
 }
-
-/** Bytes of the longest block: as many instructions as it may have, each as long as it may be. */
-const BLOCK_BYTES_MAX = 64 * 15;
 
 /** Raises #GP(0) when a block's one instruction does not end within the `left` bytes up to CS's limit. */
 const checkLength: FunctionRef = fn('checkLength', {
@@ -54,9 +53,11 @@ export const findBlock: FunctionRef = fn('findBlock', {
     const isLegacy = l.let(l.get(S.codeBits).ne(64));
     const limit = l.let(l.get(S.segLimit, SEGMENT.cs).u64());
     l.unlikely(isLegacy.and(rip.gtu(limit)), () => l.raise(13, 0));
-    // Near the limit instructions run one by one, so that each can be seen to end within it.
+    // Within the longest block's bytes of the limit instructions run one by one, so that each can be seen to end within it.
     const left = l.let(limit.sub(rip).add(1n));
-    const isNearLimit = l.let(isLegacy.and(left.ltu(BigInt(BLOCK_BYTES_MAX))));
+    const isNearLimit = l.let(
+      isLegacy.and(left.ltu(BigInt(BLOCK_LENGTH_MAX * INSTRUCTION_LENGTH_MAX))),
+    );
     l.set(S.ripBase, rip.sub(offset));
     l.unlikely(linear.sub(offset).ne(l.get(S.codePageLinear)), () => {
       const gpa = l.call(translateFetch, linear);

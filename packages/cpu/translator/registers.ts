@@ -3,7 +3,7 @@
 
 import type { Local, Node, Statement } from '../lift/ir.ts';
 import { newLocal } from '../lift/lift.ts';
-import { constant, op, Value } from '../lift/value.ts';
+import { constant, Value } from '../lift/value.ts';
 import { S } from '../state/layout.ts';
 import type { ValueType } from '../wasm/opcodes.ts';
 import { isPromoted, stateOffset } from './effects.ts';
@@ -152,4 +152,3 @@ const UNKNOWN_ACCESS = new Error('an access to registers without a rule');
 function fail(): never {
   throw UNKNOWN_ACCESS;
 }
-void op;

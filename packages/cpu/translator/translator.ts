@@ -3,7 +3,7 @@
 
 import type { BlockStore } from '../decode/block-store.ts';
 import type { HandlerTable } from '../interpreter/handlers.ts';
-import { R, RECORD_BYTES } from '../interpreter/record.ts';
+import { R } from '../interpreter/record.ts';
 import { calleesOf } from '../lift/assemble.ts';
 import type { FunctionRef } from '../lift/function.ts';
 import { storeSlow } from '../microcode/memory.ts';
@@ -137,7 +137,6 @@ export class Translator {
     this.counters.regions++;
     for (const block of region.blocks.values())
       this.counters.instructions += block.instructions.length;
-    void RECORD_BYTES;
   }
 }
 
