@@ -4,13 +4,12 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchGuest } from './bench/guest.ts';
-import { type Item, measure, type Run } from './bench/measure.ts';
+import { machineCommand, RAM_MIB } from './bench/machines.ts';
+import { measure, type Run, type Sample } from './bench/measure.ts';
+import { geomean } from './bench/statistics.ts';
 import { installMissing } from './debian-packages.ts';
 import { ROOT } from './steps.ts';
 
-const MEMORY_MIB = 256;
-const COMMAND_LINE =
-  'console=ttyS0 tsc=reliable mitigations=off random.trust_cpu=on nowatchdog panic=-1';
 /** The integer loop retires this many instructions: 200 million rounds of nine. */
 const INT_LOOP_INSTRUCTIONS = 200e6 * 9;
 /** Items whose last line depends on time or is not a result. */
@@ -21,20 +20,22 @@ const { values } = parseArgs({
     runs: { type: 'string', default: '3' },
     items: { type: 'string', default: 'all' },
     architecture: { type: 'string', default: 'amd64' },
+    accel: { type: 'string' },
     timeout: { type: 'string', default: '900' },
   },
 });
 
 /** The least of the runs: what the machine's other work added is noise. */
 function least(runs: readonly Run[], name: string, key: 'wall' | 'cpu'): number {
-  return Math.min(...runs.map((run) => run.items.get(name)?.[key] ?? Number.POSITIVE_INFINITY));
+  return Math.min(
+    ...runs.map((run) => run.items.get(name)?.[0]?.[key] ?? Number.POSITIVE_INFINITY),
+  );
 }
 function spread(runs: readonly Run[], name: string): string {
-  const walls = runs.map((run) => run.items.get(name)?.wall ?? Number.NaN);
+  const walls = runs.map((run) => run.items.get(name)?.[0]?.wall ?? Number.NaN);
   return `${Math.min(...walls).toFixed(2)}–${Math.max(...walls).toFixed(2)}`;
 }
-const geomean = (ratios: readonly number[]) =>
-  Math.exp(ratios.reduce((sum, r) => sum + Math.log(r), 0) / ratios.length);
+const peakMiB = (run: Run) => Math.round(run.memory?.peakMiB ?? 0);
 
 function table(mimic: readonly Run[], qemu: readonly Run[]): void {
   const names = [...mimic[0]!.items.keys()].filter((name) => qemu[0]!.items.has(name));
@@ -49,7 +50,7 @@ function table(mimic: readonly Run[], qemu: readonly Run[]): void {
       return { ours, theirs, ratio };
     });
     const [wall, cpu] = row as [(typeof row)[number], (typeof row)[number]];
-    const printed = (item: Item | undefined) => item?.printed;
+    const printed = (samples: readonly Sample[] | undefined) => samples?.[0]?.printed;
     const same = NOT_COMPARED.has(name)
       ? ''
       : printed(mimic[0]!.items.get(name)) === printed(qemu[0]!.items.get(name))
@@ -69,7 +70,7 @@ function table(mimic: readonly Run[], qemu: readonly Run[]): void {
       `integer loop: ${(INT_LOOP_INSTRUCTIONS / int / 1e6).toFixed(0)} million instructions a CPU second`,
     );
   console.log(
-    `peak resident memory, MiB: Mimic ${Math.max(...mimic.map((r) => r.peakMiB))}, QEMU ${Math.max(...qemu.map((r) => r.peakMiB))} (guest RAM ${MEMORY_MIB})`,
+    `peak resident memory, MiB: Mimic ${Math.max(...mimic.map(peakMiB))}, QEMU ${Math.max(...qemu.map(peakMiB))} (guest RAM ${RAM_MIB})`,
   );
 }
 
@@ -79,48 +80,23 @@ if (values.architecture !== 'amd64' && values.architecture !== 'i386') {
   process.exit(2);
 }
 const guest = benchGuest(join(ROOT, '.cache', 'bench'), values.architecture);
-const append = `${COMMAND_LINE} benchsel=${values.items}`;
-const mimicCommand = [
-  process.execPath,
-  join(ROOT, 'packages/cli/main.ts'),
-  'run',
-  '--kernel',
-  guest.kernel,
-  '--initrd',
-  guest.initrd,
-  '--append',
-  append,
-  '--memory',
-  `${MEMORY_MIB}M`,
-];
-const qemuBinary = values.architecture === 'amd64' ? 'qemu-system-x86_64' : 'qemu-system-i386';
-const qemuCommand = [
-  qemuBinary,
-  '-accel',
-  'tcg',
-  '-m',
-  String(MEMORY_MIB),
-  '-display',
-  'none',
-  '-nodefaults',
-  '-no-reboot',
-  '-serial',
-  'stdio',
-  '-kernel',
-  guest.kernel,
-  '-initrd',
-  guest.initrd,
-  '-append',
-  append,
-];
+const options = {
+  guest,
+  architecture: values.architecture,
+  items: values.items,
+  repeat: 1,
+  cpuCount: 1,
+  accel: values.accel,
+  mimicOptions: [],
+} as const;
 const runs: { mimic: Run[]; qemu: Run[] } = { mimic: [], qemu: [] };
 for (let n = 0; n < Number(values.runs); n++) {
-  for (const [name, command] of [
-    ['mimic', mimicCommand],
-    ['qemu', qemuCommand],
-  ] as const) {
+  for (const name of ['mimic', 'qemu'] as const) {
     process.stderr.write(`run ${n + 1} of ${values.runs}: ${name} …\n`);
-    const run = await measure(command, Number(values.timeout) * 1000);
+    const run = await measure(machineCommand(name, options), {
+      ramMiB: RAM_MIB,
+      timeoutMs: Number(values.timeout) * 1000,
+    });
     if (run.failure) process.stderr.write(`error: ${name}: ${run.failure}\n`);
     runs[name].push(run);
   }

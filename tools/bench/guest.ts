@@ -2,6 +2,7 @@
 // The kernel and busybox come from Debian packages, the program is compiled here; all is kept in .cache/bench.
 
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
@@ -71,9 +72,11 @@ function compile(architecture: Architecture, into: string): void {
   );
 }
 
-/** Builds the guest unless it is cached. Needs apt and gcc. */
+/** Builds the guest unless it is cached; a changed recipe makes another. Needs apt and gcc. */
 export function benchGuest(cache: string, architecture: Architecture): BenchGuest {
-  const folder = join(cache, architecture);
+  const recipe = ['guest.ts', 'guest.c', 'init'].map((name) => readFileSync(join(here, name)));
+  const hash = createHash('sha256').update(Buffer.concat(recipe)).digest('hex').slice(0, 12);
+  const folder = join(cache, `${architecture}-${hash}`);
   const guest = { kernel: join(folder, 'vmlinuz'), initrd: join(folder, 'initrd.cpio') };
   if (existsSync(guest.kernel) && existsSync(guest.initrd)) return guest;
   const work = mkdtempSync(join(tmpdir(), 'mimic-bench-'));

@@ -1,96 +1,107 @@
 // Times the benchmark guest from outside: wall seconds between the marks on its serial port, and CPU seconds of the
-// emulator's whole process tree at the same moments.
+// emulator's whole process tree at the same moments. The guest's own clocks are not asked.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { cpuSeconds, type ResidentMemory, residentMemory } from './processes.ts';
 
-export interface Item {
+/** One pass of one item. */
+export interface Sample {
   readonly wall: number;
   readonly cpu: number;
   /** Last line that the item printed, to be equal everywhere. */
   readonly printed: string;
 }
 
+/** One boot of the guest. */
 export interface Run {
-  readonly items: ReadonlyMap<string, Item>;
-  /** Largest resident set of the emulator, MiB. */
-  readonly peakMiB: number;
+  /** By item, in the guest's order; several samples where the guest was told to repeat. */
+  readonly items: ReadonlyMap<string, readonly Sample[]>;
+  /** What the guest says of its processor and clock. */
+  readonly guest: string;
+  /** Of the emulator, after the last item. */
+  readonly memory: ResidentMemory | undefined;
   /** What went wrong, with the end of the guest's output. */
   readonly failure: string | undefined;
 }
 
-/** Fields of /proc/PID/stat behind the command name. proc(5). */
-const STAT = {
-  parent: 1,
-  userTicks: 11,
-  systemTicks: 12,
-  childUserTicks: 13,
-  childSystemTicks: 14,
-} as const;
-const TICKS_PER_SECOND = 100;
-const TAIL_BYTES = 2000;
+export interface MeasureOptions {
+  readonly ramMiB: number;
+  readonly timeoutMs: number;
+  /** Called as each sample comes. */
+  readonly onSample?: (name: string, sample: Sample) => void;
+}
 
-/** CPU seconds used so far by a process and all its living descendants. */
-export function cpuSeconds(root: number): number {
-  const parents = new Map<number, number>();
-  const ticks = new Map<number, number>();
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    try {
-      const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
-      const field = text
-        .slice(text.lastIndexOf(')') + 2)
-        .split(' ')
-        .map(Number);
-      parents.set(Number(pid), field[STAT.parent]!);
-      const { userTicks, systemTicks, childUserTicks, childSystemTicks } = STAT;
-      ticks.set(
-        Number(pid),
-        field[userTicks]! + field[systemTicks]! + field[childUserTicks]! + field[childSystemTicks]!,
-      );
-    } catch {
-      // The process ended meanwhile.
-    }
+export type Mark =
+  | { readonly kind: 'ready' | 'done' }
+  | { readonly kind: 'guest'; readonly text: string }
+  | { readonly kind: 'start'; readonly name: string }
+  | { readonly kind: 'end'; readonly name: string; readonly printed: string };
+
+const TAIL_BYTES = 2000;
+const KILL_AFTER_MS = 2000;
+
+/** The mark in a line of the guest's output; tools/bench/init writes them. */
+export function parseMark(line: string): Mark | undefined {
+  const mark = /@@(\w+) ?(\S*) ?(.*)/.exec(line.trim());
+  if (!mark) return undefined;
+  const [, kind, name = '', rest = ''] = mark;
+  switch (kind) {
+    case 'READY':
+      return { kind: 'ready' };
+    case 'CPU':
+      return { kind: 'guest', text: `${name} ${rest}`.trim() };
+    case 'START':
+      return { kind: 'start', name };
+    case 'END':
+      // The guest's own times come before what the item printed.
+      return { kind: 'end', name, printed: rest.split(' ').slice(2).join(' ') };
+    case 'DONE':
+      return { kind: 'done' };
+    default:
+      return undefined;
   }
-  const isInTree = (pid: number): boolean =>
-    pid === root || (pid > 1 && isInTree(parents.get(pid) ?? 0));
-  let sum = 0;
-  for (const [pid, used] of ticks) if (isInTree(pid)) sum += used;
-  return sum / TICKS_PER_SECOND;
 }
 
 /** Runs an emulator with the guest's first serial port on its standard output until the guest says @@DONE. */
-export function measure(command: readonly string[], timeoutMs: number): Promise<Run> {
+export function measure(command: readonly string[], options: MeasureOptions): Promise<Run> {
   return new Promise((resolve) => {
-    const items = new Map<string, Item>();
+    const items = new Map<string, Sample[]>();
     const started = performance.now();
     const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
     let pending = '';
     let tail = '';
-    let peakMiB = 0;
+    let guest = '';
     let from = { wall: 0, cpu: 0 };
+    const now = () => ({
+      wall: (performance.now() - started) / 1000,
+      cpu: child.pid === undefined ? 0 : cpuSeconds(child.pid),
+    });
     const finish = (failure?: string) => {
       clearTimeout(deadline);
       child.removeAllListeners('exit');
+      const memory =
+        child.pid === undefined ? undefined : residentMemory(child.pid, options.ramMiB);
       end(child);
-      resolve({ items, peakMiB, failure: failure && `${failure}\n${tail}` });
+      resolve({ items, guest, memory, failure: failure && `${failure}\n${tail}` });
     };
-    const deadline = setTimeout(() => finish(`no @@DONE after ${timeoutMs / 1000} s`), timeoutMs);
+    const deadline = setTimeout(
+      () => finish(`no @@DONE after ${options.timeoutMs / 1000} s`),
+      options.timeoutMs,
+    );
+    const add = (name: string, sample: Sample) => {
+      items.set(name, [...(items.get(name) ?? []), sample]);
+      options.onSample?.(name, sample);
+    };
     const line = (text: string) => {
-      const mark = /@@(\w+)\s*(\S*)\s*(.*)/.exec(text.trim());
-      if (!mark) return;
-      const now = performance.now();
-      const [, kind, name = '', rest = ''] = mark;
-      const cpu = () => cpuSeconds(child.pid!);
-      if (kind === 'READY')
-        items.set('boot', { wall: (now - started) / 1000, cpu: cpu(), printed: '' });
-      else if (kind === 'START') from = { wall: now, cpu: cpu() };
-      else if (kind === 'END') {
-        const printed = rest.split(' ').slice(2).join(' ');
-        items.set(name, { wall: (now - from.wall) / 1000, cpu: cpu() - from.cpu, printed });
-      } else if (kind === 'DONE') {
-        peakMiB = peakResidentMiB(child.pid!);
-        finish();
-      }
+      const mark = parseMark(text);
+      if (mark === undefined) return;
+      if (mark.kind === 'ready') add('boot', { ...now(), printed: '' });
+      else if (mark.kind === 'guest') guest = mark.text;
+      else if (mark.kind === 'start') from = now();
+      else if (mark.kind === 'end') {
+        const { wall, cpu } = now();
+        add(mark.name, { wall: wall - from.wall, cpu: cpu - from.cpu, printed: mark.printed });
+      } else finish();
     };
     child.stderr.on('data', (chunk: Buffer) => {
       tail = (tail + chunk.toString('latin1')).slice(-TAIL_BYTES);
@@ -98,23 +109,16 @@ export function measure(command: readonly string[], timeoutMs: number): Promise<
     child.stdout.on('data', (chunk: Buffer) => {
       const text = chunk.toString('latin1');
       tail = (tail + text).slice(-TAIL_BYTES);
-      pending += text;
-      for (let at = pending.indexOf('\n'); at >= 0; at = pending.indexOf('\n')) {
-        line(pending.slice(0, at));
-        pending = pending.slice(at + 1);
-      }
+      const lines = (pending + text).split('\n');
+      pending = lines.pop() ?? '';
+      lines.forEach(line);
     });
     child.on('error', (error) => finish(error.message));
     child.on('exit', (code) => finish(`the emulator ended with ${code} before @@DONE`));
   });
 }
 
-function peakResidentMiB(pid: number): number {
-  const kib = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-  return Math.round(Number(kib) / 1024);
-}
-
 function end(child: ChildProcess): void {
   child.kill('SIGTERM');
-  setTimeout(() => child.kill('SIGKILL'), 2000).unref();
+  setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS).unref();
 }
