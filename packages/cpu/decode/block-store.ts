@@ -20,6 +20,7 @@ import {
   decodeInstruction,
   INSTRUCTION_LENGTH_MAX,
   registerStateOffset,
+  vectorIndexOffset,
 } from './decoder.ts';
 
 /** Instructions of one block at most. */
@@ -392,6 +393,7 @@ export class BlockStore {
     if (d.isMemory) this.#address(record, d, pageOffset);
     this.#u16[(record + R.segmentBase) / 2] = segmentBaseOffset(d.segment, isMode64);
     this.#i64[(record + R.immediate) / 8] = d.immediate;
+    for (const operand of table.form.operands) this.#vexRegister(record, operand, d);
     return table.form.ends === true || this.#handlers.neverFallsThrough(handler);
   }
   #register(record: number, operand: OperandSpec, d: Decoded): void {
@@ -401,9 +403,19 @@ export class BlockStore {
       this.#u16[(record + R.rm) / 2] = registerStateOffset(operand, d.rm, d.bits, d.hasRex);
     }
   }
+  /** Behind the immediate, whose field these share. */
+  #vexRegister(record: number, operand: OperandSpec, d: Decoded): void {
+    const { source } = operand;
+    const offset = (n: number) => registerStateOffset(operand, n, d.bits, true);
+    if (source === 'vvvv' || source === 'xmmVvvv')
+      this.#u16[(record + R.vvvv) / 2] = offset(d.vvvv);
+    else if (source === 'xmmIs4') this.#u16[(record + R.is4) / 2] = offset(d.is4);
+  }
   #address(record: number, d: Decoded, pageOffset: number): void {
     this.#u16[(record + R.rm) / 2] = addressRegisterOffset(d.base);
-    this.#u16[(record + R.index) / 2] = addressRegisterOffset(d.index);
+    this.#u16[(record + R.index) / 2] = d.candidate!.isVsib
+      ? vectorIndexOffset(d.index)
+      : addressRegisterOffset(d.index);
     this.#u8[record + R.scale] = d.scale;
     // rip-relative: S.ripBase plus the instruction's place in the page.
     const displacement = d.base === 16 ? d.displacement + BigInt(pageOffset) : d.displacement;
@@ -423,7 +435,11 @@ function usesMemory(d: Decoded): boolean {
 function hasRmOperand(d: Decoded): boolean {
   return d.candidate!.table.form.operands.some(
     (o) =>
-      o.source === 'rm' || o.source === 'rmMemory' || o.source === 'xmmRm' || o.source === 'mmxRm',
+      o.source === 'rm' ||
+      o.source === 'rmMemory' ||
+      o.source === 'xmmRm' ||
+      o.source === 'mmxRm' ||
+      o.source === 'vsib',
   );
 }
 

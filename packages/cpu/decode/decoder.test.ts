@@ -258,3 +258,29 @@ test('no bytes make the decoder throw, read beyond the end or give a length out 
     if (d.status === 'ok') assert.ok(d.length >= 1 && d.candidate);
   }
 });
+
+test('VEX prefixes: inverted register bits, vvvv, L and W; LES and LDS outside 64-bit mode', () => {
+  check('c5 f1 fe c2', 64, 'vpaddd xmm0, xmm1, xmm2');
+  check('c4 e1 71 fe c2', 64, 'vpaddd xmm0, xmm1, xmm2');
+  check('c4 e1 f5 fe c2', 64, 'vpaddd ymm0, ymm1, ymm2');
+  check('c5 35 fe c2', 64, 'vpaddd ymm8, ymm9, ymm2');
+  check('c4 01 35 fe 84 c8 78 56 34 12', 64, 'vpaddd ymm8, ymm9, ymmword ptr [r8+r9*8+0x12345678]');
+  check('c4 c2 7d 1e 07', 64, 'vpabsd ymm0, ymmword ptr [r15]');
+  check('c5 f1 fe c2', 32, 'vpaddd xmm0, xmm1, xmm2');
+  // VEX.B and the top bit of vvvv mean nothing outside 64-bit mode.
+  check('c4 c1 31 fe c2', 32, 'vpaddd xmm0, xmm1, xmm2');
+  check('c5 31', 32, 'lds esi, [ecx]');
+  check('c4 31', 16, 'les si, [bx+di]');
+});
+
+test('VEX prefixes that are #UD: other prefixes before, vvvv or L that must not be, maps that are none', () => {
+  for (const hex of [
+    '66 c5 f1 fe c2', 'f3 c5 f1 fe c2', 'f2 c5 f1 fe c2', 'f0 c5 f1 fe 00', '40 c5 f1 fe c2',
+    'c4 e0 71 fe c2', 'c4 e4 71 fe c2', 'c4 ff 71 fe c2',
+    // PABSD has no second source, PHMINPOSUW no 256-bit form, PADDD needs 66.
+    'c4 e2 71 1e c2', 'c4 e2 7d 41 c2', 'c5 f0 fe c2', 'c5 f2 fe c2',
+  ]) // biome-ignore format: a table
+    assert.equal(decode(hex).status, 'invalid', hex);
+  // A segment prefix and an address size are allowed.
+  check('64 67 c5 f1 fe 01', 64, 'vpaddd xmm0, xmm1, xmmword ptr fs:[ecx]');
+});

@@ -4,7 +4,7 @@
 import { arrayRegisterOffset, generalRegisterOffset } from '../interpreter/operands.ts';
 import type { OperandSpec } from '../isa/instruction.ts';
 import { at, S, SEGMENT } from '../state/layout.ts';
-import { buildOpcodeMaps, type Candidate } from './opcode-map.ts';
+import { buildOpcodeMaps, type Candidate, type MandatoryPrefix, vexMap } from './opcode-map.ts';
 
 /** SDM vol 2A §2.3.11: longer instructions raise #GP(0). */
 export const INSTRUCTION_LENGTH_MAX = 15;
@@ -29,6 +29,9 @@ export interface Decoded {
   /** ModRM.reg and ModRM.rm with REX extension; for opcode registers `rm`. */
   reg: number;
   rm: number;
+  /** Register numbers in VEX.vvvv and in bits 7–4 of the last byte. */
+  vvvv: number;
+  is4: number;
   /** Memory operand: register numbers or -1; 16 stands for rip. */
   base: number;
   index: number;
@@ -52,11 +55,13 @@ const SEGMENT_PREFIX: Readonly<Record<number, number>> = {
 const BASE16 = [3, 3, 5, 5, 6, 7, 5, 3] as const;
 const INDEX16 = [6, 7, 6, 7, -1, -1, -1, -1] as const;
 const RIP = 16;
+/** Mandatory prefixes by VEX.pp. SDM vol 2A §2.3.6.2. */
+const VEX_PREFIXES = ['none', '66', 'f3', 'f2'] as const;
 
 class Decoder {
   readonly out: Decoded = {
     status: 'ok', length: 0, candidate: undefined, bits: 0, isMemory: false, addressBits: 64, rep: false, repne: false,
-    lock: false, hasRex: false, opcode: 0, reg: 0, rm: 0, base: -1, index: -1, scale: 0, displacement: 0n,
+    lock: false, hasRex: false, opcode: 0, reg: 0, rm: 0, vvvv: 0, is4: 0, base: -1, index: -1, scale: 0, displacement: 0n,
     segment: SEGMENT.ds, segmentOverride: -1, immediate: 0n,
   }; // biome-ignore format: a blank result
   #bytes: Uint8Array = new Uint8Array(0);
@@ -65,6 +70,8 @@ class Decoder {
   #end = 0;
   #ranOut = false;
   #rex = 0;
+  /** The mandatory prefix, W and L of a VEX prefix; undefined without one. */
+  #vex: { prefix: MandatoryPrefix; w: boolean; l: 0 | 1 } | undefined;
   #operandPrefix = false;
   #addressPrefix = false;
   #codeBits: 16 | 32 | 64 = 64;
@@ -87,7 +94,8 @@ class Decoder {
     out.base = out.index = -1;
     out.scale = 0;
     out.segment = SEGMENT.ds;
-    out.reg = out.rm = 0;
+    out.reg = out.rm = out.vvvv = out.is4 = 0;
+    this.#vex = undefined;
     const first = this.#prefixes();
     out.status = this.#instruction(first);
     out.length = this.#position - start;
@@ -179,7 +187,12 @@ class Decoder {
     if (this.#ranOut) return 'moreBytes';
     let map = 0;
     let opcode = first;
-    if (first === 0x0f) {
+    if (this.#isVex(first)) {
+      const found = this.#vexPrefix(first);
+      if (found === undefined) return 'invalid';
+      map = found;
+      opcode = this.#u8();
+    } else if (first === 0x0f) {
       map = 1;
       opcode = this.#u8();
       if (opcode === 0x38 || opcode === 0x3a) {
@@ -195,10 +208,12 @@ class Decoder {
     const modrm = hasModrm ? this.#u8() : -1;
     const found = this.#match(candidates, modrm);
     if (!found) return 'invalid';
+    if (this.#vex && !found.usesVvvv && out.vvvv) return 'invalid';
     out.candidate = found;
     out.bits = this.#operandBits(found);
     if (hasModrm) this.#modrm(found, modrm);
     else out.rm = (opcode & 7) | ((this.#rex & 1) << 3);
+    if (found.isVsib && !this.#isVsib(modrm)) return 'invalid';
     for (const [n, operand] of found.table.form.operands.entries()) this.#immediate(operand, n);
     // D8–DF have no immediate: its place holds FOP.
     if (map === 0 && (opcode & 0xf8) === 0xd8) out.immediate = BigInt(((opcode & 7) << 8) | modrm);
@@ -206,6 +221,33 @@ class Decoder {
     this.#segment();
     if (out.lock && !(found.table.form.lock && out.isMemory)) return 'invalid';
     return found.table.instruction.supported ? 'ok' : 'invalid';
+  }
+
+  /** C4 and C5 are LES and LDS outside 64-bit mode unless what follows names a register. SDM vol 2A §2.3.5. */
+  #isVex(first: number): boolean {
+    if (first !== 0xc4 && first !== 0xc5) return false;
+    return this.#codeBits === 64 || (this.#bytes[this.#position] ?? 0) >= 0xc0;
+  }
+  /** Reads a VEX prefix, whose register bits are inverted; gives the opcode map or undefined for #UD. */
+  #vexPrefix(first: number): number | undefined {
+    const { out } = this;
+    const isLong = this.#codeBits === 64;
+    const isRefused = this.#operandPrefix || out.rep || out.repne || out.lock || this.#rex !== 0;
+    const second = this.#u8();
+    const last = first === 0xc4 ? this.#u8() : second & 0x7f;
+    const extensions = first === 0xc4 ? ~second >> 5 : (~second >> 5) & 4;
+    const w = last >= 0x80;
+    this.#rex = isLong ? (extensions & 7) | (w ? 8 : 0) : 0;
+    this.#vex = { prefix: VEX_PREFIXES[last & 3]!, w, l: last & 4 ? 1 : 0 };
+    out.vvvv = (~last >> 3) & (isLong ? 15 : 7);
+    out.hasRex = true;
+    return isRefused ? undefined : vexMap(first === 0xc4 ? second & 0x1f : 1);
+  }
+  /** A vsib operand needs a SIB byte, and three different registers. SDM vol 2A §2.3.12, table 2-27. */
+  #isVsib(modrm: number): boolean {
+    const { out } = this;
+    if (out.addressBits === 16 || (modrm & 7) !== 4) return false;
+    return out.reg !== out.vvvv && out.reg !== out.index && out.vvvv !== out.index;
   }
 
   #addressBits(): 16 | 32 | 64 {
@@ -220,7 +262,8 @@ class Decoder {
       const mode = c.table.form.mode;
       if (mode !== undefined && (mode === '64') !== isMode64) continue;
       if (!this.#prefixMatches(c.prefix)) continue;
-      if (c.rexW !== undefined && c.rexW !== (this.#rex & 8) > 0) continue;
+      if (c.rexW !== undefined && c.rexW !== this.#wide(c)) continue;
+      if (c.vexL !== undefined && c.vexL !== this.#vex?.l) continue;
       if (c.hasModrm) {
         if (c.digit >= 0 && ((modrm >> 3) & 7) !== c.digit) continue;
         if (c.modrmFirst >= 0 && (modrm < c.modrmFirst || modrm > c.modrmLast)) continue;
@@ -230,8 +273,12 @@ class Decoder {
     }
     return undefined;
   }
+  #wide(c: Candidate): boolean {
+    return this.#vex && !c.isGeneral ? this.#vex.w : (this.#rex & 8) > 0;
+  }
   #prefixMatches(prefix: Candidate['prefix']): boolean {
     const out = this.out;
+    if (this.#vex) return prefix === this.#vex.prefix;
     switch (prefix) {
       case 'any':
         return true;
@@ -264,7 +311,7 @@ class Decoder {
     out.isMemory = modrm < 0xc0 && !c.ignoresMod;
     if (!out.isMemory) return;
     if (out.addressBits === 16) this.#address16(modrm);
-    else this.#address32(modrm);
+    else this.#address32(modrm, c);
   }
   #address16(modrm: number): void {
     const out = this.out;
@@ -280,11 +327,11 @@ class Decoder {
     else if (mod === 2) out.displacement = this.#signed(2);
     if (out.base === 5) out.segment = SEGMENT.ss;
   }
-  #address32(modrm: number): void {
+  #address32(modrm: number, c: Candidate): void {
     const out = this.out;
     const mod = modrm >> 6;
     const isWide = this.#codeBits === 64;
-    if ((modrm & 7) === 4) this.#sib(mod);
+    if ((modrm & 7) === 4) this.#sib(mod, c.isVsib);
     else if (mod === 0 && (modrm & 7) === 5) {
       out.base = isWide ? RIP : -1;
       out.displacement = this.#signed(4);
@@ -294,12 +341,12 @@ class Decoder {
     else if (mod === 2) out.displacement = this.#signed(4);
     if (out.base === 4 || out.base === 5) out.segment = SEGMENT.ss;
   }
-  #sib(mod: number): void {
+  #sib(mod: number, isVsib: boolean): void {
     const out = this.out;
     const sib = this.#u8();
     const index = ((sib >> 3) & 7) | ((this.#rex & 2) << 2);
     out.scale = sib >> 6;
-    out.index = index === 4 ? -1 : index;
+    out.index = index === 4 && !isVsib ? -1 : index;
     if (mod === 0 && (sib & 7) === 5) out.displacement = this.#signed(4);
     else out.base = (sib & 7) | ((this.#rex & 1) << 3);
   }
@@ -322,6 +369,9 @@ class Decoder {
         out.immediate = out.bits < 32 ? BigInt.asUintN(Math.max(out.bits, 8), value) : value;
         return;
       }
+      case 'xmmIs4':
+        out.is4 = (this.#u8() >> 4) & (this.#codeBits === 64 ? 15 : 7);
+        return;
       case 'relative':
         out.immediate = this.#signed(operand.size === 'b' ? 1 : this.#codeBits === 64 ? 4 : sizeZ);
         return;
@@ -370,6 +420,8 @@ export function registerStateOffset(
     case 'xmm':
     case 'xmmRm':
     case 'xmmRmRegister':
+    case 'xmmVvvv':
+    case 'xmmIs4':
       return arrayRegisterOffset(S.xmm, number);
     case 'mmx':
     case 'mmxRm':
@@ -384,6 +436,11 @@ export function registerStateOffset(
     default:
       return generalRegisterOffset(number, operand.size === 'b' ? 8 : bits, hasRex);
   }
+}
+
+/** State offset of a vector register that is an index. */
+export function vectorIndexOffset(register: number): number {
+  return at(S.xmm, register);
 }
 
 /** State offset of a memory operand's base or index: a constant zero when there is none. */

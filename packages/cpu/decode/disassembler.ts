@@ -10,6 +10,7 @@ import {
   mnemonic,
   repeatPrefix,
   stackOperands,
+  vsibElementBits,
 } from './mnemonic.ts';
 
 const LOW = ['a', 'c', 'd', 'b'] as const;
@@ -22,6 +23,7 @@ const SIZE_NAMES: Readonly<Record<number, string>> = {
   64: 'qword',
   80: 'tbyte',
   128: 'xmmword',
+  256: 'ymmword',
 };
 
 /** Name of a general register of that width. */
@@ -40,6 +42,14 @@ function hex(value: bigint): string {
   return value < 0n ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`;
 }
 
+/** Name of a vector register, by the operand's size. */
+function vectorName(spec: OperandSpec, number: number): string {
+  return `${spec.size === 'qq' ? 'ymm' : 'xmm'}${number}`;
+}
+function vsibIndex(d: Decoded): string {
+  return vectorName(d.candidate!.table.form.operands.find((o) => o.source === 'vsib')!, d.index);
+}
+
 function memoryText(d: Decoded, bits: number, nextRip: bigint, isSized: boolean): string {
   const size = isSized ? `${SIZE_NAMES[bits] ?? ''} ptr ` : '';
   const segment = d.segmentOverride >= 0 ? `${SEGMENTS[d.segmentOverride]}:` : '';
@@ -51,8 +61,10 @@ function memoryText(d: Decoded, bits: number, nextRip: bigint, isSized: boolean)
     return `${size}${segment}[rip+0x${target.toString(16)}]`.replace('rip+', '');
   }
   if (d.base >= 0) parts.push(register(d.base));
-  if (d.index >= 0)
-    parts.push(d.scale ? `${register(d.index)}*${1 << d.scale}` : register(d.index));
+  if (d.index >= 0) {
+    const index = d.candidate!.isVsib ? vsibIndex(d) : register(d.index);
+    parts.push(d.scale ? `${index}*${1 << d.scale}` : index);
+  }
   let text = parts.join('+');
   if (!text) text = hex(BigInt.asUintN(d.addressBits, d.displacement));
   else if (d.displacement) text += `${d.displacement < 0n ? '' : '+'}${hex(d.displacement)}`;
@@ -109,11 +121,19 @@ function operandText(spec: OperandSpec, d: Decoded, nextRip: bigint): string {
     case 'debug':
       return `dr${d.reg}`;
     case 'xmm':
-      return `xmm${d.reg}`;
+      return vectorName(spec, d.reg);
     case 'xmmRm':
-      return d.isMemory ? memoryText(d, bits, nextRip, isSized) : `xmm${d.rm}`;
+      return d.isMemory ? memoryText(d, bits, nextRip, isSized) : vectorName(spec, d.rm);
     case 'xmmRmRegister':
-      return `xmm${d.rm}`;
+      return vectorName(spec, d.rm);
+    case 'vvvv':
+      return general(d.vvvv);
+    case 'xmmVvvv':
+      return vectorName(spec, d.vvvv);
+    case 'xmmIs4':
+      return vectorName(spec, d.is4);
+    case 'vsib':
+      return memoryText(d, vsibElementBits(d), nextRip, true);
     case 'mmx':
       return `mm${d.reg & 7}`;
     case 'mmxRm':

@@ -78,6 +78,11 @@ export function memoryBits(d: Decoded, bits: number): number {
   return isSegmentMove || WORD_IN_MEMORY.has(instruction.name) ? 16 : bits;
 }
 
+/** Size in bits of one element that a gather reads: its name ends in PS, PD, D or Q. */
+export function vsibElementBits(d: Decoded): number {
+  return /(PS|D)$/.test(d.candidate!.table.instruction.name.replace(/PD$/, 'Q')) ? 32 : 64;
+}
+
 const HAS_TWO_STACK_OPERANDS = /^(F(ADD|MUL|SUBR?|DIVR?)P?|FCMOV.*|FU?COMIP?)$/;
 
 /** x87 arithmetic between ST(0) and ST(i) names both, the destination first. */

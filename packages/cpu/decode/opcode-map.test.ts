@@ -15,6 +15,7 @@ const PLAIN: Encoding = {
   opcodeCount: 1,
   hasModrm: false,
   rexW: undefined,
+  vexL: undefined,
 };
 
 const ENCODINGS: readonly (readonly [string, Partial<Encoding>])[] = [
@@ -36,6 +37,18 @@ const ENCODINGS: readonly (readonly [string, Partial<Encoding>])[] = [
   ['REX.W0 0F C7 /1', { map: 1, opcode: 0xc7, digit: 1, rexW: false, hasModrm: true }],
   ['0F 01 D0', { map: 1, opcode: 1, modrmFirst: 0xd0, modrmLast: 0xd0, hasModrm: true }],
   ['D8 C0+i', { opcode: 0xd8, modrmFirst: 0xc0, modrmLast: 0xc7, hasModrm: true }],
+  ['VEX.128.66.0F.WIG 58 /r', { map: 4, opcode: 0x58, prefix: '66', vexL: 0, hasModrm: true }],
+  [
+    'VEX.256.0F38.W1 16 /r',
+    { map: 5, opcode: 0x16, prefix: 'none', vexL: 1, rexW: true, hasModrm: true },
+  ],
+  [
+    'VEX.LZ.F2.0F3A.W0 F0 /r ib',
+    { map: 6, opcode: 0xf0, prefix: 'f2', vexL: 0, rexW: false, hasModrm: true },
+  ],
+  ['VEX.LIG.F3.0F.WIG 58 /r', { map: 4, opcode: 0x58, prefix: 'f3', hasModrm: true }],
+  ['VEX.LZ.0F38 F2 /r', { map: 5, opcode: 0xf2, prefix: 'none', vexL: 0, hasModrm: true }],
+  ['VEX.128.0F.WIG 77', { map: 4, opcode: 0x77, prefix: 'none', vexL: 0 }],
   ['E8 cd', { opcode: 0xe8 }],
   ['9A cp', { opcode: 0x9a }],
   // An opcode that looks like a prefix, and one that looks like an escape.
@@ -51,7 +64,16 @@ test('encoding texts of all shapes', () => {
 });
 
 test('encoding texts with words that mean nothing are refused', () => {
-  for (const text of ['00 /8', 'XY', '00 /r zz', '', '0F', 'REX.W'])
+  for (const text of [
+    '00 /8',
+    'XY',
+    '00 /r zz',
+    '',
+    '0F',
+    'REX.W',
+    'VEX.512.0F 58 /r',
+    'VEX.128.F0.0F 58 /r',
+  ])
     assert.throws(() => parseEncoding(text), /encoding/, text);
 });
 
@@ -81,6 +103,7 @@ function covers(a: Candidate, b: Candidate): boolean {
   if (mode !== undefined && mode !== b.table.form.mode) return false;
   if (a.prefix !== 'any' && a.prefix !== b.prefix) return false;
   if (a.rexW !== undefined && a.rexW !== b.rexW) return false;
+  if (a.vexL !== undefined && a.vexL !== b.vexL) return false;
   if (a.digit >= 0 && a.digit !== b.digit) return false;
   if (a.modrmFirst >= 0 && !(b.modrmFirst >= a.modrmFirst && b.modrmLast <= a.modrmLast))
     return false;

@@ -18,6 +18,14 @@ export interface Candidate {
   readonly modrmLast: number;
   readonly hasModrm: boolean;
   readonly rexW: boolean | undefined;
+  /** VEX.L must be this; undefined: it does not matter (or the form has no VEX prefix). */
+  readonly vexL: 0 | 1 | undefined;
+  /** Whether VEX.vvvv names an operand; else it must be 1111b. */
+  readonly usesVvvv: boolean;
+  /** Outside 64-bit mode VEX.W counts as 0: a general register is an operand. */
+  readonly isGeneral: boolean;
+  /** A vector register is the index of the memory operand. */
+  readonly isVsib: boolean;
   readonly allowsRegister: boolean;
   readonly allowsMemory: boolean;
   /** ModRM.mod is ignored: moves to and from control and debug registers. */
@@ -34,7 +42,9 @@ export interface Encoding {
   readonly modrmLast: number;
   readonly opcodeCount: number;
   readonly hasModrm: boolean;
+  /** REX.W or VEX.W; undefined: it does not matter, or tells the operand size. */
   readonly rexW: boolean | undefined;
+  readonly vexL: 0 | 1 | undefined;
 }
 
 const PREFIXES: Readonly<Record<string, MandatoryPrefix>> = {
@@ -45,7 +55,33 @@ const PREFIXES: Readonly<Record<string, MandatoryPrefix>> = {
 };
 /** Second opcode bytes that lead to a map of their own. */
 const ESCAPES: Readonly<Record<string, number>> = { '38': 2, '3A': 3 };
-const IMMEDIATE_WORDS = new Set(['ib', 'iw', 'id', 'iq', 'io', 'cb', 'cw', 'cd', 'cp']);
+const IMMEDIATE_WORDS = new Set(['ib', 'iw', 'id', 'iq', 'io', 'cb', 'cw', 'cd', 'cp', '/is4']);
+/** Maps of VEX-encoded instructions follow the others, by the map's number in the prefix. */
+const VEX_MAPS: Readonly<Record<string, number>> = { '0F': 4, '0F38': 5, '0F3A': 6 };
+const VEX_LENGTHS: Readonly<Record<string, 0 | 1 | undefined>> = {
+  '128': 0, '256': 1, LZ: 0, L0: 0, L1: 1, LIG: undefined,
+}; // biome-ignore format: one line
+const VEX_W: Readonly<Record<string, boolean | undefined>> = {
+  W0: false,
+  W1: true,
+  WIG: undefined,
+};
+const MAPS = 7;
+/** The map that a VEX prefix's map number leads to, or undefined. */
+export function vexMap(number: number): number | undefined {
+  return number >= 1 && number <= 3 ? 3 + number : undefined;
+}
+
+/** What 'VEX.256.66.0F38.W0' says. */
+function parseVex(word: string): Pick<Encoding, 'map' | 'prefix' | 'rexW' | 'vexL'> {
+  const parts = word.split('.').slice(1);
+  const length = parts.shift() ?? '';
+  const prefix = parts[0]! in PREFIXES ? PREFIXES[parts.shift()!]! : 'none';
+  const [map = '', w = 'WIG', ...rest] = parts;
+  if (!(length in VEX_LENGTHS) || !(map in VEX_MAPS) || !(w in VEX_W) || rest.length)
+    throw new Error(`encoding prefix '${word}' is not known`);
+  return { map: VEX_MAPS[map]!, prefix, rexW: VEX_W[w], vexL: VEX_LENGTHS[length] };
+}
 
 /** Parses the manual's encoding text (isa/instruction.ts says which). */
 export function parseEncoding(text: string): Encoding {
@@ -58,7 +94,9 @@ export function parseEncoding(text: string): Encoding {
     else rexW = word !== 'REX.W0';
   }
   let map = 0;
-  if (words[0] === '0F') {
+  let vexL: 0 | 1 | undefined;
+  if (words[0]?.startsWith('VEX.')) ({ map, prefix, rexW, vexL } = parseVex(words.shift()!));
+  else if (words[0] === '0F') {
     words.shift();
     const second: string | undefined = words[0];
     map = words.length > 1 ? (ESCAPES[second ?? ''] ?? 1) : 1;
@@ -75,6 +113,7 @@ export function parseEncoding(text: string): Encoding {
     opcodeCount: first.includes('+r') ? 8 : 1,
     hasModrm: false,
     rexW,
+    vexL,
   };
   for (const word of rest) {
     if (IMMEDIATE_WORDS.has(word)) continue;
@@ -111,7 +150,9 @@ const MODRM_SOURCES = new Set([
   'mmx',
   'mmxRm',
   'mmxRmRegister',
+  'vsib',
 ]);
+const GENERAL_SOURCES = new Set(['rm', 'rmRegister', 'reg', 'vvvv']);
 
 function candidate(table: TableForm, e: Encoding): Candidate {
   const { form } = table;
@@ -127,6 +168,10 @@ function candidate(table: TableForm, e: Encoding): Candidate {
     modrmLast: e.modrmLast,
     hasModrm: e.hasModrm || form.operands.some((o) => MODRM_SOURCES.has(o.source)),
     rexW: e.rexW,
+    vexL: e.vexL,
+    usesVvvv: form.operands.some((o) => o.source === 'vvvv' || o.source === 'xmmVvvv'),
+    isGeneral: form.operands.some((o) => GENERAL_SOURCES.has(o.source)),
+    isVsib: form.operands.some((o) => o.source === 'vsib'),
     allowsRegister: kinds.register || ignoresMod,
     allowsMemory: kinds.memory || (!usesRm && e.modrmFirst < 0),
     ignoresMod,
@@ -136,9 +181,11 @@ function candidate(table: TableForm, e: Encoding): Candidate {
 
 export type OpcodeMap = readonly (readonly Candidate[])[];
 
-/** Maps 0 (one byte), 1 (0F), 2 (0F 38) and 3 (0F 3A), each 256 lists. */
+/** Maps 0 (one byte), 1 (0F), 2 (0F 38), 3 (0F 3A) and 4 to 6 (the last three behind VEX), each 256 lists. */
 export function buildOpcodeMaps(forms: readonly TableForm[] = FORMS): readonly OpcodeMap[] {
-  const maps = Array.from({ length: 4 }, () => Array.from({ length: 256 }, (): Candidate[] => []));
+  const maps = Array.from({ length: MAPS }, () =>
+    Array.from({ length: 256 }, (): Candidate[] => []),
+  );
   for (const table of forms) {
     const e = parseEncoding((table.form as Form).encoding);
     const made = candidate(table, e);

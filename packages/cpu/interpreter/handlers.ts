@@ -7,8 +7,7 @@ import type { FunctionRef } from '../lift/function.ts';
 import type { Local, Statement } from '../lift/ir.ts';
 import { Lift, newLocal } from '../lift/lift.ts';
 import { Value } from '../lift/value.ts';
-import { unitCheck } from '../microcode/unit-check.ts';
-import { S } from '../state/layout.ts';
+import { checkUnit } from '../microcode/unit-check.ts';
 import { calls, inlined } from './access.ts';
 import { bindOperand, recordContext, type Variant } from './operands.ts';
 
@@ -44,7 +43,7 @@ export interface HandlerTable {
   readonly recordLocal: Local;
 }
 
-const MEMORY_ONLY = new Set(['rmMemory']);
+const MEMORY_ONLY = new Set(['rmMemory', 'vsib']);
 const EITHER = new Set(['rm', 'xmmRm', 'mmxRm']);
 
 /** Whether the form's ModRM.rm can be a register, and whether it can be memory. */
@@ -94,7 +93,7 @@ function liftVariant(
     const access = t.instruction.access?.[n] ?? (n === 0 ? 'rw' : 'r');
     return bindOperand(l, recordValue, spec, variant, access);
   });
-  if (t.form.unit) l.unlikely(l.get(S.fpuTrap), () => l.run(unitCheck[t.form.unit!]));
+  if (t.form.unit) checkUnit(l, t.form.unit);
   t.instruction.lift(l, context, ...operands);
   const last = l.statements.at(-1);
   const name = `${t.instruction.name} ${t.form.encoding} ${key(variant)}`;

@@ -59,7 +59,16 @@ const checkedLinear: FunctionRef = fn('checkedLinear', {
   },
 });
 
-const BYTES: Readonly<Record<string, number>> = { b: 1, w: 2, d: 4, q: 8, t: 10, x: 16, n: 8 };
+const BYTES: Readonly<Record<string, number>> = {
+  b: 1,
+  w: 2,
+  d: 4,
+  q: 8,
+  t: 10,
+  x: 16,
+  qq: 32,
+  n: 8,
+};
 
 /** Width in bits of an operand in a variant. */
 export function operandBits(spec: OperandSpec, bits: number): number {
@@ -77,15 +86,22 @@ export function operandBits(spec: OperandSpec, bits: number): number {
   }
 }
 
-const MEMORY_SOURCES = new Set(['rm', 'rmMemory', 'xmmRm', 'mmxRm', 'moffs']);
+const MEMORY_SOURCES = new Set(['rm', 'rmMemory', 'xmmRm', 'mmxRm', 'moffs', 'vsib']);
 const REGISTER_FIELD: Readonly<Record<string, number>> = {
   rm: R.rm, rmRegister: R.rm, opcode: R.rm, xmmRm: R.rm, xmmRmRegister: R.rm, mmxRm: R.rm, mmxRmRegister: R.rm,
   reg: R.reg, xmm: R.reg, mmx: R.reg, segment: R.reg, control: R.reg, debug: R.reg, sti: R.rm,
+  vvvv: R.vvvv, xmmVvvv: R.vvvv, xmmIs4: R.is4,
 }; // biome-ignore format: sources by field
 
 function fail(what: string): never {
   throw new Error(`operand has no ${what}`);
 }
+const NO_VECTOR = { readHalf: () => fail('halves'), writeHalf: () => fail('halves') };
+const NO_ADDRESS = {
+  linear: () => fail('address'),
+  effective: () => fail('address'),
+  element: () => fail('elements'),
+};
 
 /** Binds one operand of a variant to the record. */
 export function bindOperand(
@@ -130,8 +146,8 @@ function immediateOperand(l: Lift, bits: number, value: () => Value): LiftOperan
     isMemory: false,
     read: () => l.let(value()),
     write: () => fail('destination'),
-    linear: () => fail('address'),
-    effective: () => fail('address'),
+    ...NO_VECTOR,
+    ...NO_ADDRESS,
     stateOffset: () => fail('register'),
     number: () => fail('number'),
   };
@@ -143,8 +159,8 @@ function numberOperand(bits: number, number: () => Value): LiftOperand {
     isMemory: false,
     read: () => fail('value: use number()'),
     write: () => fail('value: use number()'),
-    linear: () => fail('address'),
-    effective: () => fail('address'),
+    ...NO_VECTOR,
+    ...NO_ADDRESS,
     stateOffset: () => fail('register'),
     number,
   };
@@ -167,6 +183,7 @@ const LOAD_BY_BITS: Readonly<Record<number, string>> = {
   32: 'i32.load',
   64: 'i64.load',
   128: 'v128.load',
+  256: 'v128.load',
 };
 
 /** A register in the vCPU's state: general, MMX or XMM. */
@@ -177,13 +194,14 @@ function registerOperand(l: Lift, bits: number, isXmm: boolean, offset: () => Va
     isMemory: false,
     read: () => l.loadRaw(LOAD_BY_BITS[bits]!, address()),
     write(value) {
-      if (bits === 128) l.storeRaw('v128.store', address(), 0, value);
+      if (bits >= 128) l.storeRaw('v128.store', address(), 0, value);
       else if (bits === 64) l.storeRaw('i64.store', address(), 0, value);
       else if (bits === 32 && !isXmm) l.storeRaw('i64.store', address(), 0, value.u64());
       else l.storeRaw(bits === 32 ? 'i32.store' : `i32.store${bits}`, address(), 0, value);
     },
-    linear: () => fail('address'),
-    effective: () => fail('address'),
+    readHalf: (half) => l.loadRaw('v128.load', address(), 16 * half),
+    writeHalf: (half, value) => l.storeRaw('v128.store', address(), 16 * half, value),
+    ...NO_ADDRESS,
     stateOffset: () => l.let(offset()),
     number: () => fail('number'),
   };
@@ -213,10 +231,28 @@ class MemoryOperand implements LiftOperand {
     if (this.#update) this.#update.write(value);
     else this.#l.store((this.bits / 8) as AccessBytes, this.linear(this.bits / 8, 'write'), value);
   }
+  #half: Value | undefined;
+  readHalf(half: 0 | 1): Value {
+    if (this.bits === 128 && half === 0) return this.read();
+    this.#half ??= this.#l.let(this.linear(this.bits / 8, 'read'));
+    return this.#l.load(16, this.#half.add(16 * half));
+  }
+  writeHalf(): void {
+    fail('register halves');
+  }
   linear(bytes: number = this.bits / 8, access: 'read' | 'write' = 'read'): Value {
+    return this.#linear(effectiveAddress(this.#l, this.#record), bytes, access);
+  }
+  element(index: Value, bytes: number): Value {
+    const l = this.#l;
+    const base = l.loadRaw('i64.load', l.cpu.add(l.loadRaw('i32.load16_u', this.#record, R.rm)));
+    const scaled = index.shl(l.loadRaw('i64.load8_u', this.#record, R.scale));
+    const displacement = l.loadRaw('i64.load', this.#record, R.displacement);
+    return this.#linear(l.let(base.add(scaled).add(displacement)), bytes, 'read');
+  }
+  #linear(address: Value, bytes: number, access: 'read' | 'write'): Value {
     const l = this.#l;
     const record = this.#record;
-    const address = effectiveAddress(l, record);
     const isChecked = l.loadRaw('i32.load8_u', record, R.flags).and(RECORD_FLAGS.checkedAddress);
     return l.choose(
       isChecked,
@@ -236,7 +272,7 @@ class MemoryOperand implements LiftOperand {
     );
   }
   stateOffset(): Value {
-    return fail('register');
+    return this.#l.loadRaw('i32.load16_u', this.#record, R.index);
   }
   number(): Value {
     return fail('number');

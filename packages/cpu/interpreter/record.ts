@@ -28,6 +28,10 @@ export const R = {
   displacement: 16,
   /** i64: immediate, extended to the operand size. Far pointer: offset, selector << 32. ENTER: size, level << 16. x87: FOP. */
   immediate: 24,
+  /** u16: state offset of VEX.vvvv's register; VEX instructions have an immediate of one byte at most. */
+  vvvv: 28,
+  /** u16: state offset of the register in bits 7–4 of the last byte. */
+  is4: 30,
 } as const;
 
 export const RECORD_FLAGS = {

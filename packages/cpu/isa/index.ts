@@ -2,6 +2,7 @@
 
 import { INSTRUCTIONS_ARITHMETIC } from './arithmetic.ts';
 import { INSTRUCTIONS_ATOMIC } from './atomic.ts';
+import { INSTRUCTIONS_AVX } from './avx.ts';
 import { INSTRUCTIONS_BIT } from './bit.ts';
 import { INSTRUCTIONS_CONTROL } from './control.ts';
 import { INSTRUCTIONS_CONVERT } from './convert.ts';
@@ -36,6 +37,7 @@ export const ISA: readonly Instruction[] = [
   ...INSTRUCTIONS_STACK,
   ...INSTRUCTIONS_CONTROL,
   ...INSTRUCTIONS_SSE,
+  ...INSTRUCTIONS_AVX,
   ...INSTRUCTIONS_ATOMIC,
   ...INSTRUCTIONS_BIT,
   ...INSTRUCTIONS_CONVERT,

@@ -3,6 +3,8 @@
 //
 // Encoding text (SDM vol 2A §3.1.1.1): 'F3 0F 10 /r', '80 /0 ib', '50+r', '0F 01 D0' (fixed ModRM byte), 'D8 C0+i'.
 // A first word NP, 66, F3 or F2 is a mandatory prefix; 'REX.W' and 'REX.W0' bind the form to that bit of REX.
+// 'VEX.256.66.0F38.W0 16 /r': vector length 128, 256, LZ (must be 0) or LIG (ignored), mandatory prefix if any, map,
+// W0, W1 or WIG (ignored; so is W when it is left out and the operands' size follows it).
 // Immediates need not be written: operands say them.
 
 import type { Lift } from '../lift/lift.ts';
@@ -28,14 +30,18 @@ export type OperandSource =
   | 'xmm' // ModRM.reg: XMM register
   | 'xmmRm' // ModRM.rm: XMM register or memory
   | 'xmmRmRegister' // ModRM.rm: XMM register
+  | 'vvvv' // VEX.vvvv: general register
+  | 'xmmVvvv' // VEX.vvvv: XMM or YMM register
+  | 'xmmIs4' // bits 7–4 of the last byte: XMM or YMM register
+  | 'vsib' // ModRM.rm: memory with an XMM or YMM register as index
   | 'mmx' // ModRM.reg: MMX register
   | 'mmxRm' // ModRM.rm: MMX register or memory
   | 'mmxRmRegister' // ModRM.rm: MMX register
   | 'st0' // x87 top of stack
   | 'sti'; // x87 ST(i), i in ModRM.rm
 
-/** b 8, w 16, d 32, q 64, t 80, x 128 bits; v 16/32/64 by operand size; z 16/32/32; y 32/32/64; n: no size of its own. */
-export type OperandSize = 'b' | 'w' | 'd' | 'q' | 't' | 'x' | 'v' | 'z' | 'y' | 'n';
+/** b 8, w 16, d 32, q 64, t 80, x 128, qq 256 bits; v 16/32/64 by operand size; z 16/32/32; y 32/32/64; n: no size of its own. */
+export type OperandSize = 'b' | 'w' | 'd' | 'q' | 't' | 'x' | 'qq' | 'v' | 'z' | 'y' | 'n';
 
 export interface OperandSpec {
   readonly source: OperandSource;
@@ -117,6 +123,23 @@ export const Wd: OperandSpec = spec('xmmRm', 'd');
 export const Ww: OperandSpec = spec('xmmRm', 'w');
 export const Ux: OperandSpec = spec('xmmRmRegister', 'x');
 export const Uq: OperandSpec = spec('xmmRmRegister', 'q');
+/** Operands of VEX forms. SDM vol 2D §A.2.1: B and H in VEX.vvvv, L in an immediate; qq is 256 bits. */
+export const Bd: OperandSpec = spec('vvvv', 'd');
+export const Bq: OperandSpec = spec('vvvv', 'q');
+export const By: OperandSpec = spec('vvvv', 'y');
+export const Hx: OperandSpec = spec('xmmVvvv', 'x');
+export const Hq: OperandSpec = spec('xmmVvvv', 'q');
+export const Hd: OperandSpec = spec('xmmVvvv', 'd');
+export const Lx: OperandSpec = spec('xmmIs4', 'x');
+export const Vqq: OperandSpec = spec('xmm', 'qq');
+export const Hqq: OperandSpec = spec('xmmVvvv', 'qq');
+export const Wqq: OperandSpec = spec('xmmRm', 'qq');
+export const Uqq: OperandSpec = spec('xmmRmRegister', 'qq');
+export const Lqq: OperandSpec = spec('xmmIs4', 'qq');
+export const Mqq: OperandSpec = spec('rmMemory', 'qq');
+/** Memory at indices in a vector register: the size is that of the index register. */
+export const VMx: OperandSpec = spec('vsib', 'x');
+export const VMqq: OperandSpec = spec('vsib', 'qq');
 export const Pq: OperandSpec = spec('mmx', 'q');
 export const Pd: OperandSpec = spec('mmx', 'd');
 export const Qq: OperandSpec = spec('mmxRm', 'q');
@@ -124,6 +147,9 @@ export const Qd: OperandSpec = spec('mmxRm', 'd');
 export const Nq: OperandSpec = spec('mmxRmRegister', 'q');
 export const ST0: OperandSpec = spec('st0', 't');
 export const STi: OperandSpec = spec('sti', 't');
+
+/** x87 (or MMX), SSE, AVX; 'vex': VEX-encoded without vector registers, #UD in real and virtual-8086 mode. */
+export type Unit = 'x87' | 'mmx' | 'sse' | 'avx' | 'vex';
 
 /** What is special about a form. */
 export interface FormOptions {
@@ -139,8 +165,8 @@ export interface FormOptions {
   readonly ends?: boolean;
   /** Emitted inside the interpreter's loop instead of as a function. For the most frequent forms only. */
   readonly hot?: boolean;
-  /** Needs the x87 (or MMX) or SSE unit; the handler then begins with the check for #NM and #UD. */
-  readonly unit?: 'x87' | 'mmx' | 'sse';
+  /** Needs a unit that may be off or absent; the handler then begins with the check for #NM and #UD. */
+  readonly unit?: Unit;
 }
 
 export interface Form extends FormOptions {
@@ -165,6 +191,8 @@ export const ENDS: FormOptions = { ends: true };
 export const X87: FormOptions = { unit: 'x87' };
 export const MMX: FormOptions = { unit: 'mmx' };
 export const SSE: FormOptions = { unit: 'sse' };
+export const AVX: FormOptions = { unit: 'avx' };
+export const VEX: FormOptions = { unit: 'vex' };
 
 /** An operand as a meaning sees it; which engine runs it and whether its register is known is not visible. */
 export interface LiftOperand {
@@ -172,7 +200,8 @@ export interface LiftOperand {
   readonly bits: number;
   readonly isMemory: boolean;
   /**
-   * i32 (zero-extended) up to 32 bits, i64 for 64, v128 for 128. An immediate is extended to the operand size.
+   * i32 (zero-extended) up to 32 bits, i64 for 64, v128 for 128; of 256 bits the low half, see readHalf.
+   * An immediate is extended to the operand size.
    * For xmmRm of 32 or 64 bits: the low lane of the register or the memory operand, as i32 or i64.
    * A memory operand whose access is 'rw' is read with write intent.
    */
@@ -180,11 +209,17 @@ export interface LiftOperand {
   /** A 32-bit write to a general register clears its upper half; 8 and 16 bits keep the rest. Memory is written
    *  before any register or flag: it may fault or, when locked, ask for a retry. XMM writes of 32 or 64 bits keep the rest. */
   write(value: Value): void;
+  /** Bits 127:0 (half 0) or 255:128 (half 1) of a vector register or of 256 bits in memory. */
+  readHalf(half: 0 | 1): Value;
+  /** Writes half of a vector register. */
+  writeHalf(half: 0 | 1, value: Value): void;
   /** Linear address of a memory operand after segment checks for that many bytes (default: the operand's). */
   linear(bytes?: number, access?: 'read' | 'write'): Value;
   /** Offset part of the address, i64, wrapped to the address size (LEA). */
   effective(): Value;
-  /** A register operand's byte offset in the vCPU's state, i32. */
+  /** Linear address of the element of a vsib operand that has this index (i64), after segment checks. */
+  element(index: Value, bytes: number): Value;
+  /** A register operand's byte offset in the vCPU's state, i32; for vsib that of the index register. */
   stateOffset(): Value;
   /** For segment, control and debug registers and ST(i): the number, i32. */
   number(): Value;

@@ -176,7 +176,7 @@ export function shiftBy(
   );
 }
 
-type Columns = readonly [
+export type Columns = readonly [
   opcode: string,
   name: string,
   meaning: Packed,
@@ -185,7 +185,7 @@ type Columns = readonly [
 ];
 
 // biome-ignore format: a table
-const ROWS: readonly Columns[] = [
+export const INTEGER_ROWS: readonly Columns[] = [
   ['0F FC', 'PADDB', op('i8x16.add'), 'MMX', 'SSE2'],
   ['0F FD', 'PADDW', op('i16x8.add'), 'MMX', 'SSE2'],
   ['0F FE', 'PADDD', op('i32x4.add'), 'MMX', 'SSE2'],
@@ -271,13 +271,14 @@ const ROWS: readonly Columns[] = [
 ];
 
 /** Low unpacking reads only 32 bits of an MMX memory operand. */
-const LOW_UNPACKS: readonly Columns[] = [
+export const LOW_UNPACKS: readonly Columns[] = [
   ['0F 60', 'PUNPCKLBW', unpack(1, false), 'MMX', 'SSE2'],
   ['0F 61', 'PUNPCKLWD', unpack(2, false), 'MMX', 'SSE2'],
   ['0F 62', 'PUNPCKLDQ', unpack(4, false), 'MMX', 'SSE2'],
 ];
 
-const WRITES_ONLY = new Set(['PABSB', 'PABSW', 'PABSD', 'PHMINPOSUW']);
+/** Those that read the source alone. */
+export const WRITES_ONLY: ReadonlySet<string> = new Set(['PABSB', 'PABSW', 'PABSD', 'PHMINPOSUW']);
 
 const toRow = ([opcode, name, meaning, mmx, xmm]: Columns, mmxSource = Qq): PackedRow => ({
   name,
@@ -291,7 +292,7 @@ const toRow = ([opcode, name, meaning, mmx, xmm]: Columns, mmxSource = Qq): Pack
 });
 
 /** Bitwise operations on floating-point registers are the integer ones under other names. */
-const LOGIC: readonly (readonly [
+export const LOGIC: readonly (readonly [
   encoding: string,
   name: string,
   feature: string,
@@ -312,7 +313,7 @@ const LOGIC: readonly (readonly [
 ];
 
 export const INSTRUCTIONS_SSE_INTEGER: readonly Instruction[] = [
-  ...ROWS.flatMap((columns) => packed(toRow(columns))),
+  ...INTEGER_ROWS.flatMap((columns) => packed(toRow(columns))),
   ...LOW_UNPACKS.flatMap((columns) => packed(toRow(columns, Qd))),
   ...LOGIC.map(([encoding, name, feature, meaning]) =>
     instruction({

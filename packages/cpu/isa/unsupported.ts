@@ -1,5 +1,5 @@
 // Instructions that exist and that this processor does not have: each decodes to #UD and shows in the coverage page.
-// SDM vol 2 (062US), AMD APM vol 3 where Intel has none. VEX and EVEX encoded ones are behind one line each.
+// SDM vol 2 (062US), AMD APM vol 3 where Intel has none. EVEX encoded ones are behind one line.
 
 import {
   Ev,
@@ -15,10 +15,8 @@ import {
   unsupported,
 } from './instruction.ts';
 
-/** x86-64-v3, v4 and APX: all behind the VEX, EVEX and REX2 prefixes; outside 64-bit mode register forms of LES, LDS, BOUND. */
+/** x86-64-v4 and APX: all behind the EVEX and REX2 prefixes; outside 64-bit mode register forms of BOUND. */
 const VECTOR_EXTENSIONS: readonly Instruction[] = [
-  unsupported('VEX3', 'SDM vol 2A §2.3', form('C4 /r', ONLY64)),
-  unsupported('VEX2', 'SDM vol 2A §2.3', form('C5 /r', ONLY64)),
   unsupported('EVEX', 'SDM vol 2A §2.7', form('62 /r', ONLY64)),
 ];
 

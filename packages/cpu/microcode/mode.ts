@@ -7,6 +7,7 @@ import type { Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { CR0, CR4, EFER } from '../state/control-bits.ts';
 import { S, SEGMENT, TLB_BYTES, TLB_MODE, TLB_OFFSET } from '../state/layout.ts';
+import { VECTOR_TRAP } from './avx/check.ts';
 import { ATTRIBUTES } from './segment-access.ts';
 
 /** Values of `S.legacyMode`. */
@@ -26,7 +27,7 @@ export const updateStackMask: FunctionRef = fn('updateStackMask', {
   },
 });
 
-/** To be run after any change of CR0, CR4, EFER, CS, SS, CPL, DR7 or RFLAGS.TF, VM or AC. */
+/** To be run after any change of CR0, CR4, XCR0, EFER, CS, SS, CPL, DR7 or RFLAGS.TF, VM or AC. */
 export const updateMode: FunctionRef = fn('updateMode', {
   params: {},
   build(l) {
@@ -49,6 +50,7 @@ export const updateMode: FunctionRef = fn('updateMode', {
     l.set(S.mode, codeBits.shru(5).or(l.select(isStepped, l.i32(MODE_SINGLE_STEP), 0)));
     updateTlbs(l);
     updateFpuTrap(l, cr0);
+    updateVectorTrap(l, cr0, legacy);
   },
 });
 
@@ -113,4 +115,18 @@ function updateFpuTrap(l: Lift, cr0: Value): void {
   const osfxsr = l.get(S.cr4).i32().and(CR4.osfxsr).nez();
   const sse = all.or(osfxsr.eqz()).shl(1);
   l.set(S.fpuTrap, l.get(S.fpuTrap).and(~3).or(all).or(sse));
+}
+
+/** XCR0 bits that AVX needs: SSE and YMM_Hi128. SDM vol 1 §13.3. */
+const XCR0_AVX = 6n;
+
+/** Whether VEX-encoded instructions would fault, and how. */
+function updateVectorTrap(l: Lift, cr0: Value, legacy: Value): void {
+  const osxsave = l.get(S.cr4).i32().and(CR4.osxsave).nez();
+  const isOn = osxsave.and(l.get(S.xcr0).and(XCR0_AVX).eq(XCR0_AVX));
+  const bit = (condition: Value, value: number) => l.select(condition, l.i32(value), 0);
+  const trap = bit(legacy, VECTOR_TRAP.notProtected)
+    .or(bit(isOn.eqz(), VECTOR_TRAP.off))
+    .or(bit(cr0.and(CR0.ts), VECTOR_TRAP.taskSwitched));
+  l.set(S.vectorTrap, trap);
 }

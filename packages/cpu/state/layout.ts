@@ -136,7 +136,7 @@ export const S = {
   /** Variable-range MTRRs, base and mask in turn. */
   msrMtrrVariable: field('msrMtrrVariable', 'i64', { count: 16 }),
 
-  /** XMM n is the low half of 32 bytes, so that YMM registers fit later. */
+  /** YMM n: 32 bytes, of which XMM n is the low half. */
   xmm: field('xmm', 'v128', { count: 16, stride: 32 }),
   mxcsr: field('mxcsr', 'i32'),
   /** Exception flags met by the running SSE instruction, in MXCSR's places (microcode/sse). */
@@ -225,6 +225,8 @@ export const S = {
    * registers sets these two); bit 2: an unmasked x87 exception waits (microcode/x87 keeps it).
    */
   fpuTrap: field('fpuTrap', 'i32'),
+  /** Why VEX-encoded instructions would fault, VECTOR_TRAP bits (microcode/avx/check.ts); kept like bits 0 and 1 of fpuTrap. */
+  vectorTrap: field('vectorTrap', 'i32'),
   /** Virtual-8086 or real mode, for checks in microcode: 0 protected, 1 real, 2 virtual-8086. */
   legacyMode: field('legacyMode', 'i32'),
   /** Debug conditions met by the running instruction, to be reported after it (DR6 bits). */
@@ -241,6 +243,11 @@ export const S = {
 /** Sign and exponent of x87 register n, 16 bits, in the upper half of the register's 16 bytes. */
 export const X87_SIGN_EXPONENT: Field = {
   name: 'x87SignExponent', offset: S.x87Significand.offset + 8, type: 'i32', width: 4, count: 8, stride: 16,
+}; // biome-ignore format: a field, as above
+
+/** Bits 255:128 of YMM n. */
+export const YMM_HIGH: Field = {
+  name: 'ymmHigh', offset: S.xmm.offset + 16, type: 'v128', width: 16, count: 16, stride: 32,
 }; // biome-ignore format: a field, as above
 
 /** Bits of `S.events`. */

@@ -9,8 +9,7 @@ import type { InstructionContext } from '../isa/instruction.ts';
 import type { Local, Node, Statement } from '../lift/ir.ts';
 import { type KnownMemory, Lift, newLocal } from '../lift/lift.ts';
 import { constant, Value } from '../lift/value.ts';
-import { unitCheck } from '../microcode/unit-check.ts';
-import { S } from '../state/layout.ts';
+import { checkUnit } from '../microcode/unit-check.ts';
 import { callsWithRegisters } from './effects.ts';
 import { RegisterLocals } from './registers.ts';
 
@@ -141,7 +140,7 @@ function liftInstruction(o: LiftOptions): RegionInstruction | undefined {
     bindOperand(l, record, spec, variant, table.instruction.access?.[n] ?? (n === 0 ? 'rw' : 'r')),
   );
   const { unit } = table.form;
-  if (unit) l.unlikely(l.get(S.fpuTrap), () => l.run(unitCheck[unit]));
+  if (unit) checkUnit(l, unit);
   table.instruction.lift(l, context, ...operands);
   const { statements } = l;
   const last = statements.at(-1);
