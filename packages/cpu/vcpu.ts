@@ -4,7 +4,7 @@ import type { Clock, IrqLine } from '@mimic/base';
 import type { InterruptBus } from './apic/interrupt-bus.ts';
 import { LocalApic } from './apic/local-apic.ts';
 import type { LocalApicState } from './apic/state.ts';
-import type { BlockStore } from './decode/block-store.ts';
+import { BLOCK_LENGTH_MAX, type BlockStore } from './decode/block-store.ts';
 import { type DisassembledInstruction, disassemble } from './decode/disassembler.ts';
 import { engine, WASM_PAGES_MAX } from './interpreter/engine.ts';
 import { type EngineInstance, type HostFunctions, instantiate } from './interpreter/instance.ts';
@@ -51,6 +51,7 @@ const REASONS: readonly ExitReason[] = (
 const TRANSIENT: ReadonlySet<string> = new Set([
   'zero', 'tlb', 'tlbSystem', 'tlbFetch', 'codePageLinear', 'codePagePhysical', 'ramBytes', 'record', 'blockStart', 'budget',
   'events', 'result', 'scratch', 'stopOnFault', 'hotThreshold', 'codeChanged', 'walkSilently', 'tlbsUsed',
+  'exact', 'aloneAt', 'runOne',
 ]); // biome-ignore format: a list
 
 /** A processor at rest, between two instructions. */
@@ -108,6 +109,11 @@ export interface VcpuOptions {
   readonly initRequested?: () => void;
   /** Whether hot code is translated to WebAssembly; all else is interpreted. */
   readonly translates?: boolean;
+  /**
+   * `run` retires exactly what it is asked to, and what `instructionCount` counts is the same on every host and with
+   * every engine (microcode/exact.ts). Instructions that meet devices or the clock take longer.
+   */
+  readonly exact?: boolean;
   /** 64 random bits for RDRAND and RDSEED. */
   readonly random: () => bigint;
 }
@@ -208,12 +214,26 @@ export class Vcpu {
 
   /** Runs about that many instructions; comes back earlier when there is nothing to run or somebody asks. */
   run(instructionsMax: number): ExitReason {
-    const reason = REASONS[this.#instance.run(instructionsMax) - 1]!;
+    const code = this.#options.exact
+      ? this.#runExactly(instructionsMax)
+      : this.#instance.run(instructionsMax);
+    const reason = REASONS[code - 1]!;
     if (reason === 'event') {
       this.#options.ferr?.set(this.#x87Error());
       this.#takeStartSignals();
     }
     return reason;
+  }
+  /** Whole blocks while the longest one fits, single instructions behind them. */
+  #runExactly(instructionsMax: number): number {
+    const end = this.instructionCount + BigInt(instructionsMax);
+    for (;;) {
+      const left = Number(end - this.instructionCount);
+      if (left <= 0) return EXIT_REASON.budget;
+      if (left < BLOCK_LENGTH_MAX) this.#set(S.runOne, 1);
+      const code = this.#instance.run(Math.max(left - BLOCK_LENGTH_MAX + 1, 1));
+      if (code !== EXIT_REASON.budget) return code;
+    }
   }
   /** INIT and SIPI. SDM vol 3A §8.4. INIT to the boot processor is a reset of the machine: it has no firmware to go on with. */
   #takeStartSignals(): void {
@@ -265,6 +285,8 @@ export class Vcpu {
     this.#set(S.activity, this.index === 0 ? 0 : 2);
     this.#set(S.events, 0);
     this.#set(S.hotThreshold, this.#options.translates ? HOT_THRESHOLD : 0);
+    this.#set(S.exact, this.#options.exact ? 1 : 0);
+    this.#setI64(S.aloneAt, -1n);
     this.apic.reset();
     this.#instance.call('flushTlb');
     this.#instance.call('updateMode');
@@ -296,7 +318,7 @@ export class Vcpu {
   }
   #apply(state: PowerOnState): void {
     for (const [name, field] of Object.entries(S)) {
-      if (name === 'stopOnFault') continue;
+      if (name === 'stopOnFault' || (name === 'instructionCount' && this.#options.exact)) continue;
       for (let n = 0; n < field.count; n++) this.#write(field, n, 0n);
     }
     for (let n = 0; n < 8; n++) this.#write(X87_SIGN_EXPONENT, n, 0n);
@@ -305,7 +327,7 @@ export class Vcpu {
 
   // --- looking in from outside, while `run` is not under way ---
 
-  /** Instructions retired since power-on. */
+  /** Instructions retired since power-on. With `exact`, also rounds and faults, and a reset leaves it alone: it is a clock. */
   get instructionCount(): bigint {
     return this.#i64(S.instructionCount);
   }

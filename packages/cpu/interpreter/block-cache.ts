@@ -67,12 +67,20 @@ export const findBlock: FunctionRef = fn('findBlock', {
       l.set(S.codePagePhysical, l.select(isBeyond, l.i64(0xffff_f000n), gpa.and(~0xfffn)));
     });
     const mode = l.var('i32', l.get(S.mode));
-    l.unlikely(mode.get().and(MODE_SINGLE), () => l.run(checkInstructionBreakpoint, linear));
+    const noteAlone = () => l.set(S.aloneAt, l.get(S.instructionCount));
+    l.unlikely(mode.get().and(MODE_SINGLE), () => {
+      noteAlone();
+      l.run(checkInstructionBreakpoint, linear);
+    });
     l.unlikely(l.get(S.runOne), () => {
       l.set(S.runOne, 0);
+      noteAlone();
       mode.set(mode.get().or(MODE_SINGLE));
     });
-    l.unlikely(isNearLimit, () => mode.set(mode.get().or(MODE_SINGLE)));
+    l.unlikely(isNearLimit, () => {
+      noteAlone();
+      mode.set(mode.get().or(MODE_SINGLE));
+    });
     const gpa = l.let(l.get(S.codePagePhysical).or(offset).i32());
     const key = mode.get();
     const hash = gpa

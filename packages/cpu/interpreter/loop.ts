@@ -7,8 +7,9 @@ import { Emitter } from '../lift/emit.ts';
 import { RFLAGS } from '../lift/flags.ts';
 import { type FunctionRef, imported } from '../lift/function.ts';
 import type { InstructionExit, Local } from '../lift/ir.ts';
-import { FAULT_NON_CANONICAL, Lift, newLocal } from '../lift/lift.ts';
+import { FAULT_NON_CANONICAL, FAULT_RUN_ALONE, Lift, newLocal } from '../lift/lift.ts';
 import { Value } from '../lift/value.ts';
+import { countExactly } from '../microcode/exact.ts';
 import { deliverDebugTrap, deliverFault } from '../microcode/exception.ts';
 import { ON_FAULT, S, SEGMENT } from '../state/layout.ts';
 import type { CodeWriter } from '../wasm/module.ts';
@@ -255,18 +256,30 @@ class LoopEmitter {
           l.set(S.fault, l.get(S.fault).sub(1)),
         );
       });
-      // Faults count too: a handler that cannot be fetched would go on for ever.
-      l.set(S.budget, l.get(S.budget).sub(1));
-      l.set(S.fault, l.get(S.fault).and(~FAULT_NON_CANONICAL));
-      l.if(l.get(S.stopOnFault).eq(ON_FAULT.stop), () => l.return(EXIT_REASON.fault));
-      l.while(
-        () => l.get(S.fault).nez().and(l.get(S.activity).ne(3)),
+      l.if(
+        l.get(S.fault).and(FAULT_RUN_ALONE),
         () => {
-          l.if(l.get(S.stopOnFault), () => l.run(reportFault));
-          l.attempt(deliverFault);
+          l.set(S.fault, 0);
+          l.set(S.runOne, 1);
         },
+        () => this.#deliver(l),
       );
-      l.set(S.fault, 0);
     });
+  }
+
+  #deliver(l: Lift): void {
+    // Faults count too: a handler that cannot be fetched would go on for ever.
+    l.set(S.budget, l.get(S.budget).sub(1));
+    countExactly(l);
+    l.set(S.fault, l.get(S.fault).and(~FAULT_NON_CANONICAL));
+    l.if(l.get(S.stopOnFault).eq(ON_FAULT.stop), () => l.return(EXIT_REASON.fault));
+    l.while(
+      () => l.get(S.fault).nez().and(l.get(S.activity).ne(3)),
+      () => {
+        l.if(l.get(S.stopOnFault), () => l.run(reportFault));
+        l.attempt(deliverFault);
+      },
+    );
+    l.set(S.fault, 0);
   }
 }

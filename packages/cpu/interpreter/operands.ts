@@ -6,6 +6,7 @@ import { RFLAGS } from '../lift/flags.ts';
 import { type FunctionRef, fn } from '../lift/function.ts';
 import type { AccessBytes, Lift, UpdateAccess } from '../lift/lift.ts';
 import { constant, type Value } from '../lift/value.ts';
+import { countExactly } from '../microcode/exact.ts';
 import { MODE_SINGLE_STEP } from '../microcode/mode.ts';
 import { isFlatData, segmentLinear } from '../microcode/segment-access.ts';
 import { at, type Field, S, SEGMENT } from '../state/layout.ts';
@@ -322,6 +323,7 @@ export function recordContext(
 /** An iteration of a repeated instruction counts against the budget; breakpoints on it hit before the first one only. */
 function again(l: Lift): void {
   l.set(S.budget, l.get(S.budget).sub(1));
+  countExactly(l);
   l.unlikely(l.get(S.mode).and(MODE_SINGLE_STEP), () => {
     l.set(S.rflags, l.get(S.rflags).or(RFLAGS.rf));
   });

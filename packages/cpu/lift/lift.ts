@@ -46,6 +46,8 @@ export const FAULT_PENDING = 0x100;
 export const FAULT_HAS_CODE = 0x200;
 /** A non-canonical address: #SS when the access was through SS, else #GP. Resolved when the fault is delivered. */
 export const FAULT_NON_CANONICAL = 0x400;
+/** Not a fault of the guest's: the instruction runs again, as the only one of its block (microcode/exact.ts). */
+export const FAULT_RUN_ALONE = 0x800;
 
 /** Memory whose contents are known while building (a decoded record): what a load from an address gives, if it is known. */
 export type KnownMemory = (load: string, address: number) => number | bigint | undefined;

@@ -7,6 +7,7 @@ import type { Value } from '../lift/value.ts';
 import { CR0, CR4, EFER } from '../state/control-bits.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 import { systemTypeOf } from './descriptor.ts';
+import { seesTime } from './exact.ts';
 import { VECTOR } from './fault.ts';
 import { apicReadTpr, apicWriteTpr } from './host.ts';
 import { flushTlb } from './memory.ts';
@@ -139,6 +140,7 @@ export const readControlRegister: FunctionRef = fn('readControlRegister', {
       () => l.return(l.get(S.cr3)),
       () => l.return(l.get(S.cr4)),
     ]);
+    seesTime(l);
     l.return(l.call(apicReadTpr).u64());
   },
 });
@@ -160,6 +162,7 @@ export const writeControlRegister: FunctionRef = fn('writeControlRegister', {
       ],
       () => {
         l.raiseIf(value.gtu(15n), VECTOR.gp, 0);
+        seesTime(l);
         l.run(apicWriteTpr, value.i32());
       },
     );

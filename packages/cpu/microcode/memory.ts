@@ -18,6 +18,7 @@ import {
 } from '../state/layout.ts';
 import { PAGE, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
 import { checkDataBreakpoint } from './debug-register.ts';
+import { seesTime } from './exact.ts';
 import { PF, PTE, walk } from './page-walk.ts';
 import { busRead, busWrite, noteWrite, ramAddress } from './physical-memory.ts';
 
@@ -175,6 +176,7 @@ export const loadSlow: FunctionRef = fn('loadSlow', {
       const next = nextPage(l, linear);
       const nextHost = l.call(translate, next, access, tlb);
       const nextGpa = l.get(S.result, 1);
+      l.if(host.eqz().or(nextHost.eqz()), () => seesTime(l));
       const value = l.var('i64', 0n);
       const index = l.var('i32', 0);
       l.while(
@@ -196,7 +198,10 @@ export const loadSlow: FunctionRef = fn('loadSlow', {
       );
       l.return(value.get());
     });
-    l.if(host.eqz(), () => l.return(l.call(busRead, gpa, bytes)));
+    l.if(host.eqz(), () => {
+      seesTime(l);
+      l.return(l.call(busRead, gpa, bytes));
+    });
     l.switch(bytes.ctz(), [
       () => l.return(l.loadRaw('i64.load8_u', host)),
       () => l.return(l.loadRaw('i64.load16_u', host)),
@@ -219,6 +224,7 @@ export const storeSlow: FunctionRef = fn('storeSlow', {
       const next = nextPage(l, linear);
       const nextHost = l.call(translate, next, access, tlb);
       const nextGpa = l.get(S.result, 1);
+      l.if(host.eqz().or(nextHost.eqz()), () => seesTime(l));
       const index = l.var('i32', 0);
       l.while(
         () => index.get().ltu(bytes),
@@ -243,6 +249,7 @@ export const storeSlow: FunctionRef = fn('storeSlow', {
       l.return();
     });
     l.if(host.eqz(), () => {
+      seesTime(l);
       l.run(busWrite, gpa, bytes, value);
       l.return();
     });
@@ -267,8 +274,10 @@ export const probeWrite: FunctionRef = fn('probeWrite', {
   build(l, { linear, bytes, tlb }) {
     const access = dataAccess(l, tlb, true);
     const host = l.call(translate, linear, access, tlb);
+    l.if(host.eqz(), () => seesTime(l));
     l.unlikely(bytes.gtu(l.i32(4096).sub(linear.i32().and(0xfff))), () => {
-      l.call(translate, nextPage(l, linear), access, tlb);
+      const next = l.call(translate, nextPage(l, linear), access, tlb);
+      l.if(next.eqz(), () => seesTime(l));
       l.return(0);
     });
     l.if(tlb.eq(l.cpu.add(TLB_OFFSET + TLB_MODE.checked * TLB_BYTES)), () => l.return(0));

@@ -6,6 +6,7 @@ import type { Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { CR0, EFER } from '../state/control-bits.ts';
 import { type Field, S, SEGMENT } from '../state/layout.ts';
+import { seesTime } from './exact.ts';
 import { VECTOR } from './fault.ts';
 import { apicReadMsr, apicWriteMsr, readTsc, tscChanged } from './host.ts';
 import { flushTlb } from './memory.ts';
@@ -120,7 +121,11 @@ function isApic(msr: Value): Value {
 export const timeStamp: FunctionRef = fn('timeStamp', {
   params: {},
   result: 'i64',
-  build: (l) => l.return(l.call(readTsc).add(l.get(S.tscOffset))),
+  faults: true,
+  build(l) {
+    seesTime(l);
+    l.return(l.call(readTsc).add(l.get(S.tscOffset)));
+  },
 });
 
 export const readMsr: FunctionRef = fn('readMsr', {
@@ -136,7 +141,10 @@ export const readMsr: FunctionRef = fn('readMsr', {
     on(0x3b, () => l.get(S.msrTscAdjust));
     on(0x277, () => l.get(S.msrPat));
     on(0x2ff, () => l.get(S.msrMtrrDefType));
-    l.if(isApic(msr), () => l.return(l.call(apicReadMsr, msr)));
+    l.if(isApic(msr), () => {
+      seesTime(l);
+      l.return(l.call(apicReadMsr, msr));
+    });
     for (const [number, value] of CONSTANTS) on(number, () => l.i64(value));
     l.raise(VECTOR.gp, 0);
   },
@@ -190,6 +198,7 @@ export const writeMsr: FunctionRef = fn('writeMsr', {
       l.set(S.msrMtrrDefType, value);
     });
     l.if(isApic(msr), () => {
+      seesTime(l);
       l.run(apicWriteMsr, msr, value);
       l.return();
     });
@@ -217,6 +226,7 @@ function writeEfer(l: Lift, value: Value): void {
 
 /** Writes to the TSC and to IA32_TSC_ADJUST move both. */
 function adjustTsc(l: Lift, delta: Value): void {
+  seesTime(l);
   const d = l.let(delta);
   l.set(S.tscOffset, l.get(S.tscOffset).add(d));
   l.set(S.msrTscAdjust, l.get(S.msrTscAdjust).add(d));

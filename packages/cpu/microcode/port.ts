@@ -5,6 +5,7 @@ import { type FunctionRef, fn } from '../lift/function.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 import { checkIoBreakpoint } from './debug-register.ts';
 import { isLongMode } from './descriptor.ts';
+import { seesTime } from './exact.ts';
 import { VECTOR } from './fault.ts';
 import { portRead, portWrite } from './host.ts';
 import { BREAKPOINTS, LEGACY_MODE } from './mode.ts';
@@ -18,6 +19,7 @@ export const checkPort: FunctionRef = fn('checkPort', {
   params: { port: 'i32', bytes: 'i32' },
   faults: true,
   build(l, { port, bytes }) {
+    seesTime(l);
     const legacy = l.get(S.legacyMode);
     const iopl = l.get(S.rflags).and(RFLAGS.iopl).shru(12);
     // Real mode runs at level 0; virtual-8086 mode always asks the bitmap.

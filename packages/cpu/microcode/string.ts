@@ -16,6 +16,11 @@ import { copyBulk, fillBulk } from './string-bulk.ts';
 export const REPEAT = { none: 0, equal: 1, notEqual: 2 } as const;
 /** Elements, or pieces copied at once, that one run of a repeated instruction handles at most. */
 export const STRING_STEPS_MAX = 512;
+/**
+ * With exact counting a run ends where the elements left are a multiple of this, a power of two: neither where it began
+ * nor how large the pieces were makes a difference.
+ */
+const EXACT_ROUND_ELEMENTS = 4096;
 
 const { rax, rcx, rsi, rdi } = GPR;
 
@@ -42,7 +47,8 @@ function advance(l: Lift, s: StringLoop, register: number): void {
 /** Steps that this run may take: one while single-stepping or looking for data breakpoints. */
 function stepBudget(l: Lift): Variable {
   const watched = l.get(S.stepping).or(l.get(S.dr, 7).i32().and(0xff));
-  return l.var('i32', l.select(watched, 1, l.i32(STRING_STEPS_MAX)));
+  const usual = l.select(l.get(S.exact), l.i32(EXACT_ROUND_ELEMENTS), STRING_STEPS_MAX);
+  return l.var('i32', l.select(watched, 1, usual));
 }
 
 /**
@@ -66,6 +72,7 @@ function repeat(
   });
   l.if(l.get(S.gpr, rcx).and(s.mask).eqz(), () => l.return(0));
   const budget = stepBudget(l);
+  const round = l.let(l.select(l.get(S.exact), l.i64(EXACT_ROUND_ELEMENTS - 1), -1n));
   const takeCount = (done: Value): Value => {
     const count = l.let(l.get(S.gpr, rcx).sub(done).and(s.mask));
     writeMasked(l, rcx, s.mask, count);
@@ -76,7 +83,10 @@ function repeat(
     const stops = l.var('i32', 0);
     const { bulk } = options;
     if (bulk) {
-      l.if(budget.get().gtu(1), () => done.set(bulk(l.let(l.get(S.gpr, rcx).and(s.mask)))));
+      l.if(budget.get().gtu(1), () => {
+        const left = l.get(S.gpr, rcx).and(s.mask);
+        done.set(bulk(l.let(left.sub(1n).and(round).add(1n))));
+      });
     }
     l.if(done.get().eqz(), () => {
       const ends = element();
@@ -86,7 +96,7 @@ function repeat(
     const left = takeCount(done.get());
     l.if(left.eqz().or(stops.get()), () => leave(0));
     budget.set(budget.get().sub(1));
-    l.if(budget.get(), again);
+    l.if(budget.get().nez().and(left.and(round).nez()), again);
     leave(1);
   });
 }

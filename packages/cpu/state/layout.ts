@@ -213,6 +213,10 @@ export const S = {
   hotThreshold: field('hotThreshold', 'i32'),
   /** Instructions that `run` may still retire. */
   budget: field('budget', 'i32'),
+  /** 1: what `instructionCount` counts depends on the guest alone (microcode/exact.ts). */
+  exact: field('exact', 'i32'),
+  /** With `exact`: the count at which the one instruction of the running block began. */
+  aloneAt: field('aloneAt', 'i64'),
 
   /** Why the processor must look up before the next block, a set of EVENT bits; written by other threads too. */
   events: field('events', 'i32'),
