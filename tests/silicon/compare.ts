@@ -136,6 +136,11 @@ function compareFx(n: DataView, o: DataView, check: Check, leeway: Leeway): void
       const [a, b] = [n.getUint32(at + 4 * word, true), o.getUint32(at + 4 * word, true)];
       if (!leeway.isCloseSse(a, b)) check(`xmm${i}[${word}]`, a, b);
     }
+    for (let word = 4; word < 8; word++) {
+      const place = RESULT.ymm + 16 * i + 4 * (word - 4);
+      const [a, b] = [n.getUint32(place, true), o.getUint32(place, true)];
+      if (!leeway.isCloseSse(a, b)) check(`ymm${i}[${word}]`, a, b);
+    }
   }
 }
 

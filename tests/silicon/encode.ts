@@ -36,6 +36,8 @@ export interface Poke {
 export interface Built {
   readonly bytes: number[];
   readonly registers: ReadonlyMap<number, bigint>;
+  /** Vector registers that are indices: four 64-bit words each. */
+  readonly vectors: ReadonlyMap<number, readonly bigint[]>;
   readonly pokes: readonly Poke[];
   /** Linear address of the memory operand, where the generator chose it. */
   readonly target: number | undefined;
@@ -64,6 +66,7 @@ export class InstructionBuilder {
   readonly #e: Encoding;
   readonly #world: World;
   readonly #registers = new Map<number, bigint>();
+  readonly #vectors = new Map<number, readonly bigint[]>();
   readonly #pokes: Poke[] = [];
   #target: number | undefined;
   #rip: { readonly target: number; readonly immediateBytes: number } | undefined;
@@ -98,21 +101,17 @@ export class InstructionBuilder {
     const tail = hasModrm ? this.#modrm(choice, isMemory) : [];
     this.#implicitOperands(choice);
     const mandatory = e.prefix === 'f3' ? [0xf3] : e.prefix === 'f2' ? [0xf2] : [];
-    const opcodeMap = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]][e.map]!;
+    const opcodeMap = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]][e.map] ?? [];
     const rex = choice.rex ? [choice.rex] : [];
-    const bytes = [
-      ...prefixes,
-      ...mandatory,
-      ...rex,
-      ...opcodeMap,
-      opcode,
-      ...tail,
-      ...this.#immediates(choice),
-    ];
+    const before = this.#isVex
+      ? [...prefixes, ...vexPrefix(this.#random, this.#t, this.#world, choice)]
+      : [...prefixes, ...mandatory, ...rex, ...opcodeMap];
+    const bytes = [...before, opcode, ...tail, ...this.#immediates(choice)];
     this.#fixRipRelative(bytes, linear);
     return {
       bytes,
       registers: this.#registers,
+      vectors: this.#vectors,
       pokes: this.#pokes,
       target: this.#target,
       isMemory,
@@ -128,7 +127,7 @@ export class InstructionBuilder {
     const sizes = isLong || all.length === 1 ? all : all.filter((b) => b !== 64);
     // SDM vol 2A, CALL and Jcc: near branches with a 66 prefix in 64-bit mode differ between manufacturers.
     const bits = isLong && form.size64 === 'always' ? 64 : r.pick(sizes);
-    let rex = isLong && r.chance(15) ? 0x40 | r.below(8) : 0;
+    let rex = isLong && r.chance(this.#isVex ? 50 : 15) ? 0x40 | r.below(8) : 0;
     if (isLong && ((bits === 64 && all.length > 1 && form.size64 === undefined) || this.#e.rexW))
       rex |= 0x48;
     if (this.#e.rexW === false || (all.length > 1 && bits !== 64)) rex &= ~8;
@@ -148,6 +147,7 @@ export class InstructionBuilder {
   #prefixes(c: Choice): number[] {
     const r = this.#random;
     const prefixes: number[] = [];
+    if (this.#isVex) return this.#vexPrefixes(c);
     const isSized = variantBits(this.#t.form).length > 1 && this.#e.prefix !== 'none';
     if (isSized && (this.#world.bits === 16 ? c.bits === 32 : c.bits === 16)) prefixes.push(0x66);
     if (this.#e.prefix === '66' && !prefixes.length) prefixes.push(0x66);
@@ -163,11 +163,24 @@ export class InstructionBuilder {
     return prefixes;
   }
 
+  get #isVex(): boolean {
+    return this.#e.map > 3;
+  }
+  /** Address size, segment, and now and then one that VEX does not suffer. */
+  #vexPrefixes(c: Choice): number[] {
+    const prefixes: number[] = [];
+    if (c.addressBits !== this.#world.bits) prefixes.push(0x67);
+    if (c.override) prefixes.push(OVERRIDES[c.override]);
+    if (this.#random.chance(1)) prefixes.push(this.#random.pick([0x66, 0xf2, 0xf3, 0xf0]));
+    return prefixes;
+  }
+
   #modrm(c: Choice, isMemory: boolean): number[] {
     const r = this.#random;
     const e = this.#e;
     if (e.modrmFirst >= 0) return [e.modrmFirst + r.below(e.modrmLast - e.modrmFirst + 1)];
     const digit = e.digit >= 0 ? e.digit : r.below(8);
+    if (this.#t.form.operands.some((o) => o.source === 'vsib')) return this.#vsib(digit, c);
     if (isMemory) {
       const bytes = c.addressBits === 16 ? this.#address16(digit, c) : this.#address(digit, c);
       if (this.#target !== undefined) this.#fillTarget(this.#target, c);
@@ -286,6 +299,28 @@ export class InstructionBuilder {
       );
     }
     return [mod | (digit << 3) | 4, (scale << 6) | (index << 3) | base, ...dispBytes];
+  }
+  /** Memory at indices in a vector register, most of them near each other. */
+  #vsib(digit: number, c: Choice): number[] {
+    const r = this.#random;
+    const base = r.pick([0, 1, 2, 3, 6, 7]);
+    const index = r.below(8);
+    const scale = r.below(4);
+    const displacement = BigInt(r.below(256) - 128);
+    const segment = c.override && this.#world.bits !== 64 ? c.override : 'ds';
+    const other = c.override && /[fg]s/.test(c.override) ? c.override : segment;
+    const target = this.#pickTarget(other);
+    const start = BigInt.asUintN(c.addressBits, this.#offset(other, target) - displacement);
+    this.#registers.set(base | ((c.rex & 1) << 3), start);
+    const isWide = /GATHERQ/.test(this.#t.instruction.name);
+    const value = () => BigInt(r.chance(90) ? r.below(16) : r.below(1000) - 500);
+    const word = () =>
+      isWide
+        ? BigInt.asUintN(64, value())
+        : BigInt.asUintN(32, value()) | (BigInt.asUintN(32, value()) << 32n);
+    this.#vectors.set(index | ((c.rex & 2) << 2), [word(), word(), word(), word()]);
+    const sib = (scale << 6) | (index << 3) | base;
+    return [0x40 | (digit << 3) | 4, sib, ...littleEndian(displacement, 1)];
   }
   /** rip-relative displacements count from the end of the instruction; the displacement sits before the immediate. */
   #fixRipRelative(bytes: number[], linear: number): void {
@@ -440,6 +475,7 @@ export class InstructionBuilder {
   #operandBytes(o: OperandSpec, c: Choice): number {
     if (o.source === 'moffs') return c.addressBits / 8;
     if (o.source === 'far') return c.bits / 8 + 2;
+    if (o.source === 'xmmIs4') return 1;
     if (o.source === 'relative') return o.size === 'b' ? 1 : c.bits === 16 ? 2 : 4;
     if (o.source !== 'immediate' && o.source !== 'immediateSigned') return 0;
     if (o.size === 'b') return 1;
@@ -476,4 +512,26 @@ export class InstructionBuilder {
   }
 }
 
-const MODRM_SOURCES = /^(rm|reg|xmm|mmx|segment|control|debug)/;
+const MODRM_SOURCES = /^(rm|reg|xmm|mmx|segment|control|debug|vsib)/;
+
+const VEX_PP = { any: 0, none: 0, '66': 1, f3: 2, f2: 3 } as const;
+/** Chance in percent of a vvvv that should be 1111b and is not. */
+const BAD_VVVV = 2;
+
+/** A VEX prefix of two or three bytes with random bits where the form leaves them open. SDM vol 2A §2.3.5. */
+function vexPrefix(r: Random, t: TableForm, world: World, c: Choice): number[] {
+  const e = ENCODINGS.get(t)!;
+  const isLong = world.bits === 64;
+  const isSized = variantBits(t.form).length > 1;
+  const w = e.rexW ?? (isSized && isLong ? c.bits === 64 : r.chance(isSized ? 10 : 50));
+  const l = e.vexL ?? r.below(2);
+  const usesVvvv = t.form.operands.some((o) => /vvvv/i.test(o.source));
+  const vvvv = usesVvvv || r.chance(BAD_VVVV) ? r.below(isLong ? 16 : 8) : 0;
+  const last = ((~vvvv & 15) << 3) | (l << 2) | VEX_PP[e.prefix];
+  const inverted = isLong ? ~c.rex & 7 : 7;
+  const isShort = e.map === 4 && !w && (inverted & 3) === 3;
+  if (isShort && r.chance(60)) return [0xc5, ((inverted & 4) << 5) | last];
+  // What names registers beyond 7 means nothing outside 64-bit mode; R and X tell VEX from LES.
+  const b = isLong ? inverted : 6 | r.below(2);
+  return [0xc4, (b << 5) | (e.map - 3), (w ? 0x80 : 0) | last];
+}

@@ -18,7 +18,6 @@ const NOT_COMPARED: readonly { readonly names: RegExp; readonly reason: string }
 
 /** Why a form is not compared, or undefined. */
 export function whyNotCompared(t: TableForm): string | undefined {
-  if (t.form.encoding.startsWith('VEX.')) return 'the generator makes no VEX prefixes yet';
   if (!t.instruction.supported) return 'not supported: #UD here, and perhaps not on the host';
   return NOT_COMPARED.find(({ names }) => names.test(t.instruction.name))?.reason;
 }

@@ -24,7 +24,7 @@ import {
   type WorldName,
 } from './worlds.ts';
 
-const VECTOR_SOURCE = /^(xmm|mmx)/;
+const VECTOR_SOURCE = /^(xmm|mmx|vsib)/;
 const FLAG = { fixed: 2n, tf: 0x100n, if: 0x200n, df: 0x400n, arithmetic: 0x8d5n, ac: 0x4_0000n };
 
 export interface TestCase {
@@ -62,6 +62,7 @@ export function generateCase(random: Random, placed: readonly PlacedForm[]): Tes
   fillRegisters(random, view, world, built);
   view.setBigUint64(TEST.rflags, initialFlags(random, forms), true);
   fillFx(random, view, forms);
+  for (const b of built) for (const [n, words] of b.vectors) setVector(view, n, words);
   fillMemory(random, view);
   for (const b of built) for (const poke of b.pokes) applyPoke(bytes, poke);
   return { world: worldName, forms, built, bytes };
@@ -141,7 +142,17 @@ function fillFx(random: Random, view: DataView, forms: readonly TableForm[]): vo
         view.setUint32(at + 4, random.u32(), true);
       } else view.setBigUint64(at, vectorHalf(random, fill), true);
     }
+    if (!usesVectors) continue;
+    for (let half = 0; half < 2; half++)
+      view.setBigUint64(TEST.ymm + 16 * n + 8 * half, vectorHalf(random, fill), true);
   }
+}
+/** Four 64-bit words of YMM n. */
+function setVector(view: DataView, n: number, words: readonly bigint[]): void {
+  words.forEach((word, i) => {
+    const at = i < 2 ? TEST.fx + FX.xmm + 16 * n + 8 * i : TEST.ymm + 16 * n + 8 * (i - 2);
+    view.setBigUint64(at, word, true);
+  });
 }
 
 function vectorHalf(random: Random, fill: number): bigint {

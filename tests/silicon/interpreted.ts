@@ -104,6 +104,7 @@ export class InterpretedRunner {
     cpu.set('cr3', BigInt(TABLES));
     // OSXSAVE, FSGSBASE, OSXMMEXCPT, OSFXSR, PAE; PG, AM, WP, NE, ET, MP, PE.
     cpu.set('cr4', 0x5_0620n);
+    cpu.set('xcr0', 7n);
     cpu.set('cr0', 0x8005_0033n);
     cpu.call('flushTlb');
   }
@@ -200,6 +201,8 @@ export class InterpretedRunner {
     for (let n = 0; n < 16; n++) {
       const low = t.getBigUint64(fx + FX.xmm + 16 * n, true);
       cpu.setXmm(n, (t.getBigUint64(fx + FX.xmm + 16 * n + 8, true) << 64n) | low);
+      const high = TEST.ymm + 16 * n;
+      cpu.setYmmHigh(n, (t.getBigUint64(high + 8, true) << 64n) | t.getBigUint64(high, true));
     }
   }
 
@@ -268,6 +271,9 @@ export class InterpretedRunner {
       const value = cpu.xmm(n);
       r.setBigUint64(fx + FX.xmm + 16 * n, value & 0xffff_ffff_ffff_ffffn, true);
       r.setBigUint64(fx + FX.xmm + 16 * n + 8, value >> 64n, true);
+      const high = cpu.ymmHigh(n);
+      r.setBigUint64(RESULT.ymm + 16 * n, high & 0xffff_ffff_ffff_ffffn, true);
+      r.setBigUint64(RESULT.ymm + 16 * n + 8, high >> 64n, true);
     }
   }
 }

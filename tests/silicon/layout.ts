@@ -23,6 +23,8 @@ export const MEMORY_PARTS: readonly { readonly address: number; readonly bytes: 
 export const MEMORY_BYTES: number = MEMORY_PARTS.reduce((sum, part) => sum + part.bytes, 0);
 export const CODE_BYTES_MAX = 96;
 const FX_BYTES = 512;
+/** Bits 255:128 of the sixteen YMM registers. */
+const YMM_BYTES = 256;
 
 /** Gives each member its place; sizes in bytes, all multiples of 4 with 8-byte members at multiples of 8. */
 function struct<K extends string>(
@@ -48,6 +50,7 @@ export const TEST = struct({
   fsBase: 8,
   gsBase: 8,
   fx: FX_BYTES,
+  ymm: YMM_BYTES,
   memory: MEMORY_BYTES,
 });
 /** What it led to. `cr2` and `error` are those of the exception that ended it. */
@@ -62,6 +65,7 @@ export const RESULT = struct({
   fsBase: 8,
   gsBase: 8,
   fx: FX_BYTES,
+  ymm: YMM_BYTES,
   memory: MEMORY_BYTES,
 });
 /** Offsets in an FXSAVE image. SDM vol 1 §10.5.1. */

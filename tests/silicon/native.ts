@@ -82,13 +82,14 @@ function runner(): string {
   return binary;
 }
 
-/** Why this host cannot be compared with, or undefined: it needs x86-64 Linux, gcc, an LDT and FS/GSBASE. */
+/** Why this host cannot be compared with, or undefined: it needs x86-64-v3 Linux, gcc, an LDT and FS/GSBASE. */
 export function whyNoSilicon(): string | undefined {
   if (process.platform !== 'linux' || process.arch !== 'x64') return 'the host is no x86-64 Linux';
   if (spawnSync('gcc', ['--version']).status !== 0) return 'there is no gcc';
   const { status, signal } = spawnSync(runner(), ['--probe']);
   if (status === 4) return 'the kernel has no modify_ldt with 16-bit segments';
   if (status === 5) return 'the host has no FSGSBASE';
+  if (status === 6) return 'the host is no x86-64-v3 processor';
   return status === 0 ? undefined : `the runner ends with ${status ?? signal}`;
 }
 

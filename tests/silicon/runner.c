@@ -1,7 +1,8 @@
 /* Runs instruction sequences natively and records the state behind each. Compiled by native.ts where the host is an
  * x86-64 Linux, with a header made from layout.ts. Each case is entered by returning from a signal with its state in
  * the frame (segment registers too, so a case may be 16- or 32-bit code), and ends in the handler of the signal that
- * its last byte (int3) or its fault raises: one signal a case. Exit code 4: no LDT here, 5: no FS/GSBASE instructions.
+ * its last byte (int3) or its fault raises: one signal a case. Exit code 4: no LDT here, 5: no FS/GSBASE instructions,
+ * 6: not all of x86-64-v3.
  *   runner CASES RESULTS | runner --probe */
 #define _GNU_SOURCE
 #include <asm/ldt.h>
@@ -22,6 +23,9 @@
 #include "layout.h"
 
 #define HWCAP2_HAS_FSGSBASE 2
+#define XSTATE_BV 512   /* The frame holds an XSAVE area in standard form. SDM vol 1 §13.4.2. */
+#define YMM_HI128 576
+#define XSTATE_AVX 4u
 #define UC_RESTORES_SS 6 /* UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
 #define RESTORED_BY_POPF 0x244000u /* NT, AC, ID: sigreturn does not restore all of them, and AC would hurt us. */
 
@@ -31,14 +35,14 @@ struct test {
   uint64_t rip, rflags, gpr[16];
   uint16_t selectors[8];
   uint64_t fs_base, gs_base;
-  uint8_t fx[512], memory[MEMORY_BYTES];
+  uint8_t fx[512], ymm[256], memory[MEMORY_BYTES];
 };
 struct result {
   uint32_t vector, error;
   uint64_t cr2, rip, rflags, gpr[16];
   uint16_t selectors[8];
   uint64_t fs_base, gs_base;
-  uint8_t fx[512], memory[MEMORY_BYTES];
+  uint8_t fx[512], ymm[256], memory[MEMORY_BYTES];
 };
 _Static_assert(sizeof(struct test) == TEST_SIZE && sizeof(struct result) == RESULT_SIZE, "layout.ts says otherwise");
 
@@ -68,7 +72,9 @@ static void save_case(int signal_number, ucontext_t *u, const uint16_t *selector
   r->selectors[SS] = (uint16_t)(g[REG_CSGSFS] >> 48);
   r->fs_base = fs_base;
   r->gs_base = gs_base;
-  memcpy(r->fx, u->uc_mcontext.fpregs, sizeof r->fx);
+  const uint8_t *fx = (const uint8_t *)u->uc_mcontext.fpregs;
+  memcpy(r->fx, fx, sizeof r->fx);
+  if (*(const uint64_t *)(fx + XSTATE_BV) & XSTATE_AVX) memcpy(r->ymm, fx + YMM_HI128, sizeof r->ymm);
   uint8_t *m = r->memory;
   for (size_t i = 0; i < sizeof parts / sizeof *parts; m += parts[i++].bytes) memcpy(m, (void *)parts[i].address, parts[i].bytes);
 }
@@ -86,7 +92,8 @@ static void load_case(const struct test *t, ucontext_t *u) {
   g[REG_CSGSFS] = (greg_t)(t->selectors[CS] | (uint64_t)t->selectors[SS] << 48);
   u->uc_flags |= UC_RESTORES_SS;
   memcpy(fx, t->fx, 464);
-  *(uint64_t *)(fx + 512) |= 3; /* XSTATE_BV: x87 and SSE are in the frame. */
+  memcpy(fx + YMM_HI128, t->ymm, sizeof t->ymm);
+  *(uint64_t *)(fx + XSTATE_BV) |= 3 | XSTATE_AVX; /* x87, SSE and AVX are in the frame. */
 }
 
 /* No thread-local storage may be used before FS is ours again and after the case's is loaded. */
@@ -122,6 +129,9 @@ static void handler(int signal_number, siginfo_t *info, void *context) {
 
 static void make_segments(void) {
   if (!(getauxval(AT_HWCAP2) & HWCAP2_HAS_FSGSBASE)) exit(5);
+  int is_v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+              __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
+  if (!is_v3) exit(6);
   for (size_t i = 0; i < sizeof ldt / sizeof *ldt; i++)
     if (syscall(SYS_modify_ldt, 0x11, &ldt[i], sizeof ldt[i])) exit(4);
 }

@@ -37,6 +37,7 @@ const TRANSCENDENTAL = /^(F2XM1|FYL2X|FYL2XP1|FPTAN|FPATAN|FSIN|FCOS|FSINCOS)$/;
 /** Relative error up to 1.5 * 2^-12: SDM vol 2B, RCPPS, RSQRTPS. */
 const APPROXIMATE = /^R(CP|SQRT)[PS]S$/;
 const RELATIVE_ERROR_MAX = 2 * 1.5 * 2 ** -12;
+const IS_VECTOR = /^(sse|avx)$/;
 const C1 = 0x200;
 const VECTOR = { ss: 12, gp: 13, pf: 14, ac: 17 } as const;
 
@@ -153,7 +154,7 @@ function isOpenOrder(test: TestCase, a: number, b: number): boolean {
   // Misaligned (#GP, or #AC where that is enabled) and outside the stack segment.
   const isAligned = test.forms.some(
     (t) =>
-      t.form.unit === 'sse' ||
+      IS_VECTOR.test(t.form.unit ?? '') ||
       /^FX/.test(t.instruction.name) ||
       t.form.operands.some((o) => o.size === 'x'),
   );
@@ -177,7 +178,8 @@ function isOptionalFault(test: TestCase, native: number, ours: number): boolean 
     return true;
   // #AC of 16-byte accesses that need not be aligned. SDM vol 2A §2.4, table 2-21 (type 4).
   const isWide = test.forms.some(
-    (t) => t.form.unit === 'sse' && t.form.operands.some((o) => o.size === 'x'),
+    (t) =>
+      IS_VECTOR.test(t.form.unit ?? '') && t.form.operands.some((o) => /^(x|qq)$/.test(o.size)),
   );
   if (native === VECTOR.ac && isWide) return true;
   const has = (names: RegExp) => test.forms.some((t) => names.test(t.instruction.name));

@@ -14,6 +14,7 @@ import {
   TLB_MODE,
   TLB_OFFSET,
   X87_SIGN_EXPONENT,
+  YMM_HIGH,
 } from '../state/layout.ts';
 import { planMemory, RAM_BASE, vcpuBase } from '../state/memory-map.ts';
 import { Translator } from '../translator/translator.ts';
@@ -253,13 +254,24 @@ export class TestCpu {
     return this.#instance.call(name, ...args);
   }
   xmm(n: number): bigint {
-    const address = this.#base + at(S.xmm, n);
+    return this.#vector(this.#base + at(S.xmm, n));
+  }
+  setXmm(n: number, value: bigint): void {
+    this.#setVector(this.#base + at(S.xmm, n), value);
+  }
+  /** Bits 255:128 of YMM n. */
+  ymmHigh(n: number): bigint {
+    return this.#vector(this.#base + at(YMM_HIGH, n));
+  }
+  setYmmHigh(n: number, value: bigint): void {
+    this.#setVector(this.#base + at(YMM_HIGH, n), value);
+  }
+  #vector(address: number): bigint {
     return (
       this.view.getBigUint64(address, true) | (this.view.getBigUint64(address + 8, true) << 64n)
     );
   }
-  setXmm(n: number, value: bigint): void {
-    const address = this.#base + at(S.xmm, n);
+  #setVector(address: number, value: bigint): void {
     this.view.setBigUint64(address, BigInt.asUintN(64, value), true);
     this.view.setBigUint64(address + 8, BigInt.asUintN(64, value >> 64n), true);
   }
