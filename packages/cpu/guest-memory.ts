@@ -50,8 +50,8 @@ export class SharedGuestMemory implements GuestMemory {
     if (lengthBytes <= 0 || this.#locate(gpa, lengthBytes) < 0) return;
     let hasCode = false;
     for (let page = Math.floor(gpa / PAGE_BYTES); page * PAGE_BYTES < gpa + lengthBytes; page++) {
-      const flags = this.#bytes[PAGE_FLAGS_BASE + page]!;
-      this.#bytes[PAGE_FLAGS_BASE + page] = flags | PAGE.dirty;
+      // Atomic also because the bytes must be there before the flag is looked at: BlockStore sets it, then reads them.
+      const flags = Atomics.or(this.#bytes, PAGE_FLAGS_BASE + page, PAGE.dirty);
       if (flags & PAGE.hasCode) hasCode = true;
     }
     if (hasCode) this.#blocks.invalidate(gpa, lengthBytes);

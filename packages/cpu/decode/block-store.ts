@@ -3,15 +3,21 @@
 //
 // A block is a header, its records, and a record that looks up what follows. Dropping a block turns all its records
 // into look-ups, so that even the block that runs at that moment ends behind the instruction that wrote.
+//
+// All workers of a machine share it. Every change is made under the lock of `World`; the first code of a page, and
+// emptying, while all other vCPUs stand between two blocks (docs/design/smp.md).
 
+import { assert } from '@mimic/base';
 import { blockHash, MODE_SINGLE } from '../interpreter/block-cache.ts';
 import type { HandlerTable, TableForm } from '../interpreter/handlers.ts';
 import type { Variant } from '../interpreter/operands.ts';
 import { PSEUDO_HANDLERS, R, RECORD_BYTES, RECORD_FLAGS } from '../interpreter/record.ts';
 import type { OperandSpec } from '../isa/instruction.ts';
+import { SHARED } from '../smp/shared-words.ts';
+import { World } from '../smp/world.ts';
 import { at, S, SEGMENT, TLB_ENTRIES, TLB_ENTRY, TLB_MODES, TLB_OFFSET } from '../state/layout.ts';
 import {
-  BLOCK_HASH_BASE, BLOCK_HASH_ENTRIES, BLOCK_HASH_ENTRY_BYTES, PAGE, PAGE_BLOCKS_BASE, PAGE_BYTES, PAGE_FLAGS_BASE,
+  BLOCK_HASH_ENTRIES, BLOCK_HASH_ENTRY_BYTES, BLOCK_HASH_OFFSET, PAGE, PAGE_BLOCKS_BASE, PAGE_BYTES, PAGE_FLAGS_BASE,
   RAM_BASE, RECORDS_BASE, RECORDS_BYTES, vcpuBase,
 } from '../state/memory-map.ts'; // biome-ignore format: one import
 import {
@@ -41,6 +47,12 @@ const RM_SOURCES = new Set([
   'sti',
 ]);
 
+/** What looking for a block comes to besides its address: there is none, or it crosses into a page not yet known. */
+const NONE = 0;
+const CROSSES = -1;
+/** Room for the longest block: header, records, look-up, and a page crossing's second header. */
+const BLOCK_ROOM_BYTES = (BLOCK_LENGTH_MAX + 4) * RECORD_BYTES;
+
 /** Finds where the page behind an instruction that crosses lies: guest-physical address, or undefined after a fault. */
 export type NextPage = () => number | undefined;
 
@@ -64,7 +76,9 @@ export class BlockStore {
   readonly #ramBytes: number;
   readonly #vcpuCount: number;
   readonly #crossing = new Uint8Array(INSTRUCTION_LENGTH_MAX);
-  #free = RECORDS_BASE;
+  readonly #world: World;
+  /** The vCPU whose table finds what is inserted. */
+  readonly #index: number;
   /** Blocks decoded, dropped by writes, and times the store was emptied. */
   readonly counters = { decoded: 0, dropped: 0, emptied: 0 };
 
@@ -73,6 +87,10 @@ export class BlockStore {
     handlers: HandlerTable;
     ramBytes: number;
     vcpuCount: number;
+    /** With several workers: whose store this is. Only the first worker's makes the store anew. */
+    world?: World;
+    index?: number;
+    shares?: boolean;
   }) {
     const { buffer } = options.memory;
     this.#u8 = new Uint8Array(buffer);
@@ -82,33 +100,96 @@ export class BlockStore {
     this.#handlers = options.handlers;
     this.#ramBytes = options.ramBytes;
     this.#vcpuCount = options.vcpuCount;
-    this.clear();
+    this.#index = options.index ?? 0;
+    const { memory, vcpuCount } = options;
+    this.#world = options.world ?? new World({ memory, index: this.#index, vcpuCount: 1 });
+    if (!options.shares) this.#clear();
+    assert(vcpuCount === 1 || options.world !== undefined, 'several processors need a world');
+  }
+
+  /** Where the next record goes. */
+  get #free(): number {
+    return this.#u32[SHARED.recordsFree]!;
+  }
+  set #free(address: number) {
+    this.#u32[SHARED.recordsFree] = address;
   }
 
   /** Drops everything. */
-  clear(): void {
+  #clear(): void {
     this.#free = RECORDS_BASE;
-    this.#u32.fill(0xffff_ffff, BLOCK_HASH_BASE / 4, BLOCK_HASH_BASE / 4 + BLOCK_HASH_ENTRIES * 4);
+    for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {
+      const hash = (vcpuBase(vcpu) + BLOCK_HASH_OFFSET) / 4;
+      this.#u32.fill(0xffff_ffff, hash, hash + BLOCK_HASH_ENTRIES * 4);
+    }
     const pages = this.#ramBytes / PAGE_BYTES;
     for (let page = 0; page < pages; page++) {
       if (!(this.#u8[PAGE_FLAGS_BASE + page]! & PAGE.hasCode)) continue;
-      this.#u8[PAGE_FLAGS_BASE + page]! &= ~PAGE.hasCode;
+      Atomics.and(this.#u8, PAGE_FLAGS_BASE + page, ~PAGE.hasCode);
       this.#u32[PAGE_BLOCKS_BASE / 4 + page] = 0;
     }
   }
 
-  /** Address of the first record of the block at a physical address, decoding it if need be; 0 after a fault. */
+  /**
+   * Address of the first record of the block at a physical address, decoding it if need be; 0 after a fault.
+   * Called between two blocks.
+   */
   find(gpa: number, mode: number, nextPage: NextPage): number {
-    const known = this.#findListed(gpa, mode);
-    if (known) {
-      this.#insert(gpa, mode, known);
+    // Asked for without the lock: it walks page tables, whose accessed bits may lie in a page with code.
+    let next: number | undefined;
+    for (;;) {
+      const found = this.#findOrDecode(gpa, mode, next);
+      if (found !== CROSSES) return found;
+      next = nextPage();
+      if (next === undefined) return 0;
+    }
+  }
+
+  #findOrDecode(gpa: number, mode: number, next: number | undefined): number {
+    this.#world.lock();
+    const known = this.#findListed(gpa, mode, next);
+    if (known !== NONE) {
+      if (known !== CROSSES) this.#insert(gpa, mode, known);
+      this.#world.unlock();
       return known;
     }
-    if (this.#free + (BLOCK_LENGTH_MAX + 4) * RECORD_BYTES > RECORDS_BASE + RECORDS_BYTES) {
-      this.clear();
+    const protects = this.#isUnprotected(gpa) || (next !== undefined && this.#isUnprotected(next));
+    if (this.#hasBlockRoom && !protects) {
+      const first = this.#decode(gpa, mode, next);
+      this.#world.unlock();
+      return first;
+    }
+    this.#world.unlock();
+    return this.#decodeAlone(gpa, mode, next);
+  }
+
+  /**
+   * Decodes while no other vCPU runs. For the first code of a page: a store that found its page writable before the
+   * page was protected has then been made, and what is read here is what it stored. And to empty the store.
+   */
+  #decodeAlone(gpa: number, mode: number, next: number | undefined): number {
+    this.#world.stopOthers();
+    this.#world.lock();
+    if (!this.#hasBlockRoom) {
+      this.#clear();
       this.counters.emptied++;
     }
-    return this.#decode(gpa, mode, nextPage);
+    // Before the bytes are read: devices write them first and look at the flag then.
+    for (const at of next === undefined ? [gpa] : [gpa, next])
+      if (this.#isUnprotected(at)) this.#protect(at >>> 12);
+    let first = this.#findListed(gpa, mode, next);
+    if (first === NONE) first = this.#decode(gpa, mode, next);
+    else if (first !== CROSSES) this.#insert(gpa, mode, first);
+    this.#world.unlock();
+    this.#world.resumeOthers();
+    return first;
+  }
+  get #hasBlockRoom(): boolean {
+    return this.#free + BLOCK_ROOM_BYTES <= RECORDS_BASE + RECORDS_BYTES;
+  }
+  /** RAM of which no code is known yet: other vCPUs may be writing to it unnoticed. */
+  #isUnprotected(gpa: number): boolean {
+    return this.#isRam(gpa) && !(this.#u8[PAGE_FLAGS_BASE + (gpa >>> 12)]! & PAGE.hasCode);
   }
 
   /** Decodes one instruction into a record of its own; undefined when it is invalid or crosses into the next page. */
@@ -123,8 +204,10 @@ export class BlockStore {
     const variant = { bits: d.bits, isMemory: usesMemory(d), mode64: codeBits === 64 };
     const { table } = d.candidate;
     const { length } = d;
+    this.#world.lock();
     const record = this.#free;
     this.#free += RECORD_BYTES;
+    this.#world.unlock();
     this.#write(record, d, offset, codeBits === 64);
     const handler = this.#u16[(record + R.handler) / 2]!;
     return { record, handler, table, variant, length, ends: table.form.ends === true };
@@ -139,6 +222,7 @@ export class BlockStore {
     end: number;
   }): number {
     const { gpa, mode, handler, start, end } = region;
+    this.#world.lock();
     const header = this.#free;
     const first = header + RECORD_BYTES;
     this.#free += 3 * RECORD_BYTES;
@@ -153,7 +237,12 @@ export class BlockStore {
       keyGpa: gpa,
       first,
     });
+    for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {
+      const word = this.#hashWord(vcpu, gpa, mode);
+      if (this.#u32[word] === gpa && this.#u32[word + 1] === mode) this.#u32[word] = 0xffff_ffff;
+    }
     this.#insert(gpa, mode, first);
+    this.#world.unlock();
     return first;
   }
   /** Whether translation may begin now: there is room for a region's records. */
@@ -165,8 +254,9 @@ export class BlockStore {
     return gpa < this.#ramBytes && !(this.#u8[PAGE_FLAGS_BASE + (gpa >>> 12)]! & PAGE.notRam);
   }
 
-  #findListed(gpa: number, mode: number): number {
-    if (!this.#isRam(gpa)) return 0;
+  /** A block that crosses is the right one where the page behind is the one that it was decoded from. */
+  #findListed(gpa: number, mode: number, next: number | undefined): number {
+    if (!this.#isRam(gpa)) return NONE;
     let link = PAGE_BLOCKS_BASE / 4 + (gpa >>> 12);
     for (let block = this.#u32[link]!; block; block = this.#u32[link]!) {
       const word = block / 4;
@@ -178,14 +268,24 @@ export class BlockStore {
       }
       const isWanted =
         this.#u32[word + HEADER.keyGpa] === gpa && this.#u32[word + HEADER.mode] === mode;
-      if (isWanted) return first;
+      if (isWanted) {
+        if (this.#u16[(first + R.handler) / 2] !== PSEUDO_HANDLERS.verifyNextPage) return first;
+        if (next === undefined) return CROSSES;
+        if (Number(this.#i64[(first + R.immediate) / 8]) === next >>> 12) return first;
+      }
       link = word + HEADER.next;
     }
-    return 0;
+    return NONE;
+  }
+
+  /** Word of a vCPU's table entry for a block. */
+  #hashWord(vcpu: number, gpa: number, mode: number): number {
+    const entry = blockHash(gpa, mode) * BLOCK_HASH_ENTRY_BYTES;
+    return (vcpuBase(vcpu) + BLOCK_HASH_OFFSET + entry) / 4;
   }
 
   #insert(gpa: number, mode: number, first: number): void {
-    const word = BLOCK_HASH_BASE / 4 + blockHash(gpa, mode) * (BLOCK_HASH_ENTRY_BYTES / 4);
+    const word = this.#hashWord(this.#index, gpa, mode);
     this.#u32[word] = gpa;
     this.#u32[word + 1] = mode;
     this.#u32[word + 2] = first;
@@ -194,7 +294,7 @@ export class BlockStore {
     this.#u32[word + 3] = isTranslated ? 0x8000_0000 : 0;
   }
 
-  #decode(gpa: number, mode: number, nextPage: NextPage): number {
+  #decode(gpa: number, mode: number, next: number | undefined): number {
     const codeBits = CODE_BITS[mode & 3]!;
     const header = this.#free;
     const first = header + RECORD_BYTES;
@@ -214,7 +314,7 @@ export class BlockStore {
       const decoded = decodeInstruction(bytes, RAM_BASE + position, RAM_BASE + pageEnd, codeBits);
       if (decoded.status === 'moreBytes') {
         if (count > 0) break;
-        return this.#decodeCrossing(gpa, mode, codeBits, nextPage);
+        return next === undefined ? CROSSES : this.#decodeCrossing(gpa, mode, codeBits, next);
       }
       const ends = this.#write(record, decoded, position & 0xfff, codeBits === 64);
       record += RECORD_BYTES;
@@ -229,9 +329,7 @@ export class BlockStore {
   }
 
   /** A block of the one instruction that begins on this page and ends on the next. */
-  #decodeCrossing(gpa: number, mode: number, codeBits: 16 | 32 | 64, nextPage: NextPage): number {
-    const next = nextPage();
-    if (next === undefined) return 0;
+  #decodeCrossing(gpa: number, mode: number, codeBits: 16 | 32 | 64, next: number): number {
     const here = PAGE_BYTES - (gpa & 0xfff);
     this.#crossing.fill(0xff);
     this.#crossing.set(
@@ -293,13 +391,11 @@ export class BlockStore {
     this.#u32[word + HEADER.first] = b.first;
     this.#u32[word + HEADER.keyGpa] = b.keyGpa;
     this.#u32[head] = b.header;
-    if (this.#u8[PAGE_FLAGS_BASE + page]! & PAGE.hasCode) return;
-    this.#u8[PAGE_FLAGS_BASE + page]! |= PAGE.hasCode;
-    this.#protect(page);
   }
 
   /** Takes the write tags of a page out of all TLBs, so that each write to it is noticed. */
   #protect(page: number): void {
+    Atomics.or(this.#u8, PAGE_FLAGS_BASE + page, PAGE.hasCode);
     for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {
       const base = vcpuBase(vcpu) + TLB_OFFSET;
       for (let entry = 0; entry < TLB_MODES * TLB_ENTRIES; entry++) {
@@ -313,10 +409,12 @@ export class BlockStore {
 
   /** Drops the blocks that overlap a range of guest-physical memory, within one page or across several. */
   invalidate(gpa: number, bytes: number): void {
+    this.#world.lock();
     for (let page = gpa >>> 12; page <= (gpa + bytes - 1) >>> 12; page++) {
       if (this.#isRam(page * PAGE_BYTES) && this.#u8[PAGE_FLAGS_BASE + page]! & PAGE.hasCode)
         this.#invalidatePage(page, gpa, bytes);
     }
+    this.#world.unlock();
   }
 
   #invalidatePage(page: number, gpa: number, bytes: number): void {
@@ -330,7 +428,7 @@ export class BlockStore {
         this.#u32[link] = this.#u32[word + HEADER.next]!;
       } else link = word + HEADER.next;
     }
-    if (!this.#u32[head]) this.#u8[PAGE_FLAGS_BASE + page]! &= ~PAGE.hasCode;
+    if (!this.#u32[head]) Atomics.and(this.#u8, PAGE_FLAGS_BASE + page, ~PAGE.hasCode);
   }
 
   #drop(headerWord: number): void {
@@ -343,12 +441,17 @@ export class BlockStore {
     for (let n = 0; n < count; n++)
       this.#u16[(first + n * RECORD_BYTES) / 2] = PSEUDO_HANDLERS.lookUp;
     const keyGpa = this.#u32[headerWord + HEADER.keyGpa]!;
-    const hashWord =
-      BLOCK_HASH_BASE / 4 +
-      blockHash(keyGpa, this.#u32[headerWord + HEADER.mode]!) * (BLOCK_HASH_ENTRY_BYTES / 4);
-    if (this.#u32[hashWord + 2] === first) this.#u32[hashWord] = 0xffff_ffff;
+    this.#forget(keyGpa, this.#u32[headerWord + HEADER.mode]!, first);
     // The block's other header, if it has one, must not find it again.
     this.#u32[headerWord + HEADER.keyGpa] = 0xffff_ffff;
+  }
+
+  /** Takes a block out of all vCPUs' tables. */
+  #forget(gpa: number, mode: number, first: number): void {
+    for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {
+      const word = this.#hashWord(vcpu, gpa, mode);
+      if (this.#u32[word + 2] === first) this.#u32[word] = 0xffff_ffff;
+    }
   }
 
   #blank(record: number, handler: number, pageOffset: number): void {

@@ -8,9 +8,9 @@ import { checkInstructionBreakpoint } from '../microcode/debug-register.ts';
 import { translateFetch } from '../microcode/memory.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 import {
-  BLOCK_HASH_BASE,
   BLOCK_HASH_ENTRIES,
   BLOCK_HASH_ENTRY_BYTES,
+  BLOCK_HASH_OFFSET,
 } from '../state/memory-map.ts';
 import { PSEUDO_HANDLERS, R, RECORD_BYTES } from './record.ts';
 
@@ -87,13 +87,13 @@ export const findBlock: FunctionRef = fn('findBlock', {
       .xor(gpa.shru(13))
       .xor(key.shl(7))
       .and(BLOCK_HASH_ENTRIES - 1);
-    const entry = l.let(hash.mul(BLOCK_HASH_ENTRY_BYTES));
-    const isHit = l.loadRaw('i32.load', entry, BLOCK_HASH_BASE).eq(gpa);
-    l.if(isHit.and(l.loadRaw('i32.load', entry, BLOCK_HASH_BASE + 4).eq(key)), () => {
-      const entries = l.let(l.loadRaw('i32.load', entry, BLOCK_HASH_BASE + 12).add(1));
-      l.storeRaw('i32.store', entry, BLOCK_HASH_BASE + 12, entries);
+    const entry = l.let(hash.mul(BLOCK_HASH_ENTRY_BYTES).add(l.cpu));
+    const isHit = l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET).eq(gpa);
+    l.if(isHit.and(l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET + 4).eq(key)), () => {
+      const entries = l.let(l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET + 12).add(1));
+      l.storeRaw('i32.store', entry, BLOCK_HASH_OFFSET + 12, entries);
       l.unlikely(entries.eq(l.get(S.hotThreshold)), () => l.run(blockIsHot, gpa, key));
-      const found = l.loadRaw('i32.load', entry, BLOCK_HASH_BASE + 8);
+      const found = l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET + 8);
       l.unlikely(isNearLimit, () => l.run(checkLength, found, left));
       l.return(found);
     });

@@ -5,13 +5,13 @@ import { type FunctionRef, fn } from '../lift/function.ts';
 import { translateFetch } from '../microcode/memory.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 import {
-  BLOCK_HASH_BASE,
   BLOCK_HASH_ENTRIES,
   BLOCK_HASH_ENTRY_BYTES,
+  BLOCK_HASH_OFFSET,
 } from '../state/memory-map.ts';
-import { PSEUDO_HANDLERS, R } from './record.ts';
+import { R } from './record.ts';
 
-/** 1 when the next page is unchanged; 0 after dropping the block, so that it is decoded anew. May fault. */
+/** 1 when the next page is unchanged; 0 after forgetting the block, so that the right one is looked for. May fault. */
 export const verifyNextPage: FunctionRef = fn('verifyNextPage', {
   params: { record: 'i32' },
   result: 'i32',
@@ -28,11 +28,11 @@ export const verifyNextPage: FunctionRef = fn('verifyNextPage', {
       l
         .loadRaw('i32.load', record, R.displacement)
         .and(BLOCK_HASH_ENTRIES - 1)
-        .mul(BLOCK_HASH_ENTRY_BYTES),
+        .mul(BLOCK_HASH_ENTRY_BYTES)
+        .add(l.cpu),
     );
-    l.storeRaw('i32.store16', record, R.handler, l.i32(PSEUDO_HANDLERS.lookUp));
-    l.storeRaw('i32.store', entry, BLOCK_HASH_BASE + 8, l.i32(0));
-    l.storeRaw('i32.store', entry, BLOCK_HASH_BASE, l.i32(-1));
+    // Only this processor's way to the block: the block is right where the page behind is the one it knows.
+    l.storeRaw('i32.store', entry, BLOCK_HASH_OFFSET, l.i32(-1));
     l.return(0);
   },
 });

@@ -20,7 +20,7 @@ import { PAGE, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
 import { checkDataBreakpoint } from './debug-register.ts';
 import { seesTime } from './exact.ts';
 import { PF, PTE, walk } from './page-walk.ts';
-import { busRead, busWrite, noteWrite, ramAddress } from './physical-memory.ts';
+import { busRead, busWrite, markDirty, noteWrite, ramAddress } from './physical-memory.ts';
 
 /** Empties all TLBs of this vCPU that hold anything, and forgets where its code page is. */
 export const flushTlb: FunctionRef = fn('flushTlb', {
@@ -122,7 +122,7 @@ export const translate: FunctionRef = fn('translate', {
     keep(TLB_ENTRY.executeTag, isFetch);
     // A page with cached code never gets a write tag: noteWrite must see each write.
     const plain = flags.and(PAGE.hasCode).eqz();
-    l.if(writes, () => l.storeRaw('i32.store8', page, PAGE_FLAGS_BASE, flags.or(PAGE.dirty)));
+    l.if(writes, () => markDirty(l, page, flags));
     keep(TLB_ENTRY.writeTag, writes.and(plain).and(rights.i32().and(PTE.dirty).nez()));
     l.storeRaw('i32.store', entry, TLB_ENTRY.page, page);
     l.storeRaw('i32.store', entry, TLB_ENTRY.addend, host.sub(linear.i32()));

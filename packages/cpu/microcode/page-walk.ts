@@ -30,15 +30,28 @@ const RESERVED_HIGH = ((1n << 52n) - 1n) & ~((1n << BigInt(PHYSICAL_BITS)) - 1n)
 /** Bits 62–52, which 4-level paging ignores, must be zero in PAE's entries. SDM vol 3A table 4-11. */
 const RESERVED_PAE = ((1n << 63n) - 1n) & ~((1n << 52n) - 1n);
 const NX = 1n << 63n;
-/** Sets bits in the low half of a page-table entry. */
+/**
+ * Sets bits in the low half of a page-table entry, if the entry is still what the walk read: 1, or 0 when another
+ * processor has changed it and the walk must begin again. SDM vol 3A §4.8, §8.1.2.1: a locked read-modify-write.
+ */
 const setEntryBits: FunctionRef = fn('setEntryBits', {
-  params: { gpa: 'i64', bits: 'i32' },
-  build(l, { gpa, bits }) {
-    l.if(l.get(S.walkSilently), () => l.return());
+  params: { gpa: 'i64', entry: 'i64', bits: 'i32' },
+  result: 'i32',
+  build(l, { gpa, entry, bits }) {
+    l.if(l.get(S.walkSilently), () => l.return(1));
     const host = l.call(ramAddress, gpa);
-    l.if(host.eqz(), () => l.return());
-    l.atomic('i32.atomic.rmw.or', host, 0, bits);
+    l.if(host.eqz(), () => l.return(1));
+    const isWide = l.get(S.cr4).i32().and(CR4.pae);
+    const changed = l.let(entry.or(bits.u64()));
+    const found = l.choose(
+      isWide,
+      'i64',
+      () => l.atomic('i64.atomic.rmw.cmpxchg', host, 0, entry, changed),
+      () => l.atomic('i32.atomic.rmw.cmpxchg', host, 0, entry.i32(), changed.i32()).u64(),
+    );
+    l.if(found.ne(entry), () => l.return(0));
     l.run(noteWrite, host, 4);
+    l.return(1);
   },
 });
 /** Records #PF for the address with the error code; the caller leaves. */
@@ -61,6 +74,8 @@ interface Walk {
   readonly linear: Value;
   /** Error code without P and RSVD: W/R, U/S and I/D of the access (I/D only when NX or SMEP is on). */
   readonly code: Value;
+  /** Begins again, after an entry changed on the way. */
+  restart(): void;
 }
 
 /**
@@ -83,8 +98,11 @@ export const walk: FunctionRef = fn('walk', {
     const tellsNx = nxe.nez().and(cr4.and(CR4.pae).nez());
     const tellsFetch = tellsNx.or(cr4.and(CR4.smep).nez());
     const code = l.let(l.select(tellsFetch, access, access.and(~PF.fetch)));
-    const w = { linear, code };
+    const restart = () => l.return(l.call(walk, linear, access, smapEnforced));
+    const w = { linear, code, restart };
     const entryAddress = l.var('i64', 0n);
+    /** The leaf as it lies in memory. */
+    const raw = l.var('i64', 0n);
     const leaf = l.var('i64', 0n);
     const pageMask = l.var('i64', 0xfffn);
     const rights = l.var('i64', BigInt(PTE.write | PTE.user));
@@ -92,8 +110,9 @@ export const walk: FunctionRef = fn('walk', {
     const nxReserved = l.let(l.select(nxe, l.i64(0), l.i64(NX)));
     l.if(
       cr4.and(CR4.pae).eqz(),
-      () => walk32(l, w, { entryAddress, leaf, pageMask, rights }, cr4),
-      () => walkLong(l, w, { entryAddress, leaf, pageMask, rights, noExecute }, efer, nxReserved),
+      () => walk32(l, w, { entryAddress, raw, leaf, pageMask, rights }, cr4),
+      () =>
+        walkLong(l, w, { entryAddress, raw, leaf, pageMask, rights, noExecute }, efer, nxReserved),
     );
     const allowed = l.let(rights.get());
     checkRights(l, w, {
@@ -108,7 +127,9 @@ export const walk: FunctionRef = fn('walk', {
       l.select(access.and(PF.write), l.i32(PTE.accessed | PTE.dirty), l.i32(PTE.accessed)),
     );
     const entry = leaf.get();
-    l.if(entry.i32().and(want).ne(want), () => l.run(setEntryBits, entryAddress.get(), want));
+    l.if(entry.i32().and(want).ne(want), () =>
+      l.unlikely(l.call(setEntryBits, entryAddress.get(), raw.get(), want).eqz(), restart),
+    );
     l.set(S.result, allowed.or(entry.or(want.u64()).and(PTE.dirty)).or(noExecute.get()));
     const mask = pageMask.get();
     l.return(entry.and(mask.not()).and(ADDRESS_MASK).or(linear.and(mask)));
@@ -131,16 +152,18 @@ function walk32(l: Lift, w: Walk, v: Variables, cr4: Value): void {
     large,
     () => {
       v.entryAddress!.set(directory);
+      v.raw!.set(pde);
       v.leaf!.set(pde.and(0xffc0_0fffn).or(pde.and(0x1f_e000n).shl(19)));
       v.pageMask!.set(0x3f_ffffn);
     },
     () => {
-      setAccessed(l, directory, pde);
+      setAccessed(l, w, directory, pde);
       const table = l.let(pde.and(0xffff_f000n).or(w.linear.shru(10).and(0xffcn)));
       const pte = l.call(physicalLoad32, table);
       checkEntry(l, w, pte, l.i64(0));
       v.rights!.set(pde.and(pte));
       v.entryAddress!.set(table);
+      v.raw!.set(pte);
       v.leaf!.set(pte);
     },
   );
@@ -154,7 +177,7 @@ function walkLong(l: Lift, w: Walk, v: Variables, efer: Value, nxReserved: Value
   const reserved = l.let(nxReserved.or(high));
   const index = (shift: number) => w.linear.shru(shift - 3).and(0xff8n);
   const enter = (address: Value, entry: Value) => {
-    setAccessed(l, address, entry);
+    setAccessed(l, w, address, entry);
     v.rights!.set(v.rights!.get().and(entry));
     v.noExecute!.set(v.noExecute!.get().or(entry.and(NX)));
     table.set(entry.and(ADDRESS_MASK));
@@ -163,6 +186,7 @@ function walkLong(l: Lift, w: Walk, v: Variables, efer: Value, nxReserved: Value
     v.rights!.set(v.rights!.get().and(entry));
     v.noExecute!.set(v.noExecute!.get().or(entry.and(NX)));
     v.entryAddress!.set(address);
+    v.raw!.set(entry);
     v.leaf!.set(entry);
     v.pageMask!.set(mask);
   };
@@ -209,8 +233,10 @@ function walkLong(l: Lift, w: Walk, v: Variables, efer: Value, nxReserved: Value
   });
 }
 
-function setAccessed(l: Lift, address: Value, entry: Value): void {
-  l.if(entry.i32().and(PTE.accessed).eqz(), () => l.run(setEntryBits, address, PTE.accessed));
+function setAccessed(l: Lift, w: Walk, address: Value, entry: Value): void {
+  l.if(entry.i32().and(PTE.accessed).eqz(), () =>
+    l.unlikely(l.call(setEntryBits, address, entry, PTE.accessed).eqz(), w.restart),
+  );
 }
 
 /** Access rights by user/supervisor, WP, NX, SMEP and SMAP. SDM vol 3A §4.6.1. */

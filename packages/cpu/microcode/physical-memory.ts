@@ -1,6 +1,8 @@
 // Guest-physical memory as microcode reaches it: RAM in shared memory, and the bus for everything else.
 
 import { type FunctionRef, fn, imported } from '../lift/function.ts';
+import type { Lift } from '../lift/lift.ts';
+import type { Value } from '../lift/value.ts';
 import { S } from '../state/layout.ts';
 import { PAGE, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
 
@@ -45,14 +47,23 @@ export const physicalLoad32: FunctionRef = fn('physicalLoad32', {
     l.if(host.eqz(), () => l.return(l.call(busRead, gpa, 4)));
     l.return(l.loadRaw('i64.load32_u', host));
   },
-}); /** After a write to RAM behind the TLB's back: marks the page dirty, drops code made from it. */
+});
+
+/** Sets a page's dirty flag. Others set the other flags at the same time. */
+export function markDirty(l: Lift, page: Value, flags: Value): void {
+  l.if(flags.and(PAGE.dirty).eqz(), () =>
+    l.atomic('i32.atomic.rmw8.or_u', page, PAGE_FLAGS_BASE, l.i32(PAGE.dirty)),
+  );
+}
+
+/** After a write to RAM behind the TLB's back: marks the page dirty, drops code made from it. */
 export const noteWrite: FunctionRef = fn('noteWrite', {
   params: { host: 'i32', bytes: 'i32' },
   build(l, { host, bytes }) {
     const gpa = l.let(host.sub(RAM_BASE));
     const page = l.let(gpa.shru(12));
     const flags = l.loadRaw('i32.load8_u', page, PAGE_FLAGS_BASE);
-    l.storeRaw('i32.store8', page, PAGE_FLAGS_BASE, flags.or(PAGE.dirty));
+    markDirty(l, page, flags);
     l.unlikely(flags.and(PAGE.hasCode), () => l.run(invalidateCode, gpa, bytes));
   },
 });

@@ -268,6 +268,12 @@ export const EVENT = {
   trap: 64,
   /** The x87 error line (FERR#) changed with CR0.NE clear. */
   ferr: 128,
+  /** Another vCPU wants this one to wait between two blocks (smp/world.ts). */
+  park: 256,
+  /** The next instruction is to run, or has run, while all other vCPUs wait (interpreter/locked.ts). */
+  alone: 512,
+  /** The posted-interrupt area has something (apic/posted-interrupts.ts). */
+  posted: 1024,
 } as const;
 
 /** Registers end here; TLBs begin. */

@@ -12,18 +12,28 @@ export const RAM_BYTES_MIN: number = 16 * MIB;
 export const VCPU_COUNT_MAX = 8;
 export const PAGE_BYTES = 4096;
 
-/** vCPU n's state begins here + n * VCPU_STRIDE; the first 64 KiB stay unused so that address 0 is never valid. */
-export const VCPU_BASE: number = 64 * KIB;
-export const VCPU_STRIDE: number = Math.ceil(VCPU_BYTES / (64 * KIB)) * 64 * KIB;
-
-/** Finds decoded blocks by physical address and mode; see interpreter/block-cache.ts. */
-export const BLOCK_HASH_BASE: number = 4 * MIB;
+/**
+ * Each vCPU has a table that finds decoded blocks by physical address and mode (interpreter/block-cache.ts), behind its
+ * state: one for all would be a cache line that every processor writes at every jump.
+ */
+export const BLOCK_HASH_OFFSET: number = Math.ceil(VCPU_BYTES / 4096) * 4096;
 export const BLOCK_HASH_ENTRIES = 65536;
-/** Entry: physical address u32, mode i32, address of the first record u32, unused. */
+/** Entry: physical address u32, mode i32, address of the first record u32, times entered u32. */
 export const BLOCK_HASH_ENTRY_BYTES = 16;
 
+/** vCPU n's state begins here + n * VCPU_STRIDE; the first 64 KiB stay unused so that address 0 is never valid. */
+export const VCPU_BASE: number = 64 * KIB;
+export const VCPU_STRIDE: number =
+  Math.ceil((BLOCK_HASH_OFFSET + BLOCK_HASH_ENTRIES * BLOCK_HASH_ENTRY_BYTES) / (64 * KIB)) *
+  64 *
+  KIB;
+
+/** What the workers of a machine tell each other: smp/shared-words.ts. */
+export const SHARED_BASE: number = 14 * MIB;
+export const SHARED_BYTES: number = 64 * KIB;
+
 /** One byte for each page of RAM, a set of PAGE bits. */
-export const PAGE_FLAGS_BASE: number = 6 * MIB;
+export const PAGE_FLAGS_BASE: number = 15 * MIB;
 export const PAGE = {
   /** The address belongs to the bus although it is below the end of RAM (video memory, ROM). */
   notRam: 1,
@@ -34,14 +44,14 @@ export const PAGE = {
 } as const;
 
 /** One u32 for each page of RAM: address of the first block decoded from it, 0 for none. */
-export const PAGE_BLOCKS_BASE: number = 8 * MIB;
+export const PAGE_BLOCKS_BASE: number = 16 * MIB;
 
 /** Decoded instructions, filled from the front and emptied as a whole. */
-export const RECORDS_BASE: number = 16 * MIB;
+export const RECORDS_BASE: number = 20 * MIB;
 export const RECORDS_BYTES: number = 40 * MIB;
 
 /** Guest-physical 0. */
-export const RAM_BASE: number = 64 * MIB;
+export const RAM_BASE: number = 96 * MIB;
 
 /** Base address of a vCPU's state. */
 export function vcpuBase(index: number): number {

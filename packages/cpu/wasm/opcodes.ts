@@ -222,6 +222,7 @@ memory(
 memory(0xfe, 0x1e, 'i32.atomic.rmw.add:ii>i:2 i64.atomic.rmw.add:il>l:3');
 memory(0xfe, 0x2c, 'i32.atomic.rmw.and:ii>i:2');
 memory(0xfe, 0x33, 'i32.atomic.rmw.or:ii>i:2');
+memory(0xfe, 0x35, 'i32.atomic.rmw8.or_u:ii>i:0');
 memory(0xfe, 0x41, 'i32.atomic.rmw.xchg:ii>i:2 i64.atomic.rmw.xchg:il>l:3');
 memory(
   0xfe,
