@@ -36,12 +36,12 @@ import {
 import { FloatLanes, roundsSpecially } from './sse-fast.ts';
 import { enterMmx, low, requireMmx, source, widen, writeMmx } from './sse-operands.ts';
 
-type Convert = (l: Lift, a: Value) => Value;
-const toSingle: Convert = (l, a) => l.call(softFromInteger[32], a);
-const toDouble: Convert = (l, a) => l.call(softFromInteger[64], a);
-const narrow: Convert = (l, a) => l.call(softNarrow, a);
-const widenFloat: Convert = (l, a) => l.call(softWiden, a);
-const toInteger =
+export type Convert = (l: Lift, a: Value) => Value;
+export const toSingle: Convert = (l, a) => l.call(softFromInteger[32], a);
+export const toDouble: Convert = (l, a) => l.call(softFromInteger[64], a);
+export const narrow: Convert = (l, a) => l.call(softNarrow, a);
+export const widenFloat: Convert = (l, a) => l.call(softWiden, a);
+export const toInteger =
   (from: Width, to: Width, truncates: boolean): Convert =>
   (l, a) =>
     l.call(softToInteger[from][to], a, conversionMode(l, truncates));

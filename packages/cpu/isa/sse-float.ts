@@ -31,7 +31,7 @@ import { type FloatKind, FloatLanes, needsCare } from './sse-fast.ts';
 import { source } from './sse-operands.ts';
 
 /** The four sorts of floating-point instruction by mandatory prefix. */
-interface Sort {
+export interface Sort {
   readonly suffix: 'PS' | 'PD' | 'SS' | 'SD';
   readonly prefix: 'NP' | '66' | 'F3' | 'F2';
   readonly width: Width;
@@ -40,7 +40,7 @@ interface Sort {
   readonly operands: readonly [OperandSpec, OperandSpec];
   readonly shape: 'f32x4' | 'f64x2' | 'f32' | 'f64';
 }
-const PS: Sort = {
+export const PS: Sort = {
   suffix: 'PS',
   prefix: 'NP',
   width: 32,
@@ -49,7 +49,7 @@ const PS: Sort = {
   operands: [Vx, Wx],
   shape: 'f32x4',
 };
-const PD: Sort = {
+export const PD: Sort = {
   suffix: 'PD',
   prefix: '66',
   width: 64,
@@ -58,7 +58,7 @@ const PD: Sort = {
   operands: [Vx, Wx],
   shape: 'f64x2',
 };
-const SS: Sort = {
+export const SS: Sort = {
   suffix: 'SS',
   prefix: 'F3',
   width: 32,
@@ -67,7 +67,7 @@ const SS: Sort = {
   operands: [Vd, Wd],
   shape: 'f32',
 };
-const SD: Sort = {
+export const SD: Sort = {
   suffix: 'SD',
   prefix: 'F2',
   width: 64,
@@ -76,7 +76,7 @@ const SD: Sort = {
   operands: [Vq, Wq],
   shape: 'f64',
 };
-const SORTS = [PS, PD, SS, SD];
+export const SORTS: readonly Sort[] = [PS, PD, SS, SD];
 
 /** An operand as the sort's fast operations take it. */
 const floats = (sort: Sort, v: Value): Value => (sort.isPacked ? v : v.float());
@@ -109,8 +109,8 @@ function quickly(
   return result.get();
 }
 
-type Soft = (l: Lift, width: Width, a: Value, b: Value, lane: number) => Value;
-interface Arithmetic {
+export type Soft = (l: Lift, width: Width, a: Value, b: Value, lane: number) => Value;
+export interface Arithmetic {
   readonly name: string;
   readonly opcode: string;
   readonly kind: FloatKind;
@@ -121,13 +121,13 @@ interface Arithmetic {
 }
 
 const SIGN = { 32: 1n << 31n, 64: 1n << 63n } as const;
-const softAdd: Soft = (l, width, a, b) => l.call(SOFT[width].add, a, b, 0n);
-const softSubtract: Soft = (l, width, a, b) => l.call(SOFT[width].add, a, b, SIGN[width]);
+export const softAdd: Soft = (l, width, a, b) => l.call(SOFT[width].add, a, b, 0n);
+export const softSubtract: Soft = (l, width, a, b) => l.call(SOFT[width].add, a, b, SIGN[width]);
 const softMultiply: Soft = (l, width, a, b) => l.call(SOFT[width].multiply, a, b);
 const binary = (name: string) => (l: Lift, shape: string, a: Value, b: Value) =>
   l.op(`${shape}.${name}`, a, b);
 
-const ARITHMETIC: readonly Arithmetic[] = [
+export const ARITHMETIC: readonly Arithmetic[] = [
   { name: 'ADD', opcode: '0F 58', kind: 'sum', soft: softAdd, quick: binary('add') },
   { name: 'MUL', opcode: '0F 59', kind: 'product', soft: softMultiply, quick: binary('mul') },
   { name: 'SUB', opcode: '0F 5C', kind: 'sum', soft: softSubtract, quick: binary('sub') },
@@ -183,7 +183,7 @@ function arithmetic(row: Arithmetic, sort: Sort): Instruction {
 // --- SSE3: neighbours ---
 
 /** Even and odd lanes of both sources. */
-function deinterleave(l: Lift, width: Width, a: Value, b: Value): [Value, Value] {
+export function deinterleave(l: Lift, width: Width, a: Value, b: Value): [Value, Value] {
   const unit = width / 8;
   const pick = (odd: number) =>
     Array.from({ length: 16 }, (_, i) => {
@@ -252,28 +252,30 @@ function alternating(sort: Sort): Instruction {
 // --- Comparison ---
 
 /**
- * For each predicate the set of relations that satisfy it, four bits each from predicate 0 on. SDM
- * vol 2A table 3-1.
+ * For each predicate the set of relations that satisfy it, four bits each from predicate 0 on; 16
+ * to 31 are as 0 to 15. SDM vol 2A table 3-1.
  */
-const PREDICATES = [0x2, 0x1, 0x3, 0x8, 0xd, 0xe, 0xc, 0x7].reduce(
-  (all, set, n) => all | (set << (4 * n)),
-  0,
-);
-/** Predicates that any NaN makes invalid: LT, LE, NLT, NLE. */
-const SIGNALING_PREDICATES = 0b0110_0110;
+const PREDICATES = [
+  0x2, 0x1, 0x3, 0x8, 0xd, 0xe, 0xc, 0x7, 0xa, 0x9, 0xb, 0x0, 0x5, 0x6, 0x4, 0xf,
+].reduce((all, set, n) => all | (BigInt(set) << BigInt(4 * n)), 0n);
+/** Predicates that any NaN makes invalid: LT, LE, NLT, NLE and their like; from 16 on the others are. */
+const SIGNALING_PREDICATES = 0x9999_6666;
 
-/** All ones if the predicate holds. */
-function softCompare(l: Lift, width: Width, a: Value, b: Value, predicate: Value): Value {
-  const signals = l.i32(SIGNALING_PREDICATES).shru(predicate).and(1);
+/** All ones if the predicate (0–31, SSE has 0–7) holds. */
+export function softCompare(l: Lift, width: Width, a: Value, b: Value, predicate: Value): Value {
+  const signals = l
+    .i32(SIGNALING_PREDICATES | 0)
+    .shru(predicate)
+    .and(1);
   const relation = l.call(SOFT[width].relate, a, b, signals);
-  const set = l.i32(PREDICATES).shru(predicate.shl(2));
+  const set = l.i64(PREDICATES).shru(predicate.and(15).shl(2)).i32();
   return set.and(relation).nez().u64().neg();
 }
 
-/** The comparison of each predicate without NaNs: WebAssembly's, and whether it is inverted. */
+/** The comparison of each predicate without NaNs, for which 8 to 31 are as 0 to 7. */
 const QUICK_COMPARISONS = ['eq', 'lt', 'le', undefined, 'ne', 'ge', 'gt', undefined] as const;
 
-function quickCompare(l: Lift, sort: Sort, x: Value, y: Value, predicate: Value): Value {
+export function quickCompare(l: Lift, sort: Sort, x: Value, y: Value, predicate: Value): Value {
   const never = sort.isPacked ? constant('v128', new Uint8Array(16)) : l.i32(0);
   const result = l.var(never.type, never);
   const always = () => (sort.isPacked ? l.op('v128.not', never) : l.i32(1));
@@ -350,7 +352,7 @@ function compareFlags(name: string, opcode: string, signals: 0 | 1, sort: Sort):
 
 // --- SSE4.1: rounding and dot products ---
 
-const ROUND_OPCODE = { PS: '08', PD: '09', SS: '0A', SD: '0B' } as const;
+export const ROUND_OPCODE = { PS: '08', PD: '09', SS: '0A', SD: '0B' } as const;
 
 function roundTo(sort: Sort): Instruction {
   const name = `ROUND${sort.suffix}`;

@@ -1,31 +1,21 @@
-// Shuffles, blends, insertions, extractions, shifts by an immediate, widening moves, PTEST and
-// MPSADBW of MMX to SSE4.1. An immediate is only known at run time, so byte indices and masks are
-// computed from it. SDM vol 1 §9.4, §11.4.2, §12.6–12.10.
+// Shuffles, blends, shifts by an immediate, widening moves and MPSADBW of MMX to SSE4.1. An
+// immediate is only known at run time, so byte indices and masks are computed from it. SDM vol 1
+// §9.4, §11.4.2, §12.6–12.10.
 
-import { writeArithmeticFlags } from '../lift/flags.ts';
 import type { Lift } from '../lift/lift.ts';
 import { type Value, v128 } from '../lift/value.ts';
 import { S } from '../state/layout.ts';
 import {
-  Ed,
-  Ew,
-  Ey,
   type Form,
   form,
-  Gd,
   Ib,
   type Instruction,
   instruction,
-  type LiftOperand,
-  Mb,
-  Md,
   MMX,
-  Mw,
   Nq,
   type OperandSpec,
   Pq,
   Qq,
-  Rd,
   SSE,
   Ux,
   Vx,
@@ -40,6 +30,7 @@ import {
   IOTA,
   low,
   type Packed,
+  type PackedRow,
   packed,
   source,
   widen,
@@ -49,7 +40,7 @@ import {
 const bytes = (width: 1 | 2 | 4, lanes: readonly number[]): Value =>
   v128(lanes.flatMap((n) => Array.from({ length: width }, (_, i) => (n >>> (8 * i)) & 0xff)));
 const swizzle = (l: Lift, v: Value, index: Value) => l.op('i8x16.swizzle', v, index);
-const splat = (l: Lift, shape: string, v: Value) => l.op(`${shape}.splat`, v);
+export const splat = (l: Lift, shape: string, v: Value) => l.op(`${shape}.splat`, v);
 
 /**
  * Byte indices that pick four units by the immediate's two-bit fields: scale * field + base, unit
@@ -119,7 +110,7 @@ const shuffleBytes: Packed = (l, a, b, { mmx }) =>
 
 const atMost = (l: Lift, v: Value, limit: number) => l.let(l.select(v.gtu(limit), l.i32(limit), v));
 /** Bytes of `v` from a position on, zero outside of it; the position may be negative. */
-const bytesFrom = (l: Lift, v: Value, position: Value) =>
+export const bytesFrom = (l: Lift, v: Value, position: Value) =>
   swizzle(l, v, l.op('i8x16.add', IOTA, splat(l, 'i8x16', position)));
 
 /** PALIGNR: sixteen (MMX: eight) bytes out of destination above source, from the immediate on. */
@@ -138,7 +129,7 @@ const align: Packed = (l, a, b, { mmx, immediate }) => {
 };
 
 /** A mask with lane n set when bit n of the immediate is. */
-function laneMask(l: Lift, shape: 'i16x8' | 'i32x4' | 'i64x2', immediate: Value): Value {
+export function laneMask(l: Lift, shape: 'i16x8' | 'i32x4' | 'i64x2', immediate: Value): Value {
   const count = Number(shape.split('x')[1]);
   const bits = Array.from({ length: count }, (_, n) => 1 << n);
   const vector =
@@ -181,9 +172,9 @@ const row = (
   mmx: string | undefined,
   xmm: string | undefined,
   options: { immediate?: boolean; writes?: boolean; from?: OperandSpec } = {},
-): Instruction[] => {
+): PackedRow => {
   const tail: Operands = options.immediate ? [Ib] : [];
-  return packed({
+  return {
     name,
     opcode: `${opcode} /r`,
     meaning,
@@ -192,7 +183,7 @@ const row = (
     writes: options.writes ?? false,
     mmxOperands: [Pq, Qq, ...tail],
     xmmOperands: [Vx, options.from ?? Wx, ...tail],
-  });
+  };
 };
 const IMMEDIATE = { immediate: true };
 const extend = (name: string, opcode: string, from: OperandSpec, steps: readonly string[]) =>
@@ -223,23 +214,23 @@ const widening = (letter: 's' | 'z', opcode: string, path: string, from: Operand
 };
 
 // biome-ignore format: a table
-const ROWS: readonly Instruction[] = [
-  ...row('PSHUFB', '0F 38 00', shuffleBytes, 'SSSE3', 'SSSE3'),
-  ...row('PALIGNR', '0F 3A 0F', align, 'SSSE3', 'SSSE3', IMMEDIATE),
-  ...row('PSHUFD', '0F 70', shuffleDwords, undefined, 'SSE2', { immediate: true, writes: true }),
-  ...row('PSHUFW', '0F 70', shuffleWords('low'), 'SSE', undefined, { immediate: true, writes: true }),
-  ...row('SHUFPD', '0F C6', shuffleDoubles, undefined, 'SSE2', IMMEDIATE),
-  ...row('BLENDPS', '0F 3A 0C', blend('i32x4'), undefined, 'SSE4.1', IMMEDIATE),
-  ...row('BLENDPD', '0F 3A 0D', blend('i64x2'), undefined, 'SSE4.1', IMMEDIATE),
-  ...row('PBLENDW', '0F 3A 0E', blend('i16x8'), undefined, 'SSE4.1', IMMEDIATE),
-  ...row('PBLENDVB', '0F 38 10', blendVariable('i8x16', 8), undefined, 'SSE4.1'),
-  ...row('BLENDVPS', '0F 38 14', blendVariable('i32x4', 32), undefined, 'SSE4.1'),
-  ...row('BLENDVPD', '0F 38 15', blendVariable('i64x2', 64), undefined, 'SSE4.1'),
-  ...row('MPSADBW', '0F 3A 42', multipleSums, undefined, 'SSE4.1', IMMEDIATE),
-  ...widening('s', '0F 38 20', 'bw', Wq), ...widening('s', '0F 38 21', 'bwd', Wd), ...widening('s', '0F 38 22', 'bwdq', Ww),
-  ...widening('s', '0F 38 23', 'wd', Wq), ...widening('s', '0F 38 24', 'wdq', Wd), ...widening('s', '0F 38 25', 'dq', Wq),
-  ...widening('z', '0F 38 30', 'bw', Wq), ...widening('z', '0F 38 31', 'bwd', Wd), ...widening('z', '0F 38 32', 'bwdq', Ww),
-  ...widening('z', '0F 38 33', 'wd', Wq), ...widening('z', '0F 38 34', 'wdq', Wd), ...widening('z', '0F 38 35', 'dq', Wq),
+export const SHUFFLE_ROWS: readonly PackedRow[] = [
+  row('PSHUFB', '0F 38 00', shuffleBytes, 'SSSE3', 'SSSE3'),
+  row('PALIGNR', '0F 3A 0F', align, 'SSSE3', 'SSSE3', IMMEDIATE),
+  row('PSHUFD', '0F 70', shuffleDwords, undefined, 'SSE2', { immediate: true, writes: true }),
+  row('PSHUFW', '0F 70', shuffleWords('low'), 'SSE', undefined, { immediate: true, writes: true }),
+  row('SHUFPD', '0F C6', shuffleDoubles, undefined, 'SSE2', IMMEDIATE),
+  row('BLENDPS', '0F 3A 0C', blend('i32x4'), undefined, 'SSE4.1', IMMEDIATE),
+  row('BLENDPD', '0F 3A 0D', blend('i64x2'), undefined, 'SSE4.1', IMMEDIATE),
+  row('PBLENDW', '0F 3A 0E', blend('i16x8'), undefined, 'SSE4.1', IMMEDIATE),
+  row('PBLENDVB', '0F 38 10', blendVariable('i8x16', 8), undefined, 'SSE4.1'),
+  row('BLENDVPS', '0F 38 14', blendVariable('i32x4', 32), undefined, 'SSE4.1'),
+  row('BLENDVPD', '0F 38 15', blendVariable('i64x2', 64), undefined, 'SSE4.1'),
+  row('MPSADBW', '0F 3A 42', multipleSums, undefined, 'SSE4.1', IMMEDIATE),
+  widening('s', '0F 38 20', 'bw', Wq), widening('s', '0F 38 21', 'bwd', Wd), widening('s', '0F 38 22', 'bwdq', Ww),
+  widening('s', '0F 38 23', 'wd', Wq), widening('s', '0F 38 24', 'wdq', Wd), widening('s', '0F 38 25', 'dq', Wq),
+  widening('z', '0F 38 30', 'bw', Wq), widening('z', '0F 38 31', 'bwd', Wd), widening('z', '0F 38 32', 'bwdq', Ww),
+  widening('z', '0F 38 33', 'wd', Wq), widening('z', '0F 38 34', 'wdq', Wd), widening('z', '0F 38 35', 'dq', Wq),
 ];
 
 /** Forms with a prefix of their own. */
@@ -260,22 +251,27 @@ const prefixed = (name: string, encoding: string, feature: string, meaning: Pack
     },
   });
 
-const PREFIXED: readonly Instruction[] = [
-  prefixed('PSHUFLW', 'F2 0F 70 /r', 'SSE2', shuffleWords('low')),
-  prefixed('PSHUFHW', 'F3 0F 70 /r', 'SSE2', shuffleWords('high')),
-  prefixed('SHUFPS', 'NP 0F C6 /r', 'SSE', shuffleSingles),
+export const PREFIXED_SHUFFLES: readonly (readonly [
+  name: string,
+  encoding: string,
+  feature: string,
+  meaning: Packed,
+])[] = [
+  ['PSHUFLW', 'F2 0F 70', 'SSE2', shuffleWords('low')],
+  ['PSHUFHW', 'F3 0F 70', 'SSE2', shuffleWords('high')],
+  ['SHUFPS', 'NP 0F C6', 'SSE', shuffleSingles],
 ];
 
 // --- Shifts by an immediate ---
 
-type ShiftColumns = readonly [
+export type ShiftColumns = readonly [
   name: string,
   opcode: string,
   shape: string,
   bits: number,
   direction: 'shl' | 'shr_s' | 'shr_u',
 ];
-const SHIFTS: readonly ShiftColumns[] = [
+export const SHIFTS: readonly ShiftColumns[] = [
   ['PSRLW', '0F 71 /2', 'i16x8', 16, 'shr_u'],
   ['PSRAW', '0F 71 /4', 'i16x8', 16, 'shr_s'],
   ['PSLLW', '0F 71 /6', 'i16x8', 16, 'shl'],
@@ -286,12 +282,18 @@ const SHIFTS: readonly ShiftColumns[] = [
   ['PSLLQ', '0F 73 /6', 'i64x2', 64, 'shl'],
 ];
 
-const immediateShift = (
+type ShiftMeaning = (l: Lift, value: Value, count: Value) => Value;
+/** Shifts of 128 bits by bytes. */
+export const BYTE_SHIFTS: readonly (readonly [
   name: string,
-  feature: string,
-  only: Form,
-  meaning: (l: Lift, value: Value, count: Value) => Value,
-) =>
+  opcode: string,
+  meaning: ShiftMeaning,
+])[] = [
+  ['PSRLDQ', '0F 73 /3', (l, v, n) => bytesFrom(l, v, atMost(l, n, 16))],
+  ['PSLLDQ', '0F 73 /7', (l, v, n) => bytesFrom(l, v, l.i32(0).sub(atMost(l, n, 16)))],
+];
+
+const immediateShift = (name: string, feature: string, only: Form, meaning: ShiftMeaning) =>
   instruction({
     name,
     manual: `SDM vol 2B, ${name}`,
@@ -318,184 +320,15 @@ const IMMEDIATE_SHIFTS: readonly Instruction[] = [
       immediateShift(name, 'SSE2', form(`66 ${opcode} ib`, Ux, Ib, SSE), meaning),
     ];
   }),
-  immediateShift('PSRLDQ', 'SSE2', form('66 0F 73 /3 ib', Ux, Ib, SSE), (l, v, n) =>
-    bytesFrom(l, v, atMost(l, n, 16)),
-  ),
-  immediateShift('PSLLDQ', 'SSE2', form('66 0F 73 /7 ib', Ux, Ib, SSE), (l, v, n) =>
-    bytesFrom(l, v, l.i32(0).sub(atMost(l, n, 16))),
+  ...BYTE_SHIFTS.map(([name, opcode, meaning]) =>
+    immediateShift(name, 'SSE2', form(`66 ${opcode} ib`, Ux, Ib, SSE), meaning),
   ),
 ];
-
-// --- Insertion and extraction ---
-
-type Unit = readonly [shape: string, bytes: 1 | 2 | 4 | 8];
-const unitOf = (bits: number): Unit => (bits === 64 ? ['i64x2', 8] : ['i32x4', 4]);
-
-/** Element n (taken modulo the count) as the lowest of a vector. */
-function elementToFront(l: Lift, v: Value, bytesEach: number, n: Value, count: number): Value {
-  return bytesFrom(l, v, n.and(count - 1).mul(bytesEach));
-}
-/** Replaces element n, taken modulo the count. */
-function insert(
-  l: Lift,
-  [shape, bytesEach]: Unit,
-  v: Value,
-  value: Value,
-  n: Value,
-  count: number,
-): Value {
-  const order = l.op('i8x16.shr_u', IOTA, Math.log2(bytesEach));
-  const mask = l.op('i8x16.eq', order, splat(l, 'i8x16', n.and(count - 1)));
-  return l.op('v128.bitselect', splat(l, shape, value), v, mask);
-}
-
-type ElementLift = (l: Lift, dst: LiftOperand, src: LiftOperand, immediate: Value) => void;
-const element = (
-  name: string,
-  feature: string,
-  access: 'w' | 'rw',
-  meaning: ElementLift,
-  ...forms: Form[]
-) =>
-  instruction({
-    name,
-    manual: `SDM vol 2B, ${name}`,
-    feature,
-    forms,
-    access: [access, 'r', 'r'],
-    lift: (l, _i, dst, src, immediate) =>
-      meaning(l, dst!, src!, l.let(immediate!.read().i32().and(0xff))),
-  });
-
-const extract =
-  (shape: string, suffix: string, bytesEach: number): ElementLift =>
-  (l, dst, src, n) =>
-    dst.write(
-      l.lanes(
-        `${shape}.extract_lane${suffix}`,
-        [0],
-        elementToFront(l, l.let(src.read()), bytesEach, n, 16 / bytesEach),
-      ),
-    );
-const extractDouble: ElementLift = (l, dst, src, n) => {
-  const [shape, bytesEach] = unitOf(dst.bits);
-  extract(shape, '', bytesEach)(l, dst, src, n);
-};
-const insertUnit =
-  (unit: Unit): ElementLift =>
-  (l, dst, src, n) => {
-    const value = l.let(src.read());
-    dst.write(insert(l, unit, l.let(dst.read()), value, n, 16 / unit[1]));
-  };
-
-/** INSERTPS: a lane of a register or memory goes to a lane, then lanes of the mask are cleared. */
-const insertSingle: ElementLift = (l, dst, src, immediate) => {
-  const value = src.isMemory
-    ? l.let(src.read())
-    : l.lanes(
-        'i32x4.extract_lane',
-        [0],
-        elementToFront(l, l.let(src.read()), 4, immediate.shru(6), 4),
-      );
-  const merged = insert(l, ['i32x4', 4], l.let(dst.read()), l.let(value), immediate.shru(4), 4);
-  dst.write(l.op('v128.andnot', merged, laneMask(l, 'i32x4', immediate)));
-};
-
-const ELEMENTS: readonly Instruction[] = [
-  element(
-    'PINSRB',
-    'SSE4.1',
-    'rw',
-    insertUnit(['i8x16', 1]),
-    form('66 0F 3A 20 /r', Vx, Rd, Ib, SSE),
-    form('66 0F 3A 20 /r', Vx, Mb, Ib, SSE),
-  ),
-  element('PINSRW', 'SSE2', 'rw', insertUnit(['i16x8', 2]), form('66 0F C4 /r', Vx, Ew, Ib, SSE)),
-  element(
-    'PINSRD',
-    'SSE4.1',
-    'rw',
-    (l, dst, src, n) => insertUnit(unitOf(src.bits))(l, dst, src, n),
-    form('66 0F 3A 22 /r', Vx, Ey, Ib, SSE),
-  ),
-  element(
-    'INSERTPS',
-    'SSE4.1',
-    'rw',
-    insertSingle,
-    form('66 0F 3A 21 /r', Vx, Ux, Ib, SSE),
-    form('66 0F 3A 21 /r', Vx, Md, Ib, SSE),
-  ),
-  element(
-    'PEXTRB',
-    'SSE4.1',
-    'w',
-    extract('i8x16', '_u', 1),
-    form('66 0F 3A 14 /r', Rd, Vx, Ib, SSE),
-    form('66 0F 3A 14 /r', Mb, Vx, Ib, SSE),
-  ),
-  element(
-    'PEXTRW',
-    'SSE4.1',
-    'w',
-    extract('i16x8', '_u', 2),
-    form('66 0F 3A 15 /r', Rd, Vx, Ib, SSE),
-    form('66 0F 3A 15 /r', Mw, Vx, Ib, SSE),
-  ),
-  element('PEXTRW', 'SSE2', 'w', extract('i16x8', '_u', 2), form('66 0F C5 /r', Gd, Ux, Ib, SSE)),
-  element('PEXTRD', 'SSE4.1', 'w', extractDouble, form('66 0F 3A 16 /r', Ey, Vx, Ib, SSE)),
-  element('EXTRACTPS', 'SSE4.1', 'w', extractDouble, form('66 0F 3A 17 /r', Ed, Vx, Ib, SSE)),
-  element(
-    'PINSRW',
-    'SSE',
-    'rw',
-    (l, dst, src, n) => {
-      const value = l.let(src.read());
-      const old = widen(l, l.let(dst.read()));
-      enterMmx(l);
-      writeMmx(l, dst, low(l, insert(l, ['i16x8', 2], old, value, n, 4)));
-    },
-    form('NP 0F C4 /r', Pq, Ew, Ib, MMX),
-  ),
-  element(
-    'PEXTRW',
-    'SSE',
-    'w',
-    (l, dst, src, n) => {
-      enterMmx(l);
-      dst.write(
-        l.lanes(
-          'i16x8.extract_lane_u',
-          [0],
-          elementToFront(l, widen(l, l.let(src.read())), 2, n, 4),
-        ),
-      );
-    },
-    form('NP 0F C5 /r', Gd, Nq, Ib, MMX),
-  ),
-];
-
-const PTEST: Instruction = instruction({
-  name: 'PTEST',
-  manual: 'SDM vol 2B, PTEST',
-  feature: 'SSE4.1',
-  forms: [form('66 0F 38 17 /r', Vx, Wx, SSE)],
-  access: ['r', 'r'],
-  flags: { writes: 'OSZAPC' },
-  lift(l, _i, dst, src) {
-    const b = source(l, src!);
-    const a = l.let(dst!.read());
-    const none = (v: Value) => l.op('v128.any_true', v).eqz();
-    const zf = none(l.op('v128.and', a, b));
-    const cf = none(l.op('v128.andnot', b, a));
-    writeArithmeticFlags(l, zf.shl(6).or(cf));
-  },
-});
 
 export const INSTRUCTIONS_SSE_SHUFFLE: readonly Instruction[] = [
-  ...ROWS,
-  ...PREFIXED,
+  ...SHUFFLE_ROWS.flatMap(packed),
+  ...PREFIXED_SHUFFLES.map(([name, encoding, feature, meaning]) =>
+    prefixed(name, `${encoding} /r`, feature, meaning),
+  ),
   ...IMMEDIATE_SHIFTS,
-  ...ELEMENTS,
-  PTEST,
 ];
