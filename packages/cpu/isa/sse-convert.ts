@@ -33,8 +33,106 @@ import {
   Wq,
   Wx,
 } from './instruction.ts';
-import { FloatLanes, roundsSpecially } from './sse-fast.ts';
-import { enterMmx, low, requireMmx, source, widen, writeMmx } from './sse-operands.ts';
+import {
+  anyTrue,
+  type Guard,
+  ifDisordered,
+  quickly,
+  roundsSpecially,
+  splat,
+  unlessPlain,
+  when,
+} from './sse-fast.ts';
+import {
+  enterMmx,
+  low,
+  readFloat,
+  requireMmx,
+  source,
+  widen,
+  writeFloat,
+  writeMmx,
+} from './sse-operands.ts';
+
+/** WebAssembly's result and what must not hold for it to be right. */
+interface Quick {
+  readonly quick: Value;
+  readonly guards: readonly Guard[];
+}
+
+const isRounded = (l: Lift): Guard => when(l, roundsSpecially(l));
+const any = (l: Lift, shape: string, relation: string, a: Value, b: Value): Value =>
+  anyTrue(l, l.op(`${shape}.${relation}`, a, b));
+
+/** To integers: they must fit, and be exact or inexact as before. */
+const toIntegers =
+  (shape: 'f32x4' | 'f64x2', rounding: 'nearest' | 'trunc') =>
+  (l: Lift, v: Value): Quick => {
+    const rounded = l.let(l.op(`${shape}.${rounding}`, v));
+    const quick = l.let(
+      l.op(`i32x4.trunc_sat_${shape}_s${shape === 'f64x2' ? '_zero' : ''}`, rounded),
+    );
+    const fits = l.op(`${shape}.lt`, l.op(`${shape}.abs`, rounded), splat(shape, 2 ** 31));
+    const allFit = l.op(`${shape === 'f32x4' ? 'i32x4' : 'i64x2'}.all_true`, fits);
+    const isInexact = any(l, shape, 'ne', rounded, v);
+    return {
+      quick,
+      guards: [when(l, allFit.eqz()), (slow) => l.if(isInexact, () => isRounded(l)(slow))],
+    };
+  };
+
+const SINGLES = 'f32x4';
+const DOUBLES = 'f64x2';
+const DENORMAL_OR_NAN = (l: Lift, v: Value): Guard[] => {
+  const size = l.let(l.op('f32x4.abs', v));
+  const isSmall = l.op('f32x4.lt', size, splat(SINGLES, 2 ** -126));
+  const denormal = l.op('v128.and', isSmall, l.op('f32x4.gt', size, splat(SINGLES, 0)));
+  return [when(l, anyTrue(l, denormal)), when(l, any(l, SINGLES, 'ne', v, v))];
+};
+
+/** By instruction; lanes that the result does not have are copies of others. */
+const QUICK_VECTORS = {
+  CVTDQ2PS: (l: Lift, v: Value): Quick => ({
+    quick: l.let(l.op('f32x4.convert_i32x4_s', v)),
+    guards: [(slow) => l.unlikely(roundsSpecially(l), () => l.if(singlesDiffer(l, v), slow))],
+  }),
+  CVTPS2DQ: toIntegers(SINGLES, 'nearest'),
+  CVTTPS2DQ: toIntegers(SINGLES, 'trunc'),
+  CVTPD2DQ: toIntegers(DOUBLES, 'nearest'),
+  CVTTPD2DQ: toIntegers(DOUBLES, 'trunc'),
+  CVTPS2PD: (l: Lift, v: Value): Quick => ({
+    quick: l.let(l.op('f64x2.promote_low_f32x4', v)),
+    guards: DENORMAL_OR_NAN(l, v),
+  }),
+  CVTPD2PS: (l: Lift, v: Value): Quick => {
+    const quick = l.let(l.op('f32x4.demote_f64x2_zero', v));
+    const size = l.let(l.op('f64x2.abs', l.op('f64x2.promote_low_f32x4', quick)));
+    // Above the least normal single, or zero that was zero.
+    const isNormal = l.op('f64x2.gt', size, splat(DOUBLES, 2 ** -126));
+    const inRange = l.op('f64x2.lt', size, splat(DOUBLES, Number.POSITIVE_INFINITY));
+    const isZero = l.op('f64x2.eq', v, splat(DOUBLES, 0));
+    const plain = l.op('v128.or', l.op('v128.and', isNormal, inRange), isZero);
+    return { quick, guards: [when(l, l.op('i64x2.all_true', plain).eqz()), isRounded(l)] };
+  },
+} as const;
+
+/** Whether a 32-bit integer of the vector is no single-precision number. */
+function singlesDiffer(l: Lift, v: Value): Value {
+  const halves = [v, l.lanes('i8x16.shuffle', HIGH_HALF, v, v)];
+  return halves
+    .map((half) => {
+      const single = l.op('f32x4.convert_i32x4_s', half);
+      return any(
+        l,
+        DOUBLES,
+        'ne',
+        l.op('f64x2.convert_low_i32x4_s', half),
+        l.op('f64x2.promote_low_f32x4', single),
+      );
+    })
+    .reduce((a, b) => a.or(b));
+}
+const HIGH_HALF = [8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15];
 
 export type Convert = (l: Lift, a: Value) => Value;
 export const toSingle: Convert = (l, a) => l.call(softFromInteger[32], a);
@@ -89,9 +187,16 @@ const vectorConversion = (row: VectorRow): FunctionRef =>
 
 const vectors = VECTORS.map((row): Instruction => {
   const callee = vectorConversion(row);
+  const quickVector = QUICK_VECTORS[row.name as keyof typeof QUICK_VECTORS];
   return instruction({
     ...spec(row.name, row.form),
-    lift: (l, _i, dst, src) => dst!.write(l.call(callee, widen(l, source(l, src!)))),
+    lift(l, _i, dst, src) {
+      const v = widen(l, source(l, src!));
+      const { quick, guards } = quickVector(l, v);
+      const result = l.var('v128', quick);
+      unlessPlain(l, guards, () => result.set(l.call(callee, v)));
+      dst!.write(result.get());
+    },
   });
 });
 
@@ -182,15 +287,20 @@ function fromGeneral(
     ...spec(name, form(encoding, ...operands, SSE)),
     lift(l, _i, dst, src) {
       const value = l.let(src!.read());
-      const type = `i${src!.bits}`;
-      const quick = l.let(l.op(`${float}.convert_${type}_s`, value).bits());
-      if (width === 64 && src!.bits === 32) {
-        dst!.write(quick);
+      const { bits } = src!;
+      const quick = l.let(l.op(`${float}.convert_i${bits}_s`, value));
+      if (width === 64 && bits === 32) {
+        writeFloat(l, dst!, quick);
         return;
       }
       const result = l.var(quick.type, quick);
-      l.unlikely(roundsSpecially(l), () => result.set(carefully(l, callee, dst!, value.s64())));
-      dst!.write(result.get());
+      l.unlikely(roundsSpecially(l), () => {
+        // What is exact is right in any mode. The largest integers are rounded up to a power of two.
+        const back = l.op(`i${bits}.trunc_sat_${float}_s`, quick);
+        const isInexact = back.ne(value).or(l.op(`${float}.eq`, quick, 2 ** (bits - 1)));
+        l.if(isInexact, () => result.set(carefully(l, callee, dst!, value.s64()).float()));
+      });
+      writeFloat(l, dst!, result.get());
     },
   });
 }
@@ -207,20 +317,28 @@ function toGeneral(
     32: scalar(`${name}To32`, toInteger(width, 32, truncates)),
     64: scalar(`${name}To64`, toInteger(width, 64, truncates)),
   };
-  const float = `f${width}`;
   return instruction({
     ...spec(name, form(encoding, Gy, source, SSE)),
     lift(l, _i, dst, src) {
       const bits = dst!.bits as Width;
-      const value = l.let(src!.read());
-      const x = l.let(value.float());
+      const x = readFloat(l, src!);
       const rounded = l.let(truncates ? x.unary('trunc') : x.unary('nearest'));
-      // The comparison is false for NaNs; the most negative integer takes the careful way.
-      const fits = rounded.abs().lt(2 ** (bits - 1));
-      const isExact = rounded.eq(x);
-      const result = l.var(`i${bits}`, l.op(`i${bits}.trunc_sat_${float}_s`, rounded));
-      const care = fits.eqz().or(isExact.eqz().and(roundsSpecially(l)));
-      l.unlikely(care, () => result.set(carefully(l, callees[bits], dst!, value.u64())));
+      const result = l.var(`i${bits}`, l.op(`i${bits}.trunc_sat_f${width}_s`, rounded));
+      unlessPlain(
+        l,
+        [
+          // The comparison is false for NaNs; the most negative integer takes the careful way.
+          when(
+            l,
+            rounded
+              .abs()
+              .lt(2 ** (bits - 1))
+              .eqz(),
+          ),
+          (slow) => l.if(rounded.ne(x), () => l.unlikely(roundsSpecially(l), slow)),
+        ],
+        () => result.set(carefully(l, callees[bits], dst!, x.bits().u64())),
+      );
       dst!.write(result.get());
     },
   });
@@ -230,13 +348,12 @@ const wideningScalar = scalar('CVTSS2SD', widenFloat);
 const CVTSS2SD: Instruction = instruction({
   ...spec('CVTSS2SD', form('F3 0F 5A /r', Vq, Wd, SSE)),
   lift(l, _i, dst, src) {
-    const value = l.let(src!.read());
-    const x = l.let(value.float());
-    const lanes = new FloatLanes(l, 'f32');
-    const result = l.var('i64', l.op('f64.promote_f32', x).bits());
-    const care = lanes.isNaN(x).or(lanes.isDenormal(x));
-    l.unlikely(care, () => result.set(l.call(wideningScalar, value.u64(), 0n, 0)));
-    dst!.write(result.get());
+    const x = readFloat(l, src!);
+    const result = l.var('f64', l.op('f64.promote_f32', x));
+    ifDisordered(l, 'f32', [x], () =>
+      result.set(l.call(wideningScalar, x.bits().u64(), 0n, 0).float()),
+    );
+    writeFloat(l, dst!, result.get());
   },
 });
 
@@ -244,15 +361,13 @@ const narrowingScalar = scalar('CVTSD2SS', narrow);
 const CVTSD2SS: Instruction = instruction({
   ...spec('CVTSD2SS', form('F2 0F 5A /r', Vd, Wq, SSE)),
   lift(l, _i, dst, src) {
-    const value = l.let(src!.read());
-    const x = l.let(value.float());
-    const rounded = l.let(l.op('f32.demote_f64', x));
-    const lanes = new FloatLanes(l, 'f32');
-    const result = l.var('i32', rounded.bits());
-    const underflows = lanes.mayHaveUnderflowed(rounded).and(new FloatLanes(l, 'f64').isNonzero(x));
-    const care = lanes.isInfiniteOrNaN(rounded).or(underflows).or(roundsSpecially(l));
-    l.unlikely(care, () => result.set(l.call(narrowingScalar, value, 0n, 0).i32()));
-    dst!.write(result.get());
+    const x = readFloat(l, src!);
+    const quick = l.let(l.op('f32.demote_f64', x));
+    // A result that is normal was made of a normal number.
+    const result = quickly(l, 'product', 'f32', [], quick, () =>
+      l.call(narrowingScalar, x.bits(), 0n, 0).i32().float(),
+    );
+    writeFloat(l, dst!, result);
   },
 });
 

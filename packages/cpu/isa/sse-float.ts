@@ -5,19 +5,22 @@
 // nothing to note that is not sticky already. sse-fast.ts says when; all else goes lane by lane
 // through microcode/sse/soft-float.ts.
 
-import { writeArithmeticFlags } from '../lift/flags.ts';
 import type { FunctionRef } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';
 import { constant, type Value } from '../lift/value.ts';
+import { MXCSR } from '../microcode/sse/check.ts';
 import { dotProduct } from '../microcode/sse/dot-product.ts';
+import type { Operation } from '../microcode/sse/inexact.ts';
 import { scalarFunction, vectorFunction, type Width } from '../microcode/sse/lanes.ts';
 import { softToIntegral } from '../microcode/sse/soft-convert.ts';
 import { RELATION, SOFT } from '../microcode/sse/soft-float.ts';
+import { S } from '../state/layout.ts';
 import {
   form,
   Ib,
   type Instruction,
   instruction,
+  type LiftOperand,
   type OperandSpec,
   SSE,
   Vd,
@@ -27,8 +30,16 @@ import {
   Wq,
   Wx,
 } from './instruction.ts';
-import { type FloatKind, FloatLanes, needsCare } from './sse-fast.ts';
-import { source } from './sse-operands.ts';
+import {
+  anyTrue,
+  type FloatKind,
+  ifDisordered,
+  quickly,
+  roundsSpecially,
+  unlessPlain,
+  when,
+} from './sse-fast.ts';
+import { readFloat, source, writeFloat } from './sse-operands.ts';
 
 /** The four sorts of floating-point instruction by mandatory prefix. */
 export interface Sort {
@@ -78,12 +89,18 @@ export const SD: Sort = {
 };
 export const SORTS: readonly Sort[] = [PS, PD, SS, SD];
 
-/** An operand as the sort's fast operations take it. */
-const floats = (sort: Sort, v: Value): Value => (sort.isPacked ? v : v.float());
-const raw = (sort: Sort, v: Value): Value => (sort.isPacked ? v : v.bits());
+/** Reads operands as the sort's fast operations take them: floats or vectors. */
+export const readSource = (l: Lift, sort: Sort, operand: LiftOperand): Value =>
+  sort.isPacked ? source(l, operand) : readFloat(l, operand);
+export const readTarget = (l: Lift, sort: Sort, operand: LiftOperand): Value =>
+  sort.isPacked ? l.let(operand.read()) : readFloat(l, operand);
+function writeTarget(l: Lift, operand: LiftOperand, value: Value): void {
+  if (value.type === 'v128') operand.write(value);
+  else writeFloat(l, operand, value);
+}
 
 /** Calls the careful function of a sort. */
-function careful(
+export function careful(
   l: Lift,
   sort: Sort,
   callee: FunctionRef,
@@ -92,21 +109,8 @@ function careful(
   control: Value,
 ): Value {
   if (sort.isPacked) return l.call(callee, a, b, control);
-  const result = l.call(callee, a.u64(), b.u64(), control);
-  return sort.width === 64 ? result : result.i32();
-}
-
-/** The quick result, unless care is needed. */
-function quickly(
-  l: Lift,
-  type: Value['type'],
-  quick: Value,
-  care: Value,
-  slow: () => Value,
-): Value {
-  const result = l.var(type, quick);
-  l.unlikely(care, () => result.set(slow()));
-  return result.get();
+  const result = l.call(callee, a.bits().u64(), b.bits().u64(), control);
+  return sort.width === 64 ? result.float() : result.i32().float();
 }
 
 export type Soft = (l: Lift, width: Width, a: Value, b: Value, lane: number) => Value;
@@ -115,6 +119,8 @@ export interface Arithmetic {
   readonly opcode: string;
   readonly kind: FloatKind;
   readonly soft: Soft;
+  /** What the careful way tries first; minima and maxima do not round. */
+  readonly rounds?: Operation;
   /** Reads only the source. */
   readonly isUnary?: boolean;
   readonly quick: (l: Lift, shape: string, a: Value, b: Value) => Value;
@@ -128,33 +134,53 @@ const binary = (name: string) => (l: Lift, shape: string, a: Value, b: Value) =>
   l.op(`${shape}.${name}`, a, b);
 
 export const ARITHMETIC: readonly Arithmetic[] = [
-  { name: 'ADD', opcode: '0F 58', kind: 'sum', soft: softAdd, quick: binary('add') },
-  { name: 'MUL', opcode: '0F 59', kind: 'product', soft: softMultiply, quick: binary('mul') },
-  { name: 'SUB', opcode: '0F 5C', kind: 'sum', soft: softSubtract, quick: binary('sub') },
-  { name: 'DIV', opcode: '0F 5E', kind: 'product', soft: (l, w, a, b) => l.call(SOFT[w].divide, a, b), quick: binary('div') },
-  { name: 'MIN', opcode: '0F 5D', kind: 'order', soft: (l, w, a, b) => l.call(SOFT[w].minimum, a, b), quick: extreme('lt', 'pmin') },
-  { name: 'MAX', opcode: '0F 5F', kind: 'order', soft: (l, w, a, b) => l.call(SOFT[w].maximum, a, b), quick: extreme('gt', 'pmax') },
-  { name: 'SQRT', opcode: '0F 51', kind: 'root', soft: (l, w, _a, b) => l.call(SOFT[w].squareRoot, b), quick: (l, shape, _a, b) => l.op(`${shape}.sqrt`, b), isUnary: true },
+  { name: 'ADD', opcode: '0F 58', kind: 'sum', soft: softAdd, rounds: 'add', quick: binary('add') },
+  { name: 'MUL', opcode: '0F 59', kind: 'product', soft: softMultiply, rounds: 'mul', quick: binary('mul') },
+  { name: 'SUB', opcode: '0F 5C', kind: 'sum', soft: softSubtract, rounds: 'sub', quick: binary('sub') },
+  { name: 'DIV', opcode: '0F 5E', kind: 'product', soft: (l, w, a, b) => l.call(SOFT[w].divide, a, b), rounds: 'div', quick: binary('div') },
+  { name: 'MIN', opcode: '0F 5D', kind: 'order', soft: (l, w, a, b) => l.call(SOFT[w].minimum, a, b), quick: extreme('pmin') },
+  { name: 'MAX', opcode: '0F 5F', kind: 'order', soft: (l, w, a, b) => l.call(SOFT[w].maximum, a, b), quick: extreme('pmax') },
+  { name: 'SQRT', opcode: '0F 51', kind: 'root', soft: (l, w, _a, b) => l.call(SOFT[w].squareRoot, b), rounds: 'sqrt', quick: (l, shape, _a, b) => l.op(`${shape}.sqrt`, b), isUnary: true },
 ]; // biome-ignore format: a table
 
 /**
  * a if it compares so with b, else b: what WebAssembly's pseudo-minimum is with its operands
  * exchanged.
  */
-function extreme(comparison: string, pseudo: string) {
-  return (l: Lift, shape: string, a: Value, b: Value): Value =>
-    shape.includes('x')
-      ? l.op(`${shape}.${pseudo}`, b, a)
-      : l.select(l.op(`${shape}.${comparison}`, a, b), a, b);
+function extreme(pseudo: string) {
+  return (l: Lift, shape: string, a: Value, b: Value): Value => {
+    if (shape.includes('x')) return l.op(`${shape}.${pseudo}`, b, a);
+    const vector = shape === 'f64' ? 'f64x2' : 'f32x4';
+    const spread = (v: Value) => l.op(`${vector}.splat`, v);
+    return l.lanes(
+      `${vector}.extract_lane`,
+      [0],
+      l.op(`${vector}.${pseudo}`, spread(b), spread(a)),
+    );
+  };
+}
+
+export function slowArithmetic(row: Arithmetic, sort: Sort): FunctionRef {
+  const { rounds } = row;
+  const { width } = sort;
+  const name = `sse${row.name}${sort.suffix}`;
+  return sort.isPacked
+    ? vectorFunction(
+        name,
+        width,
+        (l, a, b, lane) => row.soft(l, width, a, b, lane),
+        rounds && (() => rounds),
+      )
+    : scalarFunction(
+        name,
+        (l, a, b) => row.soft(l, width, a, b, 0),
+        rounds && { width, operation: rounds },
+      );
 }
 
 function arithmetic(row: Arithmetic, sort: Sort): Instruction {
   const name = `${row.name}${sort.suffix}`;
-  const slow = sort.isPacked
-    ? vectorFunction(`sse${name}`, sort.width, (l, a, b, lane) =>
-        row.soft(l, sort.width, a, b, lane),
-      )
-    : scalarFunction(`sse${name}`, (l, a, b) => row.soft(l, sort.width, a, b, 0));
+  const slow = slowArithmetic(row, sort);
   return instruction({
     name,
     manual: `SDM vol 2, ${name}`,
@@ -162,20 +188,14 @@ function arithmetic(row: Arithmetic, sort: Sort): Instruction {
     forms: [form(`${sort.prefix} ${row.opcode} /r`, ...sort.operands, SSE)],
     exceptions: '#XM',
     lift(l, _i, dst, src) {
-      const b = source(l, src!);
-      const a = row.isUnary ? b : l.let(dst!.read());
-      const [x, y] = [l.let(floats(sort, a)), l.let(floats(sort, b))];
-      const quick = l.let(row.quick(l, sort.shape, x, y));
-      const care = needsCare(
-        l,
-        row.kind,
-        new FloatLanes(l, sort.shape),
-        row.isUnary ? [y] : [x, y],
-        quick,
+      const b = readSource(l, sort, src!);
+      const a = row.isUnary ? b : readTarget(l, sort, dst!);
+      const quick = l.let(row.quick(l, sort.shape, a, b));
+      const operands = row.isUnary ? [b] : [a, b];
+      const result = quickly(l, row.kind, sort.shape, operands, quick, () =>
+        careful(l, sort, slow, a, b, l.i32(0)),
       );
-      dst!.write(
-        quickly(l, a.type, raw(sort, quick), care, () => careful(l, sort, slow, a, b, l.i32(0))),
-      );
+      writeTarget(l, dst!, result);
     },
   });
 }
@@ -200,12 +220,15 @@ function horizontal(
   name: string,
   opcode: string,
   soft: Soft,
-  operation: string,
+  operation: 'add' | 'sub',
   sort: Sort,
 ): Instruction {
   const full = `${name}${sort.suffix}`;
-  const slow = vectorFunction(`sse${full}`, sort.width, (l, a, b, lane) =>
-    soft(l, sort.width, a, b, lane),
+  const slow = vectorFunction(
+    `sse${full}`,
+    sort.width,
+    (l, a, b, lane) => soft(l, sort.width, a, b, lane),
+    () => operation,
   );
   return instruction({
     name: full,
@@ -217,8 +240,7 @@ function horizontal(
       const second = source(l, src!);
       const [a, b] = deinterleave(l, sort.width, l.let(dst!.read()), second);
       const quick = l.let(l.op(`${sort.shape}.${operation}`, a, b));
-      const care = needsCare(l, 'sum', new FloatLanes(l, sort.shape), [a, b], quick);
-      dst!.write(quickly(l, 'v128', quick, care, () => l.call(slow, a, b, 0)));
+      dst!.write(quickly(l, 'sum', sort.shape, [a, b], quick, () => l.call(slow, a, b, 0)));
     },
   });
 }
@@ -226,8 +248,11 @@ function horizontal(
 /** ADDSUBPS: even lanes are subtracted, odd ones added. */
 function alternating(sort: Sort): Instruction {
   const name = `ADDSUB${sort.suffix}`;
-  const slow = vectorFunction(`sse${name}`, sort.width, (l, a, b, lane) =>
-    (lane % 2 ? softAdd : softSubtract)(l, sort.width, a, b, lane),
+  const slow = vectorFunction(
+    `sse${name}`,
+    sort.width,
+    (l, a, b, lane) => (lane % 2 ? softAdd : softSubtract)(l, sort.width, a, b, lane),
+    (lane) => (lane % 2 ? 'add' : 'sub'),
   );
   const signs = new Uint8Array(16);
   for (let at = 0; at < 16; at += sort.width / 4) signs[at + sort.width / 8 - 1] = 0x80;
@@ -243,8 +268,7 @@ function alternating(sort: Sort): Instruction {
       const quick = l.let(
         l.op(`${sort.shape}.add`, a, l.op('v128.xor', b, constant('v128', signs))),
       );
-      const care = needsCare(l, 'sum', new FloatLanes(l, sort.shape), [a, b], quick);
-      dst!.write(quickly(l, 'v128', quick, care, () => l.call(slow, a, b, 0)));
+      dst!.write(quickly(l, 'sum', sort.shape, [a, b], quick, () => l.call(slow, a, b, 0)));
     },
   });
 }
@@ -304,16 +328,14 @@ function compare(sort: Sort): Instruction {
     exceptions: '#XM',
     lift(l, _i, dst, src, immediate) {
       const predicate = l.let(immediate!.read().i32().and(7));
-      const b = source(l, src!);
-      const a = l.let(dst!.read());
-      const [x, y] = [l.let(floats(sort, a)), l.let(floats(sort, b))];
-      const care = needsCare(l, 'order', new FloatLanes(l, sort.shape), [x, y], x);
-      const result = l.var(a.type, a);
-      l.unlikely(
-        care,
-        () => result.set(careful(l, sort, slow, a, b, predicate)),
-        () => result.set(quickCompare(l, sort, x, y, predicate)),
-      );
+      const b = readSource(l, sort, src!);
+      const a = readTarget(l, sort, dst!);
+      const quick = quickCompare(l, sort, a, b, predicate);
+      const result = l.var(quick.type, quick);
+      ifDisordered(l, sort.shape, [a, b], () => {
+        const value = careful(l, sort, slow, a, b, predicate);
+        result.set(sort.isPacked ? value : value.bits());
+      });
       dst!.write(result.get());
     },
   });
@@ -334,18 +356,23 @@ function compareFlags(name: string, opcode: string, signals: 0 | 1, sort: Sort):
     flags: { writes: 'OSZAPC' },
     exceptions: '#XM',
     lift(l, _i, dst, src) {
-      const b = source(l, src!);
-      const a = l.let(dst!.read());
-      const [x, y] = [l.let(floats(sort, a)), l.let(floats(sort, b))];
-      const care = needsCare(l, 'order', new FloatLanes(l, sort.shape), [x, y], x);
-      const quick = x.lt(y).mul(RELATION.less).or(x.eq(y).mul(RELATION.equal));
-      const relation = quickly(l, 'i32', quick, care, () =>
-        l.call(slow, a.u64(), b.u64(), 0).i32(),
-      );
-      const unordered = l.let(relation.bit(3));
-      const cf = relation.bit(0).or(unordered);
-      const zf = relation.bit(1).or(unordered);
-      writeArithmeticFlags(l, cf.or(unordered.shl(2)).or(zf.shl(6)));
+      const b = readSource(l, sort, src!);
+      const a = readTarget(l, sort, dst!);
+      const isBelow = l.var('i32', a.lt(b));
+      const isDifferent = l.var('i32', a.ne(b));
+      const isOrdered = l.var('i32', 1);
+      ifDisordered(l, sort.shape, [a, b], () => {
+        const relation = l.call(slow, a.bits().u64(), b.bits().u64(), 0).i32();
+        isOrdered.set(relation.and(RELATION.unordered).eqz());
+        isBelow.set(relation.and(RELATION.unordered | RELATION.less).nez());
+        isDifferent.set(relation.and(RELATION.unordered | RELATION.equal).eqz());
+      });
+      l.set(S.flagC, isBelow.get());
+      l.set(S.flagZ, isDifferent.get().u64());
+      // An odd byte has PF clear, an even one has it set; SF is clear.
+      l.set(S.flagSP, isOrdered.get().u64());
+      l.set(S.flagO, 0n);
+      l.set(S.flagA, 0);
     },
   });
 }
@@ -353,6 +380,23 @@ function compareFlags(name: string, opcode: string, signals: 0 | 1, sort: Sort):
 // --- SSE4.1: rounding and dot products ---
 
 export const ROUND_OPCODE = { PS: '08', PD: '09', SS: '0A', SD: '0B' } as const;
+
+/** Rounded in the mode of the immediate, or MXCSR's when it says so. */
+function quickRound(l: Lift, sort: Sort, x: Value, control: Value): Value {
+  const mode = l.choose(
+    control.bit(2),
+    'i32',
+    () => l.get(S.mxcsr).shru(MXCSR.rcShift).and(3),
+    () => control.and(3),
+  );
+  const result = l.var(x.type, x);
+  const modes = ['nearest', 'floor', 'ceil', 'trunc'];
+  l.switch(
+    mode,
+    modes.map((name) => () => result.set(l.op(`${sort.shape}.${name}`, x))),
+  );
+  return result.get();
+}
 
 function roundTo(sort: Sort): Instruction {
   const name = `ROUND${sort.suffix}`;
@@ -370,8 +414,21 @@ function roundTo(sort: Sort): Instruction {
     exceptions: '#XM',
     lift(l, _i, dst, src, immediate) {
       const control = l.let(immediate!.read().i32());
-      const b = source(l, src!);
-      dst!.write(careful(l, sort, slow, b, b, control));
+      const b = readSource(l, sort, src!);
+      const quick = quickRound(l, sort, b, control);
+      const result = l.var(quick.type, quick);
+      const differs = l.op(`${sort.shape}.ne`, quick, b);
+      const any = (v: Value) => (sort.isPacked ? anyTrue(l, v) : v);
+      unlessPlain(
+        l,
+        [
+          when(l, any(l.op(`${sort.shape}.ne`, b, b))),
+          when(l, l.get(S.mxcsr).and(MXCSR.daz)),
+          when(l, any(differs).and(control.bit(3).eqz()).and(roundsSpecially(l))),
+        ],
+        () => result.set(careful(l, sort, slow, b, b, control)),
+      );
+      writeTarget(l, dst!, result.get());
     },
   });
 }

@@ -31,6 +31,17 @@ export function source(l: Lift, operand: LiftOperand): Value {
   return l.load(16, alignedAddress(l, operand, 'read'));
 }
 
+/** A scalar source of 32 or 64 bits as a float: an XMM register's lowest lane, or memory. */
+export function readFloat(l: Lift, operand: LiftOperand): Value {
+  if (operand.isMemory) return l.let(l.let(operand.read()).float());
+  return l.loadRaw(`f${operand.bits}.load`, l.cpu.add(operand.stateOffset()));
+}
+
+/** Writes the lowest lane of an XMM register; the others stay. */
+export function writeFloat(l: Lift, register: LiftOperand, value: Value): void {
+  l.storeRaw(`${value.type}.store`, l.cpu.add(register.stateOffset()), 0, value);
+}
+
 /** Writes a destination whose memory form must be aligned. */
 export function storeAligned(l: Lift, operand: LiftOperand, value: Value): void {
   if (!operand.isMemory) operand.write(value);

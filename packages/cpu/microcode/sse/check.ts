@@ -14,7 +14,7 @@ const CR4 = { osfxsr: 1n << 9n, osxmmexcpt: 1n << 10n };
 /** MXCSR. SDM vol 1 §10.2.3. Flags in bits 0–5, DAZ 6, masks 7–12, RC 13–14, FZ 15. */
 export const MXCSR = {
   ie: 1, de: 2, ze: 4, oe: 8, ue: 0x10, pe: 0x20,
-  daz: 0x40, masks: 0x1f80, maskShift: 7, um: 0x800, om: 0x400, rc: 0x6000, rcShift: 13, fz: 0x8000,
+  daz: 0x40, masks: 0x1f80, maskShift: 7, um: 0x800, om: 0x400, pm: 0x1000, rc: 0x6000, rcShift: 13, fz: 0x8000,
   /** Bits that exist; setting others raises #GP. */
   valid: 0xffff,
 } as const; // biome-ignore format: fields in order

@@ -7,6 +7,7 @@ import type { Lift } from '../../lift/lift.ts';
 import { constant, type Value } from '../../lift/value.ts';
 import { S } from '../../state/layout.ts';
 import { reportSse } from './check.ts';
+import { type Operation, returnIfPlain } from './inexact.ts';
 
 export type Width = 32 | 64;
 /** What happens in one lane; bit patterns in an i64 in and out. */
@@ -33,17 +34,34 @@ export function begin(l: Lift): void {
   l.set(S.sseFlags, 0);
 }
 
-/** All lanes of two vectors; `control` is passed through for those that need it. */
+/** The lanes' values put together. */
+function join(l: Lift, width: Width, values: readonly Value[]): Value {
+  return values.reduce((v, value, lane) => withLane(l, width, v, lane, value), zeroVector());
+}
+
+/**
+ * All lanes of two vectors; `control` is passed through for those that need it. `operation` names
+ * what WebAssembly has for a lane: it is tried first.
+ */
 export function vectorFunction(
   name: string,
   width: Width,
   meaning: (l: Lift, a: Value, b: Value, lane: number, control: Value) => Value,
+  operation?: (lane: number) => Operation,
 ): FunctionRef {
   return fn(name, {
     params: { a: 'v128', b: 'v128', control: 'i32' },
     result: 'v128',
     faults: true,
     build(l, { a, b, control }) {
+      if (operation) {
+        const lanes = Array.from({ length: laneCount(width) }, (_, lane) => ({
+          operation: operation(lane),
+          a: laneOf(l, width, a, lane),
+          b: laneOf(l, width, b, lane),
+        }));
+        returnIfPlain(l, width, lanes, (results) => join(l, width, results));
+      }
       begin(l);
       let result = zeroVector();
       for (let lane = 0; lane < laneCount(width); lane++) {
@@ -62,16 +80,24 @@ export function vectorFunction(
   });
 }
 
-/** One lane of two operands, bit patterns in an i64. */
+/** One lane of two operands, bit patterns in an i64. `operation` as for vectors. */
 export function scalarFunction(
   name: string,
   meaning: (l: Lift, a: Value, b: Value, control: Value) => Value,
+  first?: { readonly width: Width; readonly operation: Operation },
 ): FunctionRef {
   return fn(name, {
     params: { a: 'i64', b: 'i64', control: 'i32' },
     result: 'i64',
     faults: true,
     build(l, { a, b, control }) {
+      if (first)
+        returnIfPlain(
+          l,
+          first.width,
+          [{ operation: first.operation, a, b }],
+          ([result]) => result!,
+        );
       begin(l);
       const result = l.let(meaning(l, a, b, control));
       l.run(reportSse);
