@@ -33,7 +33,7 @@ const COMPARED_FLAGS = 0x24_4dd5;
 const KERNEL_HALF = 1n << 47n;
 const LOW_HALF = 0xffff_ffffn;
 
-type Check = (name: string, a: bigint | number, b: bigint | number) => void;
+export type Check = (name: string, a: bigint | number, b: bigint | number) => void;
 
 /** What differs, one line each; empty when the results agree. */
 export function differences(test: TestCase, native: Uint8Array, ours: Uint8Array): string[] {
@@ -56,7 +56,7 @@ export function differences(test: TestCase, native: Uint8Array, ours: Uint8Array
   return found;
 }
 
-function compareFault(n: DataView, o: DataView, check: Check, leeway: Leeway): void {
+export function compareFault(n: DataView, o: DataView, check: Check, leeway: Leeway): void {
   const vector = n.getUint32(RESULT.vector, true);
   const address = n.getBigUint64(RESULT.cr2, true);
   if (vector === PAGE_FAULT && !leeway.cr2) check('cr2', address, o.getBigUint64(RESULT.cr2, true));
@@ -69,7 +69,7 @@ function compareFault(n: DataView, o: DataView, check: Check, leeway: Leeway): v
   );
 }
 
-function compareRegisters(
+export function compareRegisters(
   test: TestCase,
   n: DataView,
   o: DataView,
@@ -112,7 +112,7 @@ function compareRegisters(
   }
 }
 
-function compareFx(n: DataView, o: DataView, check: Check, leeway: Leeway): void {
+export function compareFx(n: DataView, o: DataView, check: Check, leeway: Leeway): void {
   const fx = RESULT.fx;
   check('fcw', n.getUint16(fx + FX.control, true), o.getUint16(fx + FX.control, true));
   const status = ~leeway.x87Status & 0xffff;

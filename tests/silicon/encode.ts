@@ -33,8 +33,23 @@ export interface Poke {
   readonly address: number;
   readonly bytes: readonly number[];
 }
+/** Where memory operands of a longer program shall lie: through registers that hold known addresses all along. */
+export interface Aim {
+  target(random: Random, segment: SegmentName): number;
+  /** Registers that hold these linear addresses, in segments of base 0, and registers that hold these small numbers. */
+  readonly pointers: readonly (readonly [number, number])[];
+  readonly indices: readonly (readonly [number, number])[];
+}
 export interface Built {
   readonly bytes: number[];
+  /** The instruction's REX prefix or 0, and the numbers of ModRM.reg and ModRM.rm (REX included) where they are registers. */
+  readonly rex: number;
+  readonly reg: number | undefined;
+  readonly rm: number | undefined;
+  /** Number of the register in the opcode. */
+  readonly inOpcode: number | undefined;
+  /** Place in `bytes` of a displacement that counts from the instruction's end. */
+  readonly relativeAt: number | undefined;
   readonly registers: ReadonlyMap<number, bigint>;
   /** Vector registers that are indices: four 64-bit words each. */
   readonly vectors: ReadonlyMap<number, readonly bigint[]>;
@@ -70,9 +85,13 @@ export class InstructionBuilder {
   readonly #pokes: Poke[] = [];
   #target: number | undefined;
   #rip: { readonly target: number; readonly immediateBytes: number } | undefined;
+  #rmNumber: number | undefined;
+  #regNumber: number | undefined;
+  readonly #aim: Aim | undefined;
 
-  constructor(random: Random, t: TableForm, world: World) {
+  constructor(random: Random, t: TableForm, world: World, aim?: Aim) {
     this.#random = random;
+    this.#aim = aim;
     this.#t = t;
     this.#e = ENCODINGS.get(t)!;
     this.#world = world;
@@ -110,6 +129,11 @@ export class InstructionBuilder {
     this.#fixRipRelative(bytes, linear);
     return {
       bytes,
+      rex: choice.rex,
+      reg: this.#regNumber,
+      rm: this.#rmNumber,
+      inOpcode: e.opcodeCount > 1 ? (opcode & 7) | ((choice.rex & 1) << 3) : undefined,
+      relativeAt: this.#rip ? bytes.length - this.#rip.immediateBytes - 4 : undefined,
       registers: this.#registers,
       vectors: this.#vectors,
       pokes: this.#pokes,
@@ -180,6 +204,7 @@ export class InstructionBuilder {
     const e = this.#e;
     if (e.modrmFirst >= 0) return [e.modrmFirst + r.below(e.modrmLast - e.modrmFirst + 1)];
     const digit = e.digit >= 0 ? e.digit : r.below(8);
+    if (e.digit < 0) this.#regNumber = digit | ((c.rex & 4) << 1);
     if (this.#t.form.operands.some((o) => o.source === 'vsib')) return this.#vsib(digit, c);
     if (isMemory) {
       const bytes = c.addressBits === 16 ? this.#address16(digit, c) : this.#address(digit, c);
@@ -188,6 +213,7 @@ export class InstructionBuilder {
     }
     const rm = r.below(8);
     const number = rm | ((c.rex & 1) << 3);
+    this.#rmNumber = number;
     const value = this.#pointerValue();
     // rSP stays a stack.
     if (value !== undefined && number !== 4) this.#registers.set(number, value);
@@ -197,6 +223,7 @@ export class InstructionBuilder {
   /** A linear address in or just outside the pages that a segment reaches, often at an edge. */
   #pickTarget(segment: SegmentName): number {
     const r = this.#random;
+    if (this.#aim) return this.#aim.target(r, segment);
     const isStack =
       segment === 'ss' && this.#world.bits !== 64 && segmentBase(this.#world, 'ss') !== 0;
     if (isStack) return STACK + PAGE / 2 - 128 + 8 * r.below(32) + (r.chance(30) ? r.below(8) : 0);
@@ -244,6 +271,8 @@ export class InstructionBuilder {
   #address(digit: number, c: Choice): number[] {
     const r = this.#random;
     const isLong = this.#world.bits === 64;
+    if (this.#aim?.pointers.length && !c.override && r.chance(75))
+      return this.#aimedAddress(digit, c, this.#aim);
     const kind = r.below(10);
     const small = BigInt(r.below(256) - 128);
     const base = r.pick([0, 1, 2, 3, 4, 5, 6, 7]);
@@ -321,6 +350,29 @@ export class InstructionBuilder {
     this.#vectors.set(index | ((c.rex & 2) << 2), [word(), word(), word(), word()]);
     const sib = (scale << 6) | (index << 3) | base;
     return [0x40 | (digit << 3) | 4, sib, ...littleEndian(displacement, 1)];
+  }
+  /** An address through registers that hold what the aim says. */
+  #aimedAddress(digit: number, c: Choice, aim: Aim): number[] {
+    const r = this.#random;
+    const isLong = this.#world.bits === 64;
+    const [base, address] = r.pick(aim.pointers);
+    const target = this.#pickTarget('ds');
+    this.#target = target;
+    c.rex = (c.rex & ~3) | (base >> 3);
+    const index = aim.indices.length && r.chance(30) ? r.pick(aim.indices) : undefined;
+    const scale = r.below(4);
+    const offset = target - address - (index ? index[1] << scale : 0);
+    const isShort = offset >= -128 && offset < 128;
+    const mod = offset === 0 && (base & 7) !== 5 ? 0 : isShort ? 0x40 : 0x80;
+    const width = mod === 0 ? 0 : isShort ? 1 : 4;
+    const displacement = littleEndian(BigInt.asUintN(32, BigInt(offset)), width);
+    if (index && isLong) c.rex |= (index[0] >> 3) << 1;
+    if (c.rex && isLong) c.rex |= 0x40;
+    const modrm = mod | (digit << 3);
+    if (index)
+      return [modrm | 4, (scale << 6) | ((index[0] & 7) << 3) | (base & 7), ...displacement];
+    if ((base & 7) === 4) return [modrm | 4, 0x24, ...displacement];
+    return [modrm | (base & 7), ...displacement];
   }
   /** rip-relative displacements count from the end of the instruction; the displacement sits before the immediate. */
   #fixRipRelative(bytes: number[], linear: number): void {
@@ -447,9 +499,13 @@ export class InstructionBuilder {
   }
   /** BT with a register reaches far from its operand: keeps most of them near. */
   #bitOffset(): void {
+    const near = () => BigInt.asUintN(64, BigInt(this.#random.below(1200) - 600));
+    if (this.#aim) {
+      if (this.#regNumber !== undefined) this.#registers.set(this.#regNumber, near());
+      return;
+    }
     for (let n = 0; n < 16; n++) {
-      if (!this.#registers.has(n) && n !== 4)
-        this.#registers.set(n, BigInt.asUintN(64, BigInt(this.#random.below(1200) - 600)));
+      if (!this.#registers.has(n) && n !== 4) this.#registers.set(n, near());
     }
   }
   /** A return frame on the stack: rip, CS, RFLAGS, rSP, SS; or a selector for POP. */

@@ -68,7 +68,7 @@ export function generateCase(random: Random, placed: readonly PlacedForm[]): Tes
   return { world: worldName, forms, built, bytes };
 }
 
-function fillSegments(view: DataView, world: World): void {
+export function fillSegments(view: DataView, world: World): void {
   for (const [n, name] of SEGMENT_NAMES.entries())
     view.setUint16(TEST.selectors + 2 * n, world.selectors[name], true);
   view.setBigUint64(TEST.fsBase, BigInt(world.fsBase ?? 0), true);
@@ -103,7 +103,7 @@ function initialFlags(random: Random, forms: readonly TableForm[]): bigint {
   return (random.u64() & FLAG.arithmetic) | FLAG.fixed | FLAG.if | df | tf | ac;
 }
 
-function fillFx(random: Random, view: DataView, forms: readonly TableForm[]): void {
+export function fillFx(random: Random, view: DataView, forms: readonly TableForm[]): void {
   const fx = TEST.fx;
   const usesX87 = forms.some(
     (t) =>
@@ -155,7 +155,7 @@ function setVector(view: DataView, n: number, words: readonly bigint[]): void {
   });
 }
 
-function vectorHalf(random: Random, fill: number): bigint {
+export function vectorHalf(random: Random, fill: number): bigint {
   if (fill === 0) return random.double();
   if (fill === 1) return random.single() | (random.single() << 32n);
   return random.integer();

@@ -6,9 +6,10 @@ import { TestCpu } from '../../packages/cpu/testing/check.ts';
 import {
   CODE,
   FX,
+  LAYOUT,
+  type Layout,
   LDT_SEGMENTS,
   type LdtSegment,
-  MEMORY_PARTS,
   PAGE,
   PAGES,
   RESULT,
@@ -85,10 +86,15 @@ function hidden(value: number): Hidden {
 }
 
 export class InterpretedRunner {
-  readonly #cpu = new TestCpu();
+  readonly cpu: TestCpu;
+  readonly #layout: Layout;
+  readonly #page = new Uint8Array(PAGE);
 
-  constructor() {
-    const cpu = this.#cpu;
+  /** `hotThreshold`: entries after which a block is translated; 0: never. */
+  constructor(options: { readonly layout?: Layout; readonly hotThreshold?: number } = {}) {
+    this.#layout = options.layout ?? LAYOUT;
+    const cpu = new TestCpu({}, { hotThreshold: options.hotThreshold ?? 0 });
+    this.cpu = cpu;
     cpu.reset(64, 3);
     cpu.bytes.fill(0, RAM_BASE, RAM_BASE + 0x10_0000);
     this.#mapPages();
@@ -109,7 +115,7 @@ export class InterpretedRunner {
     cpu.call('flushTlb');
   }
   #poke(gpa: number, value: bigint): void {
-    this.#cpu.view.setBigUint64(RAM_BASE + gpa, value, true);
+    this.cpu.view.setBigUint64(RAM_BASE + gpa, value, true);
   }
   #mapPages(): void {
     const entry = (table: number, index: number, value: bigint) =>
@@ -128,19 +134,44 @@ export class InterpretedRunner {
     entry(KERNEL_TABLES + 2 * PAGE, 0, BigInt(DESCRIPTORS) | SUPERVISOR | NX);
   }
 
-  /** Runs one struct test, at most so many instructions, and gives its struct result. */
-  run(test: Uint8Array, instructionsMax: number): Uint8Array {
-    const cpu = this.#cpu;
-    const t = new DataView(test.buffer, test.byteOffset);
-    for (const { address, isCode } of PAGES) cpu.write(address, isCode ? INT3_PAGE : ZERO_PAGE);
+  /** Puts a case's bytes where they differ from what is there: equal code stays decoded and translated. */
+  #placeMemory(test: Uint8Array, t: DataView): void {
     const length = t.getUint32(TEST.codeLength, true);
-    const offset = t.getUint32(TEST.codeOffset, true);
-    cpu.write(CODE + offset, test.subarray(TEST.code, TEST.code + length));
+    const code = {
+      address: CODE + t.getUint32(TEST.codeOffset, true),
+      bytes: test.subarray(TEST.code, TEST.code + length),
+    };
     let at: number = TEST.memory;
-    for (const part of MEMORY_PARTS) {
-      cpu.write(part.address, test.subarray(at, at + part.bytes));
+    const parts = this.#layout.parts.map((part) => {
       at += part.bytes;
+      return { address: part.address, bytes: test.subarray(at - part.bytes, at) };
+    });
+    for (const { address, isCode } of PAGES) {
+      const page = this.#page.fill(isCode ? 0xcc : 0);
+      for (const part of [code, ...parts]) {
+        const from = Math.max(part.address, address);
+        const to = Math.min(part.address + part.bytes.length, address + PAGE);
+        if (from < to)
+          page.set(part.bytes.subarray(from - part.address, to - part.address), from - address);
+      }
+      this.#update(address, page);
     }
+  }
+  #update(address: number, page: Uint8Array): void {
+    const now = this.cpu.read(address, PAGE);
+    if (Buffer.compare(now, page) === 0) return;
+    let from = 0;
+    let to = PAGE;
+    while (now[from] === page[from]) from++;
+    while (now[to - 1] === page[to - 1]) to--;
+    this.cpu.write(address + from, page.subarray(from, to));
+  }
+
+  /** Runs one struct test, at most so many instructions in slices, and gives its struct result. */
+  run(test: Uint8Array, instructionsMax: number, slice: number = instructionsMax): Uint8Array {
+    const cpu = this.cpu;
+    const t = new DataView(test.buffer, test.byteOffset);
+    this.#placeMemory(test, t);
     for (let n = 0; n < 16; n++) cpu.set('gpr', t.getBigUint64(TEST.gpr + 8 * n, true), n);
     this.#loadSegments(t);
     this.#loadFx(t);
@@ -160,12 +191,14 @@ export class InterpretedRunner {
     cpu.set('rip', t.getBigUint64(TEST.rip, true));
     cpu.call('writeRflags', Number(t.getBigUint64(TEST.rflags, true)));
     cpu.call('updateMode');
-    const reason = cpu.runFreely(instructionsMax);
+    let reason: number = EXIT_REASON.budget;
+    for (let left = instructionsMax; left > 0 && reason === EXIT_REASON.budget; left -= slice)
+      reason = cpu.runFreely(Math.min(slice, left));
     return this.#result(reason === EXIT_REASON.fault);
   }
 
   #loadSegments(t: DataView): void {
-    const cpu = this.#cpu;
+    const cpu = this.cpu;
     SEGMENT_NAMES.forEach((name, n) => {
       const value = t.getUint16(TEST.selectors + 2 * n, true);
       const { base, limit, attributes } = hidden(value);
@@ -182,7 +215,7 @@ export class InterpretedRunner {
   }
 
   #loadFx(t: DataView): void {
-    const cpu = this.#cpu;
+    const cpu = this.cpu;
     const fx = TEST.fx;
     const status = t.getUint16(fx + FX.status, true);
     const control = t.getUint16(fx + FX.control, true);
@@ -193,6 +226,9 @@ export class InterpretedRunner {
     cpu.set('x87Top', top);
     cpu.set('x87Tags', t.getUint8(fx + FX.tag));
     cpu.set('fpuTrap', isPending ? 4 : 0);
+    for (const name of ['x87Opcode', 'x87InstructionSelector', 'x87DataSelector'] as const)
+      cpu.set(name, 0);
+    for (const name of ['x87InstructionPointer', 'x87DataPointer'] as const) cpu.set(name, 0n);
     for (let n = 0; n < 8; n++) {
       const low = t.getBigUint64(fx + FX.st + 16 * n, true);
       cpu.setX87((n + top) & 7, (BigInt(t.getUint16(fx + FX.st + 16 * n + 8, true)) << 64n) | low);
@@ -208,7 +244,7 @@ export class InterpretedRunner {
 
   /** What ended the run, in a host's terms, and the rip that it reports. */
   #event(): { vector: number; error: number; rip: bigint } {
-    const cpu = this.#cpu;
+    const cpu = this.cpu;
     const fault = cpu.get('fault') as number;
     const rip = cpu.get('rip') as bigint;
     const error = fault & FAULT_HAS_CODE ? (cpu.get('faultCode') as number) : 0;
@@ -221,7 +257,7 @@ export class InterpretedRunner {
   }
   /** Length of the INT instruction at rip. */
   #softwareInterruptBytes(rip: bigint): bigint {
-    const cpu = this.#cpu;
+    const cpu = this.cpu;
     const linear = Number(BigInt.asUintN(32, (cpu.get('segBase', 1) as bigint) + rip));
     const bytes = cpu.read(linear, 16);
     const at = bytes.findIndex((byte) => byte >= 0xcc && byte <= 0xce);
@@ -229,8 +265,8 @@ export class InterpretedRunner {
   }
 
   #result(isFault: boolean): Uint8Array {
-    const cpu = this.#cpu;
-    const out = new Uint8Array(RESULT.size);
+    const cpu = this.cpu;
+    const out = new Uint8Array(this.#layout.resultBytes);
     const r = new DataView(out.buffer);
     const event = isFault
       ? this.#event()
@@ -248,14 +284,14 @@ export class InterpretedRunner {
     r.setBigUint64(RESULT.gsBase, cpu.get('segBase', 5) as bigint, true);
     this.#saveFx(r);
     let at: number = RESULT.memory;
-    for (const part of MEMORY_PARTS) {
+    for (const part of this.#layout.parts) {
       out.set(cpu.read(part.address, part.bytes), at);
       at += part.bytes;
     }
     return out;
   }
   #saveFx(r: DataView): void {
-    const cpu = this.#cpu;
+    const cpu = this.cpu;
     const fx = RESULT.fx;
     const top = cpu.get('x87Top') as number;
     r.setUint16(fx + FX.control, cpu.get('x87Control') as number, true);
@@ -277,6 +313,3 @@ export class InterpretedRunner {
     }
   }
 }
-
-const ZERO_PAGE = new Uint8Array(PAGE);
-const INT3_PAGE = new Uint8Array(PAGE).fill(0xcc);

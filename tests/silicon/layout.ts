@@ -14,13 +14,18 @@ export const PAGES: readonly { readonly address: number; readonly isCode: boolea
   { address: STACK, isCode: false },
 ];
 /** The parts of the data pages that a case sets and compares; the rest is zero before every case. */
-export const MEMORY_PARTS: readonly { readonly address: number; readonly bytes: number }[] = [
+export interface MemoryPart {
+  readonly address: number;
+  readonly bytes: number;
+}
+export const MEMORY_PARTS: readonly MemoryPart[] = [
   { address: DATA, bytes: 640 },
   { address: DATA + PAGE - 128, bytes: 256 },
   { address: DATA + 2 * PAGE - 128, bytes: 128 },
   { address: STACK + PAGE / 2 - 128, bytes: 256 },
 ];
-export const MEMORY_BYTES: number = MEMORY_PARTS.reduce((sum, part) => sum + part.bytes, 0);
+const bytesOf = (parts: readonly MemoryPart[]) => parts.reduce((sum, p) => sum + p.bytes, 0);
+export const MEMORY_BYTES: number = bytesOf(MEMORY_PARTS);
 export const CODE_BYTES_MAX = 96;
 const FX_BYTES = 512;
 /** Bits 255:128 of the sixteen YMM registers. */
@@ -68,6 +73,23 @@ export const RESULT = struct({
   ymm: YMM_BYTES,
   memory: MEMORY_BYTES,
 });
+/** The same shapes with other parts of memory at their end, for whole regions of code (tests/fuzz). */
+export interface Layout {
+  readonly parts: readonly MemoryPart[];
+  readonly memoryBytes: number;
+  readonly testBytes: number;
+  readonly resultBytes: number;
+}
+export function layoutOf(parts: readonly MemoryPart[]): Layout {
+  const memoryBytes = bytesOf(parts);
+  return {
+    parts,
+    memoryBytes,
+    testBytes: TEST.memory + memoryBytes,
+    resultBytes: RESULT.memory + memoryBytes,
+  };
+}
+export const LAYOUT: Layout = layoutOf(MEMORY_PARTS);
 /** Offsets in an FXSAVE image. SDM vol 1 §10.5.1. */
 export const FX = {
   control: 0,

@@ -17,14 +17,12 @@ import { fileURLToPath } from 'node:url';
 import {
   CODE,
   CODE_BYTES_MAX,
+  LAYOUT,
+  type Layout,
   LDT_SEGMENTS,
   type LdtSegment,
-  MEMORY_BYTES,
-  MEMORY_PARTS,
   PAGE,
   PAGES,
-  RESULT,
-  TEST,
   TIMED_OUT,
 } from './layout.ts';
 
@@ -41,17 +39,17 @@ function userDescriptor(s: LdtSegment, entry: number): string {
   );
 }
 
-function header(): string {
+function header(layout: Layout): string {
   const list = (items: readonly string[]) => `{ ${items.join(', ')} }`;
   const values: Readonly<Record<string, string | number>> = {
     CODE: `${CODE}ul`,
     PAGE_BYTES: PAGE,
     CODE_BYTES_MAX,
-    MEMORY_BYTES,
+    MEMORY_BYTES: layout.memoryBytes,
     TIMED_OUT,
-    TEST_SIZE: TEST.size,
-    RESULT_SIZE: RESULT.size,
-    MEMORY_PARTS: list(MEMORY_PARTS.map((p) => `{ ${p.address}ul, ${p.bytes} }`)),
+    TEST_SIZE: layout.testBytes,
+    RESULT_SIZE: layout.resultBytes,
+    MEMORY_PARTS: list(layout.parts.map((p) => `{ ${p.address}ul, ${p.bytes} }`)),
     PAGES: list(PAGES.map((p) => `{ ${p.address}ul, ${+p.isCode} }`)),
     LDT_SEGMENTS: list(LDT_SEGMENTS.map(userDescriptor)),
   };
@@ -61,15 +59,15 @@ function header(): string {
 }
 
 /** The runner's path; a new one for each version of its source. */
-function runner(): string {
-  const layout = header();
-  const version = createHash('sha256').update(readFileSync(SOURCE)).update(layout).digest('hex');
+function runner(layout: Layout): string {
+  const text = header(layout);
+  const version = createHash('sha256').update(readFileSync(SOURCE)).update(text).digest('hex');
   const binary = join(CACHE, `runner-${version.slice(0, 16)}`);
   if (existsSync(binary)) return binary;
   mkdirSync(CACHE, { recursive: true });
   const folder = mkdtempSync(join(CACHE, 'build-'));
   try {
-    writeFileSync(join(folder, 'layout.h'), layout);
+    writeFileSync(join(folder, 'layout.h'), text);
     const made = join(folder, 'runner');
     const gcc = spawnSync('gcc', [...GCC_OPTIONS, '-I', folder, '-o', made, SOURCE], {
       encoding: 'utf8',
@@ -86,7 +84,7 @@ function runner(): string {
 export function whyNoSilicon(): string | undefined {
   if (process.platform !== 'linux' || process.arch !== 'x64') return 'the host is no x86-64 Linux';
   if (spawnSync('gcc', ['--version']).status !== 0) return 'there is no gcc';
-  const { status, signal } = spawnSync(runner(), ['--probe']);
+  const { status, signal } = spawnSync(runner(LAYOUT), ['--probe']);
   if (status === 4) return 'the kernel has no modify_ldt with 16-bit segments';
   if (status === 5) return 'the host has no FSGSBASE';
   if (status === 6) return 'the host is no x86-64-v3 processor';
@@ -94,12 +92,12 @@ export function whyNoSilicon(): string | undefined {
 }
 
 /** Runs the cases natively; gives one struct result each. */
-export function runNatively(cases: Uint8Array): Uint8Array {
+export function runNatively(cases: Uint8Array, layout: Layout = LAYOUT): Uint8Array {
   const folder = mkdtempSync(join(tmpdir(), 'mimic-silicon-'));
   try {
     const [input, output] = [join(folder, 'cases'), join(folder, 'results')];
     writeFileSync(input, cases);
-    const run = spawnSync(runner(), [input, output], { encoding: 'utf8' });
+    const run = spawnSync(runner(layout), [input, output], { encoding: 'utf8' });
     if (run.status !== 0) {
       throw new Error(`runner.c ended with ${run.status ?? run.signal}: ${run.stderr}`);
     }

@@ -21,7 +21,7 @@ export interface Leeway {
   isCloseSse(a: number, b: number): boolean;
 }
 
-const FLAG_BITS: Readonly<Record<string, number>> = {
+export const FLAG_BITS: Readonly<Record<string, number>> = {
   C: 1,
   P: 4,
   A: 0x10,
@@ -30,7 +30,7 @@ const FLAG_BITS: Readonly<Record<string, number>> = {
   O: 0x800,
   D: 0x400,
 };
-const ARITHMETIC_FLAGS = 0x8d5;
+export const ARITHMETIC_FLAGS = 0x8d5;
 const SHIFT = /^(SHL|SAL|SHR|SAR|ROL|ROR|RCL|RCR|SHLD|SHRD)$/;
 /** Transcendental functions: accurate to 1 ulp, SDM vol 1 §8.3.10; their last bit differs between models. */
 const TRANSCENDENTAL = /^(F2XM1|FYL2X|FYL2XP1|FPTAN|FPATAN|FSIN|FCOS|FSINCOS)$/;
@@ -52,10 +52,14 @@ export function undefinedFlags(t: TableForm): number {
 }
 /** Whether what follows could depend on something that is not compared. */
 export function leavesUndefined(t: TableForm): boolean {
+  return undefinedFlags(t) !== 0 || leavesUndefinedState(t);
+}
+/** Whether it leaves something besides flags that is not compared. */
+export function leavesUndefinedState(t: TableForm): boolean {
   const { name } = t.instruction;
   const isInexact =
     TRANSCENDENTAL.test(name) || APPROXIMATE.test(name) || COMPARES_TO_RFLAGS.test(name);
-  return undefinedFlags(t) !== 0 || isSelectorPush(t) || isInexact;
+  return isSelectorPush(t) || isInexact;
 }
 /** Whether what is not compared can be told only when nothing has run before: it depends on registers. */
 export function isForSingleCases(t: TableForm): boolean {

@@ -64,7 +64,7 @@ export function buildRegion(options: {
   const work = [entry];
   while (work.length && lifted.size < options.lengthMax) {
     let offset = work.pop()!;
-    while (!lifted.has(offset) && lifted.size < options.lengthMax) {
+    while (offset < PAGE_BYTES && !lifted.has(offset) && lifted.size < options.lengthMax) {
       const decoded = options.blocks.decodeRecord(page + offset, options.mode);
       const instruction =
         decoded && liftInstruction({ ...options, decoded, offset, locals, ripBase });

@@ -7,6 +7,7 @@ import { R } from '../interpreter/record.ts';
 import { calleesOf } from '../lift/assemble.ts';
 import type { FunctionRef } from '../lift/function.ts';
 import { storeSlow } from '../microcode/memory.ts';
+import { MODE_SINGLE_STEP } from '../microcode/mode.ts';
 import { RECORDS_BASE, RECORDS_BYTES } from '../state/memory-map.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { compileRegion } from './compile.ts';
@@ -56,6 +57,7 @@ export class Translator {
     const started = performance.now();
     let isTranslated = false;
     if (
+      !(mode & MODE_SINGLE_STEP) &&
       this.#options.blocks.hasRoom &&
       this.#table.length + this.#options.firstFunction < HANDLER_MAX
     ) {

@@ -1,0 +1,76 @@
+// The three processors that a program runs on: interpreter, translator, and the host's own.
+
+import { InterpretedRunner } from '../silicon/interpreted.ts';
+import { RESULT, TIMED_OUT } from '../silicon/layout.ts';
+import { runNatively } from '../silicon/native.ts';
+import { FUZZ_LAYOUT, INSTRUCTIONS_MAX } from './state.ts';
+
+export const ENGINES = ['interpreter', 'translator', 'native'] as const;
+export type EngineName = (typeof ENGINES)[number];
+
+/** Entries after which a block is translated: soon, and not before it was interpreted. */
+const HOT_THRESHOLD = 2;
+/** Runs of one program on the translator: the first ones make it hot, in the last all of it can be translated. */
+const TRANSLATED_RUNS = 3;
+/** Translations are never given back, so a processor is replaced when it has made many. */
+const REGIONS_MAX = 8000;
+
+export interface Outcome {
+  /** struct result of runner.c. */
+  readonly result: Uint8Array;
+  /** Instructions retired; the host does not tell. */
+  readonly instructions?: bigint;
+}
+export interface Run {
+  /** struct test of runner.c, and the budget of one slice. */
+  readonly test: Uint8Array;
+  readonly slice: number;
+}
+
+/** Our engines, kept from program to program as a guest's processor is. */
+export class Engines {
+  #interpreter = new InterpretedRunner({ layout: FUZZ_LAYOUT });
+  #translator = translating();
+  regions = 0;
+
+  interpret({ test }: Run): Outcome {
+    return runOn(this.#interpreter, test, INSTRUCTIONS_MAX);
+  }
+  /** One outcome for each run. */
+  translate({ test, slice }: Run): Outcome[] {
+    if (this.#translator.cpu.translator.counters.regions > REGIONS_MAX)
+      this.#translator = translating();
+    const { counters } = this.#translator.cpu.translator;
+    const before = counters.regions;
+    const outcomes = Array.from({ length: TRANSLATED_RUNS }, () =>
+      runOn(this.#translator, test, slice),
+    );
+    this.regions += counters.regions - before;
+    return outcomes;
+  }
+}
+function translating(): InterpretedRunner {
+  return new InterpretedRunner({ layout: FUZZ_LAYOUT, hotThreshold: HOT_THRESHOLD });
+}
+function runOn(runner: InterpretedRunner, test: Uint8Array, slice: number): Outcome {
+  const count = () => runner.cpu.get('instructionCount') as bigint;
+  const before = count();
+  const result = runner.run(test, INSTRUCTIONS_MAX, Math.min(slice, INSTRUCTIONS_MAX));
+  return { result, instructions: count() - before };
+}
+
+/** Programs on the host, one result each. */
+export function runOnHost(tests: readonly Uint8Array[]): Outcome[] {
+  const { testBytes, resultBytes } = FUZZ_LAYOUT;
+  const input = new Uint8Array(tests.length * testBytes);
+  for (const [n, test] of tests.entries()) input.set(test, n * testBytes);
+  const output = runNatively(input, FUZZ_LAYOUT);
+  return tests.map((_, n) => ({ result: output.subarray(n * resultBytes, (n + 1) * resultBytes) }));
+}
+
+/** A program that did not come to its end in time: nothing is compared. */
+export function isEndless({ result }: Outcome): boolean {
+  return (
+    new DataView(result.buffer, result.byteOffset).getUint32(RESULT.vector, true) === TIMED_OUT
+  );
+}

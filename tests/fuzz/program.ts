@@ -1,0 +1,265 @@
+// Makes a random program: items in loops, behind forward branches and in called routines, with a state around them.
+// The same seed gives the same program as long as the instruction table stays the same.
+
+import type { TableForm } from '../../packages/cpu/interpreter/handlers.ts';
+import { type Aim, type Built, InstructionBuilder, type Poke } from '../silicon/encode.ts';
+import { Random } from '../silicon/random.ts';
+import { WORLDS, type World, type WorldName } from '../silicon/worlds.ts';
+import { FormPicker } from './forms.ts';
+import { BUILT_AT, type Fixup, type Item, NO_FLAGS } from './item.ts';
+import { aimOf, CODE_MAX, initialState } from './state.ts';
+import {
+  backEdge, bump, call, definer, division, GUARD_REGISTER, indirect, jumpIf, loadFlags, loadRegister, patch,
+  returnItem,
+} from './templates.ts'; // biome-ignore format: a list
+import { flagEffects, keepNeededDefiners } from './undefined-flags.ts';
+
+const TRIES_MAX = 12;
+const NESTING_MAX = 3;
+const STACK_POINTER = 4;
+/** Opcodes ADD, SUB, CMP of one operand shape: a store may turn one into another without touching undefined flags. */
+const PATCHABLE_OPCODES: ReadonlyMap<number, number> = new Map([
+  [0x00, 0x28],
+  [0x28, 0x28],
+  [0x38, 0x10],
+]);
+/** Items that are not made yet have negative numbers: the program's end, its routines, then places further on. */
+const END = -1;
+const ROUTINE = -2;
+const FIRST_PLACE = -100;
+
+export interface Program {
+  readonly world: WorldName;
+  readonly items: readonly Item[];
+  /** Items that take part: all but the definers that nobody needs. */
+  readonly kept: readonly boolean[];
+  /** Linear address of the first item. */
+  readonly start: number;
+  /** struct test with everything but the code. */
+  readonly state: Uint8Array;
+  /** Budget of one slice for the engines. */
+  readonly slice: number;
+}
+
+/** Program number `index` of a seed. `forHost`: only what a host processor gives the same by the manual. */
+export function makeProgram(seed: number | string, index: number, forHost: boolean): Program {
+  for (let part = 0; ; part++) {
+    const random = new Random(`fuzz ${seed} ${index} ${part}`);
+    const program = new Maker(random, forHost).make();
+    if (program) return program;
+  }
+}
+
+class Maker {
+  readonly #r: Random;
+  readonly #forHost: boolean;
+  readonly #worldName: WorldName;
+  readonly #world: World;
+  readonly #aim: Aim;
+  readonly #picker: FormPicker;
+  readonly #items: Item[] = [];
+  /** Items of this routine that begin something whole: branches lead to these. */
+  #starts: number[] = [];
+  readonly #pokes: Poke[] = [];
+  /** Registers that programs need and mostly leave alone. */
+  readonly #protected: ReadonlySet<number>;
+  /** What the negative item numbers stand for, and those of this routine that are still open: which start they mean. */
+  readonly #places = new Map<number, number>();
+  #open: { readonly place: number; readonly start: number }[] = [];
+  #nextPlace = FIRST_PLACE;
+  /** Stores into items that come later. */
+  readonly #latePatches: number[] = [];
+
+  constructor(random: Random, forHost: boolean) {
+    this.#r = random;
+    this.#forHost = forHost;
+    const roll = random.below(100);
+    this.#worldName =
+      roll < 70 ? 'long' : roll < 88 ? 'flat' : random.pick(['segmented', 'small', 'mixed']);
+    this.#world = WORLDS[this.#worldName];
+    this.#aim = aimOf(random, this.#worldName);
+    this.#picker = new FormPicker(random, this.#world, forHost);
+    this.#protected = new Set([
+      STACK_POINTER,
+      ...(this.#world.bits === 64 ? [GUARD_REGISTER] : []),
+      ...this.#aim.pointers.map(([n]) => n),
+      ...this.#aim.indices.map(([n]) => n),
+    ]);
+  }
+
+  /** Undefined if it came out too long. */
+  make(): Program | undefined {
+    const r = this.#r;
+    const routineCount = r.below(3);
+    this.#block(4 + r.below(r.chance(20) ? 40 : 14), 0, routineCount);
+    this.#places.set(END, this.#push({ ...NOP, bytes: [0xcc], fallsThrough: false }));
+    this.#closeRoutine();
+    for (let n = 0; n < routineCount; n++) {
+      this.#places.set(ROUTINE - n, this.#items.length);
+      this.#block(1 + r.below(6), 1, 0);
+      this.#push(returnItem());
+      this.#closeRoutine();
+    }
+    for (const at of this.#latePatches) this.#items[at] = this.#patchNear(at + 1, at + 16);
+    const items = this.#items.map((item) => settle(item, this.#places));
+    if (items.reduce((sum, item) => sum + item.bytes.length, 0) > CODE_MAX) return undefined;
+    const kept = this.#forHost ? keepNeededDefiners(items) : items.map((item) => !item.isDefiner);
+    const surroundings = { world: this.#worldName, items, aim: this.#aim, pokes: this.#pokes };
+    return { world: this.#worldName, items, kept, ...initialState(r, surroundings) };
+  }
+  /** Places that lie behind the last start are its end. */
+  #closeRoutine(): void {
+    const last = this.#items.length - 1;
+    for (const { place, start } of this.#open) this.#places.set(place, this.#starts[start] ?? last);
+    this.#open = [];
+    this.#starts = [];
+  }
+
+  #push(item: Item): number {
+    this.#items.push(item);
+    return this.#items.length - 1;
+  }
+  /** Puts a definer in front of what reads flags. */
+  #add(...items: readonly Item[]): void {
+    for (const item of items) {
+      if (item.flags.reads) this.#push(definer(this.#r));
+      this.#push(item);
+    }
+  }
+  /** A place a little further on in this routine. */
+  #ahead(): number {
+    const place = this.#nextPlace--;
+    this.#open.push({ place, start: this.#starts.length + this.#r.below(5) });
+    return place;
+  }
+
+  #block(count: number, nesting: number, routineCount: number): void {
+    for (let n = 0; n < count; n++) {
+      this.#starts.push(this.#items.length);
+      this.#unit(nesting, routineCount);
+    }
+  }
+  #unit(nesting: number, routineCount: number): void {
+    const r = this.#r;
+    const world = this.#world;
+    const { pointers } = this.#aim;
+    const roll = r.below(100);
+    if (roll < 8 && nesting < NESTING_MAX) this.#loop(nesting, routineCount);
+    else if (roll < 17) this.#add(jumpIf(world, r.below(16), this.#ahead(), r.chance(20)));
+    else if (roll < 20 && routineCount) this.#callRoutine(routineCount);
+    else if (roll < 22) {
+      const kind = r.pick(['jump', 'push and return'] as const);
+      this.#add(...indirect(world, r, [this.#ahead(), this.#ahead()], kind));
+    } else if (roll < 25) this.#patchSomething();
+    else if (roll < 27) this.#add(...division(world, r));
+    else if (roll < 28 && world.bits !== 16) this.#add(...loadFlags(r));
+    else if (roll < 30 && pointers.length) this.#add(bump(world, r, r.pick(pointers)[0]));
+    else for (let tries = 0; tries < TRIES_MAX && !this.#form(this.#picker.pick()); ) tries++;
+  }
+  #loop(nesting: number, routineCount: number): void {
+    const head = this.#items.length;
+    this.#block(1 + this.#r.below(7), nesting + 1, routineCount);
+    this.#add(...backEdge(this.#world, this.#r, head, END));
+  }
+  #callRoutine(routineCount: number): void {
+    const r = this.#r;
+    const routine = () => ROUTINE - r.below(routineCount);
+    if (r.chance(30)) this.#add(...indirect(this.#world, r, [routine(), routine()], 'call'));
+    else this.#push(call(this.#world, routine()));
+    this.#push({ ...NOP, isReturnPoint: true });
+  }
+
+  /** A store to an immediate, or to an opcode, of an item before or behind it. */
+  #patchSomething(): void {
+    if (this.#worldName !== 'long' && this.#worldName !== 'flat') return;
+    const here = this.#items.length;
+    if (this.#r.chance(50)) this.#latePatches.push(this.#push(NOP));
+    else this.#push(this.#patchNear(here - 20, here));
+  }
+  #patchNear(from: number, to: number): Item {
+    const first = Math.max(0, from);
+    const candidates = this.#items
+      .slice(first, Math.max(0, to))
+      .flatMap((item, n) => patchPlace(item, first + n));
+    if (!candidates.length) return NOP;
+    const { item, offset, xor } = this.#r.pick(candidates);
+    return patch(this.#world, this.#r, item, offset, xor);
+  }
+
+  /** An instruction of the table, with the registers that it wants; false when it would spoil the program. */
+  #form(table: TableForm): boolean {
+    const r = this.#r;
+    const built = new InstructionBuilder(r, table, this.#world, this.#aim).build(BUILT_AT);
+    const isShort = built.bits === 16;
+    if (this.#forHost && isShort && /^SH[LR]D$/.test(table.instruction.name)) return false;
+    const isCareful = r.chance(99);
+    if (isCareful && writtenRegisters(table, built).some((n) => this.#protected.has(n)))
+      return false;
+    const asked = [...built.registers].filter(([n]) => n !== STACK_POINTER || r.chance(10));
+    if (asked.some(([n]) => n !== STACK_POINTER && this.#protected.has(n))) return false;
+    for (const [n, value] of asked) {
+      if (r.chance(96)) this.#push(loadRegister(this.#world, r, n, BigInt.asUintN(64, value)));
+    }
+    this.#pokes.push(...built.pokes);
+    this.#add({ ...NOP, bytes: built.bytes, table, built, flags: flagEffects(table) });
+    return true;
+  }
+}
+const NOP: Item = { bytes: [0x90], fixups: [], flags: NO_FLAGS, fallsThrough: true, targets: [] };
+
+/** Puts numbers of items in the place of negative ones. */
+function settle(item: Item, places: ReadonlyMap<number, number>): Item {
+  const number = (n: number) => (n < 0 ? places.get(n)! : n);
+  const fix = (fixups: readonly Fixup[]) => fixups.map((f) => ({ ...f, item: number(f.item) }));
+  const short = item.short && { bytes: item.short.bytes, fixups: fix(item.short.fixups) };
+  return {
+    ...item,
+    fixups: fix(item.fixups),
+    ...(short && { short }),
+    targets: item.targets.map(number),
+  };
+}
+
+interface PatchPlace {
+  readonly item: number;
+  readonly offset: number;
+  /** What to change an opcode by; undefined: an immediate, which may become anything. */
+  readonly xor?: number;
+}
+function patchPlace(item: Item, n: number): PatchPlace[] {
+  if (!item.table || !item.built) return [];
+  const { bytes, rex } = item.built;
+  const last = item.table.form.operands.at(-1)?.source;
+  if (last === 'immediate' || last === 'immediateSigned')
+    return [{ item: n, offset: bytes.length - 1 }];
+  const at = rex ? bytes.indexOf(rex) + 1 : 0;
+  const opcode = bytes[at]!;
+  const xor = PATCHABLE_OPCODES.get(opcode & ~7);
+  const isShape = /^(ADD|SUB|CMP)$/.test(item.table.instruction.name) && (opcode & 7) < 4;
+  return xor !== undefined && isShape ? [{ item: n, offset: at, xor }] : [];
+}
+
+/** General registers that an instruction's operands write, by number. */
+function writtenRegisters(t: TableForm, built: Built): number[] {
+  return t.form.operands.flatMap((o, n) => {
+    const access = t.instruction.access?.[n] ?? (n === 0 ? 'rw' : 'r');
+    if (!access.includes('w')) return [];
+    const numbers: Readonly<Record<string, number | undefined>> = {
+      reg: built.reg,
+      rm: built.rm,
+      rmRegister: built.rm,
+      opcode: built.inOpcode,
+      vvvv: vvvvRegister(built.bytes),
+      fixed: o.register,
+    };
+    const number = numbers[o.source];
+    if (number === undefined || number > 15) return [];
+    return [o.size === 'b' && !built.rex && number > 3 ? number & 3 : number];
+  });
+}
+/** VEX.vvvv: inverted bits 6-3 of the prefix's last byte. SDM vol 2A §2.3.5. */
+function vvvvRegister(bytes: readonly number[]): number | undefined {
+  const at = bytes.findIndex((byte) => byte === 0xc4 || byte === 0xc5);
+  const last = bytes[at + (bytes[at] === 0xc4 ? 2 : 1)];
+  return last === undefined ? undefined : (~last >> 3) & 15;
+}
