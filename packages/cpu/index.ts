@@ -6,6 +6,15 @@ export { type DisassembledInstruction, disassemble } from './decode/disassembler
 export { SharedGuestMemory } from './guest-memory.ts';
 export { engine } from './interpreter/engine.ts';
 export {
+  CPU_MODEL_DEFAULT,
+  CPU_MODELS,
+  type CpuModel,
+  cpuModel,
+  findCpuModel,
+  ownFeatures,
+} from './model/cpu-model.ts';
+export type { CpuModelName } from './model/features.ts';
+export {
   type MemoryLayout,
   planMemory,
   RAM_BASE,

@@ -7,6 +7,7 @@ import { InterruptBus } from './apic/interrupt-bus.ts';
 import { BlockStore } from './decode/block-store.ts';
 import { SharedGuestMemory } from './guest-memory.ts';
 import { engine } from './interpreter/engine.ts';
+import { cpuModel } from './model/cpu-model.ts';
 import { planMemory } from './state/memory-map.ts';
 import { REGISTER_NAMES, registerPlace } from './state/register-names.ts';
 import { type Bus, Vcpu, type VcpuState } from './vcpu.ts';
@@ -37,6 +38,7 @@ function setup(): Setup {
     handlers: engine().handlers,
     ramBytes: RAM_BYTES,
     vcpuCount: 1,
+    model: cpuModel('v2'),
   });
   const log: string[] = [];
   const bus: Bus = {

@@ -280,7 +280,7 @@ export class Vcpu {
   }
   /** Power-on state; processor 0 is ready to run from the reset vector. */
   reset(): void {
-    this.#apply(powerOnState());
+    this.#apply(powerOnState(this.#options.blocks.model.signature));
     this.#setI64(S.ramBytes, BigInt(this.#options.layout.ramBytes));
     this.#set(S.activity, this.index === 0 ? 0 : 2);
     this.#set(S.events, 0);
@@ -439,7 +439,11 @@ export class Vcpu {
 
   #hostFunctions(): HostFunctions {
     const { bus, blocks, clock } = this.#options;
-    const cpuid = cpuidTable({ vcpuIndex: this.index, vcpuCount: this.#options.layout.vcpuCount });
+    const cpuid = cpuidTable({
+      model: blocks.model,
+      vcpuIndex: this.index,
+      vcpuCount: this.#options.layout.vcpuCount,
+    });
     return {
       portRead: (port: number, bytes: number) => bus.portRead(port, bytes as 1 | 2 | 4) | 0,
       portWrite: (port: number, bytes: number, value: number) =>

@@ -8,7 +8,7 @@ import { WORLD_NAMES, WORLDS, type WorldName } from './worlds.ts';
 const NOT_COMPARED: readonly { readonly names: RegExp; readonly reason: string }[] = [
   { names: /^(SYSCALL|SYSENTER)$/, reason: 'calls the host’s kernel' },
   {
-    names: /^(RDTSCP?|CPUID|RDRAND|RDSEED|XGETBV)$/,
+    names: /^(RDTSCP?|RDPID|CPUID|RDRAND|RDSEED|XGETBV)$/,
     reason: 'tells the model, the time or chance',
   },
   { names: /^(SGDT|SIDT|SLDT|STR|SMSW)$/, reason: 'UMIP: the host’s kernel emulates it' },

@@ -13,6 +13,7 @@ import type { HandlerTable, TableForm } from '../interpreter/handlers.ts';
 import type { Variant } from '../interpreter/operands.ts';
 import { PSEUDO_HANDLERS, R, RECORD_BYTES, RECORD_FLAGS } from '../interpreter/record.ts';
 import type { OperandSpec } from '../isa/instruction.ts';
+import { type CpuModel, cpuModel } from '../model/cpu-model.ts';
 import { SHARED } from '../smp/shared-words.ts';
 import { World } from '../smp/world.ts';
 import { at, S, SEGMENT, TLB_ENTRIES, TLB_ENTRY, TLB_MODES, TLB_OFFSET } from '../state/layout.ts';
@@ -68,6 +69,9 @@ export interface DecodedRecord {
 }
 
 export class BlockStore {
+  /** Whose instructions are decoded; others raise #UD. */
+  readonly model: CpuModel;
+  readonly #lacking: ReadonlySet<string> | undefined;
   readonly #u8: Uint8Array;
   readonly #u16: Uint16Array;
   readonly #u32: Uint32Array;
@@ -91,7 +95,11 @@ export class BlockStore {
     world?: World;
     index?: number;
     shares?: boolean;
+    /** Default: the largest, and besides it the instructions that no model claims yet. */
+    model?: CpuModel;
   }) {
+    this.model = options.model ?? cpuModel('max');
+    this.#lacking = options.model?.lacking;
     const { buffer } = options.memory;
     this.#u8 = new Uint8Array(buffer);
     this.#u16 = new Uint16Array(buffer);
@@ -199,7 +207,13 @@ export class BlockStore {
     const codeBits = CODE_BITS[mode & 3]!;
     const offset = gpa % PAGE_BYTES;
     const start = RAM_BASE + gpa;
-    const d = decodeInstruction(this.#u8, start, start - offset + PAGE_BYTES, codeBits);
+    const d = decodeInstruction(
+      this.#u8,
+      start,
+      start - offset + PAGE_BYTES,
+      codeBits,
+      this.#lacking,
+    );
     if (d.status !== 'ok' || !d.candidate) return undefined;
     const variant = { bits: d.bits, isMemory: usesMemory(d), mode64: codeBits === 64 };
     const { table } = d.candidate;
@@ -311,7 +325,13 @@ export class BlockStore {
         record += RECORD_BYTES;
         break;
       }
-      const decoded = decodeInstruction(bytes, RAM_BASE + position, RAM_BASE + pageEnd, codeBits);
+      const decoded = decodeInstruction(
+        bytes,
+        RAM_BASE + position,
+        RAM_BASE + pageEnd,
+        codeBits,
+        this.#lacking,
+      );
       if (decoded.status === 'moreBytes') {
         if (count > 0) break;
         return next === undefined ? CROSSES : this.#decodeCrossing(gpa, mode, codeBits, next);
@@ -339,7 +359,13 @@ export class BlockStore {
       const from = RAM_BASE + next;
       this.#crossing.set(this.#u8.subarray(from, from + INSTRUCTION_LENGTH_MAX - here), here);
     }
-    const decoded = decodeInstruction(this.#crossing, 0, INSTRUCTION_LENGTH_MAX, codeBits);
+    const decoded = decodeInstruction(
+      this.#crossing,
+      0,
+      INSTRUCTION_LENGTH_MAX,
+      codeBits,
+      this.#lacking,
+    );
     const header = this.#free;
     const alias = header + RECORD_BYTES;
     const first = alias + RECORD_BYTES;

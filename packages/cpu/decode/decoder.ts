@@ -57,6 +57,7 @@ const INDEX16 = [6, 7, 6, 7, -1, -1, -1, -1] as const;
 const RIP = 16;
 /** Mandatory prefixes by VEX.pp. SDM vol 2A §2.3.6.2. */
 const VEX_PREFIXES = ['none', '66', 'f3', 'f2'] as const;
+const NOTHING: ReadonlySet<string> = new Set();
 
 class Decoder {
   readonly out: Decoded = {
@@ -75,10 +76,18 @@ class Decoder {
   #operandPrefix = false;
   #addressPrefix = false;
   #codeBits: 16 | 32 | 64 = 64;
+  #lacking: ReadonlySet<string> = NOTHING;
 
   /** Decodes the instruction at `start`, with bytes up to `end`. */
-  decode(bytes: Uint8Array, start: number, end: number, codeBits: 16 | 32 | 64): Decoded {
+  decode(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    codeBits: 16 | 32 | 64,
+    lacking: ReadonlySet<string>,
+  ): Decoded {
     const out = this.out;
+    this.#lacking = lacking;
     this.#bytes = bytes;
     this.#start = start;
     this.#position = start;
@@ -269,6 +278,10 @@ class Decoder {
         if (c.modrmFirst >= 0 && (modrm < c.modrmFirst || modrm > c.modrmLast)) continue;
         if (!c.ignoresMod && !(isRegister ? c.allowsRegister : c.allowsMemory)) continue;
       }
+      if (c.features.some((f) => this.#lacking.has(f))) {
+        if (c.table.form.elseIgnored) continue;
+        return undefined;
+      }
       return c;
     }
     return undefined;
@@ -399,14 +412,15 @@ class Decoder {
 
 const decoder = new Decoder();
 
-/** Decodes one instruction; the result is overwritten by the next call. */
+/** Decodes one instruction; the result is overwritten by the next call. `lacking`: features that the processor has not. */
 export function decodeInstruction(
   bytes: Uint8Array,
   start: number,
   end: number,
   codeBits: 16 | 32 | 64,
+  lacking: ReadonlySet<string> = NOTHING,
 ): Decoded {
-  return decoder.decode(bytes, start, end, codeBits);
+  return decoder.decode(bytes, start, end, codeBits, lacking);
 }
 
 /** State offset of a register that ModRM.reg, ModRM.rm or the opcode names, by the operand's kind; numbers stay numbers. */

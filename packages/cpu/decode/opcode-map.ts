@@ -2,7 +2,7 @@
 // first. SDM vol 2A §2.1, appendix A.
 
 import { FORMS, rmKinds, type TableForm, variantBits } from '../interpreter/handlers.ts';
-import type { Form } from '../isa/instruction.ts';
+import { type Form, featuresOf } from '../isa/instruction.ts';
 
 /** 'any': the form does not care about 66, F2 and F3 (they are operand size and repeat prefixes). */
 export type MandatoryPrefix = 'any' | 'none' | '66' | 'f3' | 'f2';
@@ -31,6 +31,8 @@ export interface Candidate {
   /** ModRM.mod is ignored: moves to and from control and debug registers. */
   readonly ignoresMod: boolean;
   readonly bits: readonly number[];
+  /** Manual's names of the features that it belongs to. */
+  readonly features: readonly string[];
 }
 
 export interface Encoding {
@@ -176,6 +178,7 @@ function candidate(table: TableForm, e: Encoding): Candidate {
     allowsMemory: kinds.memory || (!usesRm && e.modrmFirst < 0),
     ignoresMod,
     bits: variantBits(form),
+    features: featuresOf(table.instruction),
   };
 }
 

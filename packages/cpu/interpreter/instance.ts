@@ -1,6 +1,7 @@
 // One instance of the engine's module on a machine's memory, for one vCPU: the exported functions with their types,
 // and the host functions that microcode calls.
 
+import { writeTables } from '../microcode/tables.ts';
 import { vcpuBase } from '../state/memory-map.ts';
 import { engine } from './engine.ts';
 
@@ -22,6 +23,7 @@ export function instantiate(options: {
   host: HostFunctions;
 }): EngineInstance {
   const { module, imports } = engine();
+  writeTables(options.memory);
   const cpu = vcpuBase(options.index);
   const host: Record<string, unknown> = {};
   for (const name of imports) {

@@ -1,14 +1,15 @@
-// Bit tests and scans, POPCNT, CRC32. SDM vol 1 §7.3.7. Without BMI1 the F3 prefix of TZCNT and LZCNT is ignored, so
-// those run as BSF and BSR.
+// Bit tests, scans and counts, CRC32. SDM vol 1 §7.3.7. On processors without BMI1 and LZCNT the F3 prefix of TZCNT and
+// LZCNT is ignored, so those run as BSF and BSR.
 
 import { setCarry, setZero } from '../lift/flags.ts';
 import type { AccessBytes, Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { addressMask, dataLinear } from '../microcode/address.ts';
-import { CRC32C } from '../microcode/crc32.ts';
+import { crc32c } from '../microcode/crc32.ts';
 import { S } from '../state/layout.ts';
 import {
   Eb,
+  ELSE_IGNORED,
   Ev,
   type Form,
   form,
@@ -162,6 +163,38 @@ export const BSR: Instruction = instruction({
   lift: scan((v) => v.clz().xor(v.type === 'i64' ? 63 : 31)),
 });
 
+/** A source of 0 gives the operand size and sets CF; ZF is by the result. */
+function countZeros(count: (value: Value, bits: number) => Value) {
+  return (l: Lift, _: InstructionContext, dst: LiftOperand, src: LiftOperand): void => {
+    const value = l.let(src.read());
+    const result = l.let(count(value, src.bits));
+    dst.write(result);
+    setCarry(l, value.eqz());
+    setZero(l, result.eqz());
+  };
+}
+const COUNT_FLAGS = { writes: 'ZC', undefined: 'OSAP' } as const;
+
+export const TZCNT: Instruction = instruction({
+  name: 'TZCNT',
+  manual: 'SDM vol 2B, TZCNT',
+  forms: [form('F3 0F BC /r', Gv, Ev, ELSE_IGNORED)],
+  access: ['w', 'r'],
+  flags: COUNT_FLAGS,
+  feature: 'BMI1',
+  lift: countZeros((v, bits) => (bits === 16 ? v.or(0x1_0000) : v).ctz()),
+});
+
+export const LZCNT: Instruction = instruction({
+  name: 'LZCNT',
+  manual: 'SDM vol 2A, LZCNT',
+  forms: [form('F3 0F BD /r', Gv, Ev, ELSE_IGNORED)],
+  access: ['w', 'r'],
+  flags: COUNT_FLAGS,
+  feature: 'LZCNT',
+  lift: countZeros((v, bits) => (bits === 16 ? v.clz().sub(16) : v.clz())),
+});
+
 /** ZF by the source; all other flags are cleared. */
 export const POPCNT: Instruction = instruction({
   name: 'POPCNT',
@@ -196,11 +229,11 @@ export const CRC32: Instruction = instruction({
   feature: 'SSE4.2',
   lift(l, _, dst, src) {
     const data = l.let(src.read().u64());
-    const crc = l.call(CRC32C, dst.read().i32(), data, src.bits);
+    const crc = l.let(crc32c(l, l.let(dst.read().i32()), data, src.bits));
     dst.write(dst.bits === 64 ? crc.u64() : crc);
   },
 });
 
 export const INSTRUCTIONS_BIT: readonly Instruction[] = [
-  BT, BTS, BTR, BTC, BSF, BSR, POPCNT, CRC32,
+  BT, BTS, BTR, BTC, BSF, BSR, TZCNT, LZCNT, POPCNT, CRC32,
 ]; // biome-ignore format: a list

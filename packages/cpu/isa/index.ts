@@ -1,9 +1,11 @@
 // The whole instruction table.
 
+import { INSTRUCTIONS_AES } from './aes.ts';
 import { INSTRUCTIONS_ARITHMETIC } from './arithmetic.ts';
 import { INSTRUCTIONS_ATOMIC } from './atomic.ts';
 import { INSTRUCTIONS_AVX } from './avx.ts';
 import { INSTRUCTIONS_BIT } from './bit.ts';
+import { INSTRUCTIONS_BMI } from './bmi.ts';
 import { INSTRUCTIONS_CONTROL } from './control.ts';
 import { INSTRUCTIONS_CONVERT } from './convert.ts';
 import { INSTRUCTIONS_DECIMAL } from './decimal.ts';
@@ -17,6 +19,7 @@ import { INSTRUCTIONS_MOVE } from './move.ts';
 import { INSTRUCTIONS_MULTIPLY } from './multiply.ts';
 import { INSTRUCTIONS_PORT } from './port.ts';
 import { INSTRUCTIONS_SEGMENT } from './segment.ts';
+import { INSTRUCTIONS_SHA } from './sha.ts';
 import { INSTRUCTIONS_SHIFT } from './shift.ts';
 import { INSTRUCTIONS_SSE } from './sse.ts';
 import { INSTRUCTIONS_STACK } from './stack.ts';
@@ -57,4 +60,7 @@ export const ISA: readonly Instruction[] = [
   ...INSTRUCTIONS_SEGMENT,
   ...INSTRUCTIONS_SYSCALL,
   ...INSTRUCTIONS_SYSTEM,
+  ...INSTRUCTIONS_AES,
+  ...INSTRUCTIONS_SHA,
+  ...INSTRUCTIONS_BMI,
 ];

@@ -167,6 +167,8 @@ export interface FormOptions {
   readonly hot?: boolean;
   /** Needs a unit that may be off or absent; the handler then begins with the check for #NM and #UD. */
   readonly unit?: Unit;
+  /** On processors without its feature the mandatory prefix is ignored, and another form has the bytes (TZCNT, LZCNT). */
+  readonly elseIgnored?: boolean;
 }
 
 export interface Form extends FormOptions {
@@ -193,6 +195,7 @@ export const MMX: FormOptions = { unit: 'mmx' };
 export const SSE: FormOptions = { unit: 'sse' };
 export const AVX: FormOptions = { unit: 'avx' };
 export const VEX: FormOptions = { unit: 'vex' };
+export const ELSE_IGNORED: FormOptions = { elseIgnored: true };
 
 /** An operand as a meaning sees it; which engine runs it and whether its register is known is not visible. */
 export interface LiftOperand {
@@ -266,7 +269,7 @@ export interface InstructionSpec {
   };
   /** Exceptions beyond those of every memory access, for the coverage page: '#DE', '#GP(0)'. */
   readonly exceptions?: string;
-  /** CPUID feature that the instruction belongs to: 'SSE4.1'. */
+  /** CPUID feature that the instruction belongs to, as in model/features.ts: 'SSE4.1'; several with +: 'AES + AVX'. */
   readonly feature?: string;
   readonly lift: (l: Lift, i: InstructionContext, ...operands: LiftOperand[]) => void;
 }
@@ -282,6 +285,11 @@ export function instruction(spec: InstructionSpec): Instruction {
 /** An instruction that we know and do not have: it decodes, disassembles and raises #UD. */
 export function unsupported(name: string, manual: string, ...forms: Form[]): Instruction {
   return { name, manual, forms, supported: false, access: [], lift: (l) => l.raise(6) };
+}
+
+/** The features that a processor needs to have an instruction, by the manual's names. */
+export function featuresOf({ feature }: InstructionSpec): readonly string[] {
+  return feature === undefined ? [] : feature.split(' + ');
 }
 
 /** Several instructions of one shape, for example the sixteen SETcc. */

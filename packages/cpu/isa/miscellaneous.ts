@@ -4,6 +4,7 @@
 import { setCarry } from '../lift/flags.ts';
 import { imported } from '../lift/function.ts';
 import type { AccessBytes, Lift } from '../lift/lift.ts';
+import { S } from '../state/layout.ts';
 import { clearFlags } from './bit.ts';
 import {
   Ev,
@@ -16,6 +17,9 @@ import {
   M,
   Mb,
   NO64,
+  ONLY64,
+  Rd,
+  Rq,
   Rv,
 } from './instruction.ts';
 
@@ -110,6 +114,19 @@ export const RDSEED: Instruction = instruction({
   feature: 'RDSEED',
 });
 
+/** IA32_TSC_AUX, without the counter. */
+export const RDPID: Instruction = instruction({
+  name: 'RDPID',
+  manual: 'SDM vol 2B, RDPID',
+  forms: [form('F3 0F C7 /7', Rq, ONLY64), form('F3 0F C7 /7', Rd, NO64)],
+  access: ['w'],
+  feature: 'RDPID',
+  lift(l, _, dst) {
+    const value = l.get(S.msrTscAux);
+    dst.write(dst.bits === 64 ? value : value.i32());
+  },
+});
+
 /** Opcodes that are undefined for good. */
 export const UD: Instruction = instruction({
   name: 'UD',
@@ -123,5 +140,5 @@ export const UD: Instruction = instruction({
 });
 
 export const INSTRUCTIONS_MISCELLANEOUS: readonly Instruction[] = [
-  NOP, CLFLUSH, CLFLUSHOPT, CLWB, BOUND, RDRAND, RDSEED, UD,
+  NOP, CLFLUSH, CLFLUSHOPT, CLWB, BOUND, RDRAND, RDSEED, RDPID, UD,
 ]; // biome-ignore format: a list

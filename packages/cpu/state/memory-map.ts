@@ -21,8 +21,10 @@ export const BLOCK_HASH_ENTRIES = 65536;
 /** Entry: physical address u32, mode i32, address of the first record u32, times entered u32. */
 export const BLOCK_HASH_ENTRY_BYTES = 16;
 
-/** vCPU n's state begins here + n * VCPU_STRIDE; the first 64 KiB stay unused so that address 0 is never valid. */
+/** vCPU n's state begins here + n * VCPU_STRIDE; address 0 is never valid. */
 export const VCPU_BASE: number = 64 * KIB;
+/** Constant tables of microcode (microcode/tables.ts), up to VCPU_BASE; the page before stays unused. */
+export const TABLES_BASE: number = 4 * KIB;
 export const VCPU_STRIDE: number =
   Math.ceil((BLOCK_HASH_OFFSET + BLOCK_HASH_ENTRIES * BLOCK_HASH_ENTRY_BYTES) / (64 * KIB)) *
   64 *

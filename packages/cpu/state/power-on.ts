@@ -2,12 +2,6 @@
 
 import { type Field, GPR, S, SEGMENT, TLB_MODES } from './layout.ts';
 
-/**
- * CPUID leaf 1: family 6, model 26, stepping 3, the first generation with all of x86-64-v2. Older models make Linux give up
- * features for their errata (PAT below model 15).
- */
-export const PROCESSOR_SIGNATURE = 0x1_06a3;
-
 export type PowerOnState = readonly {
   readonly field: Field;
   readonly index: number;
@@ -19,7 +13,8 @@ const DATA_ATTRIBUTES = 0x9300n;
 const LDT_ATTRIBUTES = 0x8200n;
 const TSS_ATTRIBUTES = 0x8b00n;
 
-export function powerOnState(): PowerOnState {
+/** `signature`: CPUID leaf 1, EAX, which processors also begin with in EDX. */
+export function powerOnState(signature: number): PowerOnState {
   const set = (field: Field, value: bigint, index = 0) => ({ field, index, value });
   const segments = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr'] as const;
   return [
@@ -28,7 +23,7 @@ export function powerOnState(): PowerOnState {
     // No flag set: a result that is positive and of odd parity.
     set(S.flagZ, 1n),
     set(S.flagSP, 1n),
-    set(S.gpr, BigInt(PROCESSOR_SIGNATURE), GPR.rdx),
+    set(S.gpr, BigInt(signature), GPR.rdx),
     set(S.cr0, 0x6000_0010n),
     set(S.xcr0, 1n),
     set(S.dr, 0xffff_0ff0n, 6),

@@ -5,6 +5,7 @@ import { BlockStore } from '../decode/block-store.ts';
 import { engine } from '../interpreter/engine.ts';
 import { instantiate } from '../interpreter/instance.ts';
 import { EXIT_REASON } from '../interpreter/service.ts';
+import type { CpuModel } from '../model/cpu-model.ts';
 import {
   at,
   GPR,
@@ -61,7 +62,7 @@ export class TestCpu {
 
   constructor(
     host: Readonly<Record<string, (...args: never[]) => number | bigint | undefined>> = {},
-    options: { readonly hotThreshold?: number } = {},
+    options: { readonly hotThreshold?: number; readonly model?: CpuModel } = {},
   ) {
     const layout = planMemory({ ramBytes: RAM_BYTES, vcpuCount: 1 });
     this.memory = new WebAssembly.Memory({
@@ -76,6 +77,7 @@ export class TestCpu {
       handlers: engine().handlers,
       ramBytes: RAM_BYTES,
       vcpuCount: 1,
+      ...(options.model && { model: options.model }),
     });
     this.#instance = instantiate({
       memory: this.memory,
