@@ -7,6 +7,8 @@ export interface RunOptions {
   readonly append?: string;
   readonly memory?: string;
   readonly cpus?: number;
+  /** A model's name, or 'list'. */
+  readonly cpu?: string;
   readonly disk?: DiskOption[];
   readonly share?: ShareOption[];
   readonly serial?: SerialTarget;
@@ -57,6 +59,10 @@ export function addRunOptions(command: Command): Command {
   return command
     .option('-m, --memory <size>', 'RAM, 16M to 3584M (default: 512M)')
     .option('--cpus <count>', 'processors; 1 so far', parseCount)
+    .option(
+      '--cpu <model>',
+      'what the processors can do: v2, v3 or max; list: print the features of each (default: v2)',
+    )
     .option(
       '-d, --disk <file[,ro][,snapshot=on]>',
       'raw disk image; repeat for more, the first is /dev/vda; ro: the guest may not write; ' +

@@ -206,6 +206,11 @@ describe('mimic used wrongly', { concurrency: 3 }, () => {
       ['run', '-k', 'k', '-m', 'lots'],
       /^error: "lots" is not a size\nhint: .*512M/,
     ],
+    [
+      'a processor that there is not',
+      ['run', '-k', 'k', '--cpu', 'v9'],
+      /^error: .*"v9"\nhint: choose from v2, v3, max\n$/,
+    ],
     ['two processors', ['run', '-k', 'k', '--cpus', '2'], /^error: .* 2 processors .*\nhint: /],
     ['unknown option', ['run', '--memroy', '1G'], /'--memroy'\nhint: did you mean --memory\?\n$/],
     ['unknown command', ['rnu'], /^error: unknown command 'rnu'\nhint: did you mean run\?/],

@@ -1,6 +1,6 @@
 // One run of one machine from the command line: build, connect, start, wait for the end, tell how it ended.
 
-import type { Host, MachineEnd, MachineOptions } from 'mimic';
+import type { CpuModelName, Host, MachineEnd, MachineOptions } from 'mimic';
 import { withProgress } from './progress.ts';
 import { type RunEnd, reportEnd } from './report.ts';
 import type { RunOptions } from './run-options.ts';
@@ -34,6 +34,7 @@ export async function runSession(
       ...files,
       ...(options.memory === undefined ? {} : { memory: options.memory }),
       ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
+      ...(options.cpu === undefined ? {} : { cpu: options.cpu as CpuModelName }),
       ...(options.rng === undefined ? {} : { rng: options.rng }),
       disks: options.disk ?? [],
       shares: options.share ?? [],

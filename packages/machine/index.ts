@@ -1,3 +1,4 @@
+export type { CpuModelName } from '@mimic/cpu';
 /** What a host implements to share a folder. */
 export {
   type AttributeChange,
@@ -29,6 +30,7 @@ export {
   type ComputerConfig,
   type ConsoleOptions,
   type DiskAttachment,
+  describeCpuModels,
   type EntropySource,
   formatSize,
   type MachineOptions,

@@ -49,6 +49,7 @@ test('memory is 16 MiB to 3584 MiB in whole mebibytes', () => {
 
 test('what no machine can have is refused', () => {
   refused({ cpus: 2 }, /2 processors/);
+  refused({ cpu: 'haswell' as 'v2' }, /no processor model "haswell"/);
   refused({ rng: { seed: 0.5 } }, /whole number/);
   const disk = { sizeBytes: 512, readOnly: false, descriptor: null, close() {} };
   refused({ disks: Array(17).fill(disk) }, /17 disks/);

@@ -1,5 +1,12 @@
 // What a machine is made from, and the checks that name a wrong value before anything is started.
 
+import {
+  CPU_MODEL_DEFAULT,
+  CPU_MODELS,
+  type CpuModelName,
+  findCpuModel,
+  ownFeatures,
+} from '@mimic/cpu';
 import { MachineError } from './errors.ts';
 import { TRACE_KINDS, type TraceKind } from './protocol.ts';
 
@@ -70,6 +77,11 @@ export interface MachineOptions {
   readonly memory?: number | string;
   /** Processors; 1 is the only count so far. */
   readonly cpus?: number;
+  /**
+   * What the processors can do: 'v2' and 'v3' are the levels of x86-64, 'max' is everything. Default 'v2'.
+   * A program that finds out by CPUID runs on each.
+   */
+  readonly cpu?: CpuModelName;
   /** Virtio disks, /dev/vda first. */
   readonly disks?: readonly DiskAttachment[];
   /** Folders of the host that the guest can mount, by virtio-9p. */
@@ -101,6 +113,7 @@ export interface ComputerConfig {
   readonly initrd: Uint8Array | undefined;
   readonly append: string;
   readonly ramBytes: number;
+  readonly cpu: CpuModelName;
   readonly disks: readonly {
     readonly sizeBytes: number;
     readonly readOnly: boolean;
@@ -168,6 +181,7 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
     kernel: options.kernel,
     initrd: options.initrd,
     append,
+    cpu: checkCpu(options.cpu ?? CPU_MODEL_DEFAULT),
     ramBytes: checkMemory(options.memory ?? MEMORY_DEFAULT_BYTES),
     disks: disks.map(({ sizeBytes, readOnly, descriptor }) => ({
       sizeBytes,
@@ -186,6 +200,33 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
     onReset: options.onReset ?? 'boot',
     onTripleFault: options.onTripleFault ?? 'stop',
   };
+}
+
+/** Also for what no type checker saw. */
+function checkCpu(name: string): CpuModelName {
+  const model = findCpuModel(name);
+  if (model !== undefined) return model.name;
+  throw new MachineError('BAD_OPTION', `there is no processor model "${name}"`, {
+    hint: `choose from ${CPU_MODELS.map((known) => known.name).join(', ')}`,
+  });
+}
+
+/** The models as a table for people: each line has the features that the model adds to the one before. */
+export function describeCpuModels(): string {
+  return CPU_MODELS.map((model) => {
+    const isDefault = model.name === CPU_MODEL_DEFAULT ? ' (default)' : '';
+    return `${model.name.padEnd(5)}${model.summary}${isDefault}\n${wrap(ownFeatures(model))}`;
+  }).join('\n');
+}
+/** Words in lines of at most 80 columns, indented by five. */
+function wrap(words: readonly string[]): string {
+  const lines: string[] = [];
+  for (const word of words) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + 1 + word.length > 80) lines.push(`     ${word}`);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines.map((line) => `${line}\n`).join('');
 }
 
 function checkShares(shares: readonly ShareAttachment[]): void {

@@ -4,6 +4,7 @@ import { type KernelFiles, Pc } from '@mimic/board';
 import {
   BlockStore,
   type Bus,
+  cpuModel,
   engine,
   InterruptBus,
   planMemory,
@@ -49,7 +50,13 @@ class PcComputer implements Computer {
     const pages = { initial: layout.wasmPages, maximum: layout.wasmPages };
     const memory = new WebAssembly.Memory({ ...pages, shared: true });
     const { handlers } = engine();
-    const blocks = new BlockStore({ memory, handlers, ramBytes: layout.ramBytes, vcpuCount: 1 });
+    const blocks = new BlockStore({
+      memory,
+      handlers,
+      ramBytes: layout.ramBytes,
+      vcpuCount: 1,
+      model: cpuModel(config.cpu),
+    });
     this.memory = new SharedGuestMemory({ memory, layout, blocks });
     this.memory.exclude(ISA_HOLE.gpa, ISA_HOLE.sizeBytes);
     const { clock, trace } = wires;

@@ -10,7 +10,9 @@ export {
 } from '@mimic/host';
 export {
   type ConsoleOptions,
+  type CpuModelName,
   type DisassembledInstruction,
+  describeCpuModels,
   type EntropySource,
   type ExpectMatch,
   type ExpectOptions,

@@ -1,6 +1,6 @@
 // mimic run: starts a machine from a kernel and connects it to the terminal.
 
-import { Command } from 'commander';
+import { Command, CommanderError } from 'commander';
 import type { Host } from 'mimic';
 import { EXIT_CODE_HELP } from '../exit-codes.ts';
 import { printError } from '../report.ts';
@@ -46,6 +46,9 @@ export function runCommand(host: Host | undefined): Command {
     .usage('--kernel <file> [options]')
     .option('-k, --kernel <file>', 'Linux bzImage, or an ELF kernel with a PVH entry')
     .option('-i, --initrd <file>', 'initial RAM disk (initramfs)');
+  command.hook('preAction', async (_, self) => {
+    if (self.optsWithGlobals<RunOptions>().cpu === 'list') await listCpuModels();
+  });
   addRunOptions(command)
     .addHelpText('after', EXAMPLES)
     .action(async (options: KernelOptions) => {
@@ -67,4 +70,11 @@ export function runCommand(host: Host | undefined): Command {
       process.exitCode = await runSession(images, options, host);
     });
   return command.addCommand(runDebianCommand(host));
+}
+
+/** Prints the models, and ends the command before it runs anything. */
+async function listCpuModels(): Promise<never> {
+  const { describeCpuModels } = await import('mimic');
+  process.stdout.write(describeCpuModels());
+  throw new CommanderError(0, 'mimic.listed', '');
 }
