@@ -1,105 +1,207 @@
-// npm run bench: the same guest on Mimic and on QEMU's TCG in turn, and the ratios of their times.
-//   npm run bench -- [--runs 3] [--items int,md5] [--architecture amd64|i386] [--timeout 900]
+// npm run bench: the same guest on Mimic and on QEMU's TCG (or v86) in turn, and the ratios of their times.
+//   npm run bench -- [--runs 3] [--items suite,programs,parallel,int,…] [--quick] [--peer qemu,v86] [--cpus 1,2]
+//     [--accel jit|interpreter] [--architecture amd64|i386] [--qemu-cpu MODEL] [--timeout 1800]
+//     [--json FILE] [--from FILE] [--write docs/benchmarks.md] [-- further options of mimic run]
+// The numbers go to .cache/bench/results too; --from makes tables and pages of such a file without running anything.
 
-import { join } from 'node:path';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { benchGuest } from './bench/guest.ts';
-import { machineCommand, RAM_MIB } from './bench/machines.ts';
-import { measure, type Run, type Sample } from './bench/measure.ts';
-import { geomean } from './bench/statistics.ts';
+import { BENCH_CACHE, benchGuest } from './bench/guest.ts';
+import { chooseItems, needsDisk } from './bench/items.ts';
+import {
+  MACHINE_TITLES,
+  type MachineName,
+  type MachineOptions,
+  machineCommand,
+  RAM_MIB,
+} from './bench/machines.ts';
+import { measure } from './bench/measure.ts';
+import { benchmarkPage } from './bench/page.ts';
+import { programsDisk } from './bench/programs-disk.ts';
+import { commitName, hostDescription, programVersions } from './bench/provenance.ts';
+import {
+  compare,
+  type MachineRun,
+  pairings,
+  RESULTS_VERSION,
+  type Results,
+} from './bench/results.ts';
+import { comparisonText, speedups } from './bench/table.ts';
+import { v86Files } from './bench/v86.ts';
 import { installMissing } from './debian-packages.ts';
 import { ROOT } from './steps.ts';
 
-/** The integer loop retires this many instructions: 200 million rounds of nine. */
-const INT_LOOP_INSTRUCTIONS = 200e6 * 9;
-/** Items whose last line depends on time or is not a result. */
-const NOT_COMPARED = new Set(['boot', 'ddcopy']);
+const QUICK_ITEMS = 'int,fib,forkx';
+const PEERS = ['qemu', 'v86'] as const;
+type Peer = (typeof PEERS)[number];
 
+const split = process.argv.indexOf('--', 2);
+const end = split < 0 ? process.argv.length : split;
+const mimicOptions = process.argv.slice(end + 1);
 const { values } = parseArgs({
+  args: process.argv.slice(2, end),
   options: {
-    runs: { type: 'string', default: '3' },
-    items: { type: 'string', default: 'all' },
-    architecture: { type: 'string', default: 'amd64' },
+    runs: { type: 'string' },
+    items: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    peer: { type: 'string', default: 'qemu' },
+    cpus: { type: 'string', default: '1' },
     accel: { type: 'string' },
-    timeout: { type: 'string', default: '900' },
+    architecture: { type: 'string', default: 'amd64' },
+    'qemu-cpu': { type: 'string' },
+    timeout: { type: 'string', default: '1800' },
+    json: { type: 'string' },
+    from: { type: 'string' },
+    write: { type: 'string' },
   },
 });
 
-/** The least of the runs: what the machine's other work added is noise. */
-function least(runs: readonly Run[], name: string, key: 'wall' | 'cpu'): number {
-  return Math.min(
-    ...runs.map((run) => run.items.get(name)?.[0]?.[key] ?? Number.POSITIVE_INFINITY),
-  );
-}
-function spread(runs: readonly Run[], name: string): string {
-  const walls = runs.map((run) => run.items.get(name)?.[0]?.wall ?? Number.NaN);
-  return `${Math.min(...walls).toFixed(2)}–${Math.max(...walls).toFixed(2)}`;
-}
-const peakMiB = (run: Run) => Math.round(run.memory?.peakMiB ?? 0);
-
-function table(mimic: readonly Run[], qemu: readonly Run[]): void {
-  const names = [...mimic[0]!.items.keys()].filter((name) => qemu[0]!.items.has(name));
-  const ratios: Record<'wall' | 'cpu', number[]> = { wall: [], cpu: [] };
-  console.log('item       Mimic wall   QEMU wall  ratio   Mimic cpu  QEMU cpu  ratio  results');
-  for (const name of names) {
-    const row = (['wall', 'cpu'] as const).map((key) => {
-      const ours = least(mimic, name, key);
-      const theirs = least(qemu, name, key);
-      const ratio = Math.max(ours, 0.01) / Math.max(theirs, 0.01);
-      ratios[key].push(ratio);
-      return { ours, theirs, ratio };
-    });
-    const [wall, cpu] = row as [(typeof row)[number], (typeof row)[number]];
-    const printed = (samples: readonly Sample[] | undefined) => samples?.[0]?.printed;
-    const same = NOT_COMPARED.has(name)
-      ? ''
-      : printed(mimic[0]!.items.get(name)) === printed(qemu[0]!.items.get(name))
-        ? 'same'
-        : 'DIFFER';
-    console.log(
-      `${name.padEnd(9)} ${spread(mimic, name).padStart(12)} ${spread(qemu, name).padStart(11)} ${wall.ratio.toFixed(2).padStart(6)} ` +
-        `${cpu.ours.toFixed(2).padStart(11)} ${cpu.theirs.toFixed(2).padStart(9)} ${cpu.ratio.toFixed(2).padStart(6)}  ${same}`,
-    );
-  }
-  console.log(
-    `geomean of Mimic/QEMU over ${names.length} items: wall ${geomean(ratios.wall).toFixed(2)}, cpu ${geomean(ratios.cpu).toFixed(2)}`,
-  );
-  const int = least(mimic, 'int', 'cpu');
-  if (Number.isFinite(int))
-    console.log(
-      `integer loop: ${(INT_LOOP_INSTRUCTIONS / int / 1e6).toFixed(0)} million instructions a CPU second`,
-    );
-  console.log(
-    `peak resident memory, MiB: Mimic ${Math.max(...mimic.map(peakMiB))}, QEMU ${Math.max(...qemu.map(peakMiB))} (guest RAM ${RAM_MIB})`,
-  );
-}
-
-installMissing({ 'qemu-system-x86_64': 'qemu-system-x86', gcc: 'gcc' });
-if (values.architecture !== 'amd64' && values.architecture !== 'i386') {
-  process.stderr.write(`error: --architecture is amd64 or i386, not ${values.architecture}\n`);
+function refuse(message: string): never {
+  process.stderr.write(`error: ${message}\nhint: the head of tools/bench.ts lists the options\n`);
   process.exit(2);
 }
-const guest = benchGuest(join(ROOT, '.cache', 'bench'), values.architecture);
-const options = {
-  guest,
-  architecture: values.architecture,
-  items: values.items,
-  repeat: 1,
-  cpuCount: 1,
-  accel: values.accel,
-  mimicOptions: [],
-} as const;
-const runs: { mimic: Run[]; qemu: Run[] } = { mimic: [], qemu: [] };
-for (let n = 0; n < Number(values.runs); n++) {
-  for (const name of ['mimic', 'qemu'] as const) {
-    process.stderr.write(`run ${n + 1} of ${values.runs}: ${name} …\n`);
-    const run = await measure(machineCommand(name, options), {
-      ramMiB: RAM_MIB,
-      timeoutMs: Number(values.timeout) * 1000,
-    });
-    if (run.failure) process.stderr.write(`error: ${name}: ${run.failure}\n`);
-    runs[name].push(run);
-  }
+
+/** Positive whole numbers with commas between. */
+function counts(option: string, text: string): number[] {
+  const numbers = text.split(',').map(Number);
+  if (numbers.every((value) => Number.isInteger(value) && value > 0)) return numbers;
+  return refuse(`--${option} takes positive numbers, not ${text}`);
 }
-table(runs.mimic, runs.qemu);
-if ([...runs.mimic, ...runs.qemu].some((run) => run.failure)) process.exitCode = 1;
+
+interface Plan {
+  readonly peer: Peer;
+  readonly options: MachineOptions;
+}
+
+/** What is to be compared, with guests and disks built. */
+async function makePlans(): Promise<Plan[]> {
+  const cpuCounts = counts('cpus', values.cpus);
+  const defaults = cpuCounts.some((count) => count > 1)
+    ? 'suite,programs,parallel'
+    : 'suite,programs';
+  const chosen = chooseItems(values.items ?? (values.quick ? QUICK_ITEMS : defaults));
+  if ('unknown' in chosen) return refuse(`there is no item or group ${chosen.unknown}`);
+  const architecture = (['amd64', 'i386'] as const).find((name) => name === values.architecture);
+  if (architecture === undefined) return refuse('--architecture is amd64 or i386');
+  const peers = values.peer
+    .split(',')
+    .map((word) => PEERS.find((peer) => peer === word) ?? refuse(`there is no peer ${word}`));
+  installMissing({
+    gcc: 'gcc',
+    ...(peers.includes('qemu') ? { 'qemu-system-x86_64': 'qemu-system-x86' } : {}),
+  });
+  const plans: Plan[] = [];
+  for (const peer of peers) {
+    // v86 has no 64-bit mode and one processor; the disk's programs are for amd64.
+    const guest = await benchGuest(peer === 'v86' ? 'i386' : architecture);
+    const items = chosen.names.filter(
+      (name) => guest.architecture === 'amd64' || !needsDisk([name]),
+    );
+    const disk = needsDisk(items) ? (await programsDisk()).image : undefined;
+    const v86 = peer === 'v86' ? await v86Files() : undefined;
+    for (const cpuCount of peer === 'v86' ? [1] : cpuCounts)
+      plans.push({
+        peer,
+        options: {
+          ...{ guest, disk, items, cpuCount, v86 },
+          repeat: 1,
+          accel: values.accel,
+          mimicOptions,
+          qemuOptions: values['qemu-cpu'] === undefined ? [] : ['-cpu', values['qemu-cpu']],
+        },
+      });
+  }
+  return plans;
+}
+
+async function runOnce(machine: MachineName, options: MachineOptions): Promise<MachineRun> {
+  // Read once before, so that the first machine is not the only one to wait for the host's disk.
+  if (options.disk !== undefined) readFileSync(options.disk);
+  const { items, guest, memory, failure } = await measure(machineCommand(machine, options), {
+    ramMiB: RAM_MIB,
+    timeoutMs: counts('timeout', values.timeout)[0]! * 1000,
+  });
+  const title = MACHINE_TITLES[machine];
+  if (failure) process.stderr.write(`error: ${title}: ${failure}\n`);
+  return {
+    machine: title,
+    architecture: options.guest.architecture,
+    cpuCount: options.cpuCount,
+    guest,
+    items: Object.fromEntries(items),
+    memory,
+    failure,
+  };
+}
+
+async function runAll(): Promise<Results> {
+  const plans = await makePlans();
+  const runCount = counts('runs', values.runs ?? (values.quick ? '1' : '3'))[0]!;
+  const runs: MachineRun[] = [];
+  for (let n = 1; n <= runCount; n++) {
+    for (const { peer, options } of plans) {
+      // Mimic's runs are paired with the peer's by their order: see results.ts.
+      for (const machine of ['mimic', peer] as const) {
+        const { guest, cpuCount } = options;
+        process.stderr.write(
+          `run ${n} of ${runCount}: ${MACHINE_TITLES[machine]}, ${guest.architecture}, ${cpuCount} cpu\n`,
+        );
+        runs.push(await runOnce(machine, options));
+      }
+    }
+  }
+  const guests = plans.map(({ options }) => options.guest);
+  const onDisk = plans.some(({ options }) => options.disk !== undefined);
+  return {
+    version: RESULTS_VERSION,
+    date: new Date().toISOString(),
+    commit: await commitName(),
+    host: hostDescription(),
+    versions: await programVersions({
+      peers: plans.map(({ peer }) => peer),
+      releases: guests.map(({ architecture, release }) => `Linux ${release} (${architecture})`),
+      packages: onDisk ? (await programsDisk()).versions : [],
+    }),
+    ramMiB: RAM_MIB,
+    accel: values.accel,
+    mimicOptions,
+    command: `npm run bench -- ${process.argv.slice(2).join(' ')}`.trim(),
+    runs,
+  };
+}
+
+function save(results: Results): void {
+  const name = `${results.date.replaceAll(/[^\dT]/g, '').slice(0, 15)}.json`;
+  const path = resolve(values.json ?? join(BENCH_CACHE, 'results', name));
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, `${JSON.stringify(results, undefined, 1)}\n`);
+  process.stderr.write(`The numbers are in ${path}\n`);
+}
+
+function load(path: string): Results {
+  const results = JSON.parse(readFileSync(path, 'utf8')) as Results;
+  if (results.version === RESULTS_VERSION) return results;
+  return refuse(`${path} has version ${results.version} of the results, not ${RESULTS_VERSION}`);
+}
+
+function write(results: Results, path: string): void {
+  const { text, plots } = benchmarkPage(results, basename(path, '.md'));
+  writeFileSync(path, text);
+  for (const [name, plot] of plots) writeFileSync(join(dirname(path), name), plot);
+}
+
+const results = values.from === undefined ? await runAll() : load(values.from);
+if (values.from === undefined) save(results);
+const comparisons = pairings(results).map((pairing) => compare(results, pairing));
+for (const comparison of comparisons) console.log(comparisonText(comparison));
+for (const { machine, name, cpuCount, factor } of speedups(results))
+  console.log(
+    `${machine}: ${name} is ${factor.toFixed(2)} times as fast with ${cpuCount} processors`,
+  );
+if (values.write !== undefined) write(results, resolve(ROOT, values.write));
+const isBad = comparisons.some(
+  ({ failures, rows }) =>
+    failures.length > 0 || rows.some((row) => row.results === 'FAILED' || row.results === 'DIFFER'),
+);
+if (isBad) process.exitCode = 1;

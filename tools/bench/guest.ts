@@ -1,110 +1,103 @@
 // Builds the benchmark guest: Debian's kernel, busybox and a small program without libc, the same for every emulator.
 // The kernel and busybox come from Debian packages, the program is compiled here; all is kept in .cache/bench.
 
-import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { writeCpio } from '../../packages/cli/debian/cpio.ts';
+import { type KernelModule, writeCpio } from '@mimic/cli';
+import { debianBusybox, debianKernel, kernelModules } from '../guests/kernels.ts';
+import { type Architecture, putInPlace } from '../guests/packages.ts';
+import { ROOT } from '../steps.ts';
+import { execute } from './execute.ts';
 
+export const BENCH_CACHE: string = join(ROOT, '.cache', 'bench');
 const here = fileURLToPath(new URL('.', import.meta.url));
-
-export type Architecture = 'amd64' | 'i386';
+/** For the disk with programs; loaded only when an item wants it. */
+const MODULES = ['virtio_pci', 'virtio_blk', 'squashfs'];
+const FLAVOURS = { amd64: 'amd64', i386: '686' } as const;
+const COMPILER_FLAGS =
+  '-O2 -ffreestanding -fno-stack-protector -fno-pic -no-pie -static -nostdlib ' +
+  '-fno-asynchronous-unwind-tables -Wl,--build-id=none -s';
 
 export interface BenchGuest {
+  readonly architecture: Architecture;
+  /** Paths. */
   readonly kernel: string;
   readonly initrd: string;
-}
-
-function run(program: string, args: readonly string[], cwd: string): string {
-  const result = spawnSync(program, args, { cwd, encoding: 'utf8', maxBuffer: 64 << 20 });
-  if (result.status !== 0)
-    throw new Error(
-      `${program} ${args.join(' ')} failed:\n${result.stderr ?? result.error?.message}`,
-    );
-  return result.stdout;
-}
-
-/** The package that a kernel metapackage stands for today. */
-function kernelPackage(architecture: Architecture, cwd: string): string {
-  const meta = architecture === 'amd64' ? 'linux-image-amd64' : 'linux-image-686:i386';
-  const depends = run('apt-cache', ['depends', meta], cwd);
-  const name = /Depends: (linux-image\S+)/.exec(depends)?.[1];
-  if (!name)
-    throw new Error(
-      `apt knows no ${meta}: run 'apt-get update' (for i386 'dpkg --add-architecture i386' before)`,
-    );
-  return name.includes(':') || architecture === 'amd64' ? name : `${name}:i386`;
-}
-
-/** Compiles guest.c twice: with x87 and with SSE arithmetic. */
-function compile(architecture: Architecture, into: string): void {
-  const flags =
-    '-O2 -ffreestanding -fno-stack-protector -fno-pic -no-pie -static -nostdlib -fno-asynchronous-unwind-tables -Wl,--build-id=none -s';
-  const machine = architecture === 'i386' ? ['-m32'] : ['-mno-red-zone'];
-  const sse = architecture === 'i386' ? ['-msse2', '-mfpmath=sse'] : [];
-  run(
-    'gcc',
-    [
-      ...machine,
-      ...flags.split(' '),
-      '-mfpmath=387',
-      '-o',
-      join(into, 'bench'),
-      join(here, 'guest.c'),
-    ],
-    into,
-  );
-  run(
-    'gcc',
-    [...machine, ...flags.split(' '), ...sse, '-o', join(into, 'benchsse'), join(here, 'guest.c')],
-    into,
-  );
+  /** What `uname -r` prints in it. */
+  readonly release: string;
 }
 
 /** Builds the guest unless it is cached; a changed recipe makes another. Needs apt and gcc. */
-export function benchGuest(cache: string, architecture: Architecture): BenchGuest {
-  const recipe = ['guest.ts', 'guest.c', 'init'].map((name) => readFileSync(join(here, name)));
-  const hash = createHash('sha256').update(Buffer.concat(recipe)).digest('hex').slice(0, 12);
-  const folder = join(cache, `${architecture}-${hash}`);
-  const guest = { kernel: join(folder, 'vmlinuz'), initrd: join(folder, 'initrd.cpio') };
-  if (existsSync(guest.kernel) && existsSync(guest.initrd)) return guest;
-  const work = mkdtempSync(join(tmpdir(), 'mimic-bench-'));
+export async function benchGuest(architecture: Architecture): Promise<BenchGuest> {
+  const kernel = await debianKernel(FLAVOURS[architecture]);
+  const busybox = await debianBusybox(architecture);
+  const recipe = await Promise.all(
+    ['guest.ts', 'guest.c', 'init'].map((name) => readFile(join(here, name))),
+  );
+  const hash = createHash('sha256')
+    .update(Buffer.concat([...recipe, Buffer.from(kernel.release)]))
+    .digest('hex');
+  const folder = join(BENCH_CACHE, `${architecture}-${hash.slice(0, 12)}`);
+  const guest = {
+    architecture,
+    kernel: join(folder, 'vmlinuz'),
+    initrd: join(folder, 'initrd.cpio'),
+    release: kernel.release,
+  };
+  if (existsSync(folder)) return guest;
+  await mkdir(BENCH_CACHE, { recursive: true });
+  const work = await mkdtemp(join(BENCH_CACHE, '.guest-'));
   try {
-    run(
-      'apt-get',
-      ['-qq', 'download', kernelPackage(architecture, work), `busybox-static:${architecture}`],
+    const out = join(work, 'out');
+    await mkdir(out);
+    const initrd = await buildInitrd(architecture, {
+      busybox,
+      modules: kernelModules(kernel, MODULES),
       work,
-    );
-    for (const file of readdirSync(work).filter((f) => f.endsWith('.deb')))
-      run('dpkg-deb', ['-x', file, 'x'], work);
-    compile(architecture, work);
-    const kernel = readdirSync(join(work, 'x/boot')).find((f) => f.startsWith('vmlinuz-'))!;
-    const program = (path: string, contents: Uint8Array) => ({ path, contents, executable: true });
-    const initrd = writeCpio([
-      { path: 'bin', folder: true },
-      { path: 'dev', folder: true },
-      { path: 'dev/console', device: { major: 5, minor: 1 } },
-      program('bin/busybox', readFileSync(join(work, 'x/bin/busybox'))),
-      program('bench', readFileSync(join(work, 'bench'))),
-      program('benchsse', readFileSync(join(work, 'benchsse'))),
-      program('init', readFileSync(join(here, 'init'))),
-    ]);
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(guest.initrd, initrd);
-    writeFileSync(guest.kernel, readFileSync(join(work, 'x/boot', kernel)));
-    return guest;
+    });
+    await writeFile(join(out, 'initrd.cpio'), initrd);
+    await copyFile(kernel.image, join(out, 'vmlinuz'));
+    await putInPlace(out, folder);
   } finally {
-    rmSync(work, { recursive: true, force: true });
+    await rm(work, { recursive: true, force: true });
   }
+  return guest;
+}
+
+async function buildInitrd(
+  architecture: Architecture,
+  parts: { busybox: string; modules: readonly KernelModule[]; work: string },
+): Promise<Uint8Array> {
+  const machine = architecture === 'i386' ? ['-m32'] : ['-mno-red-zone'];
+  const sse = architecture === 'i386' ? ['-msse2', '-mfpmath=sse'] : [];
+  const program = async (path: string, from: string) => ({
+    path,
+    contents: await readFile(from),
+    executable: true,
+  });
+  /** Compiled twice: with x87 and with SSE arithmetic. */
+  const compiled = async (path: string, flags: readonly string[]) => {
+    const to = join(parts.work, path);
+    const args = [...machine, ...COMPILER_FLAGS.split(' '), ...flags];
+    await execute('gcc', [...args, '-o', to, join(here, 'guest.c')]);
+    return await program(path, to);
+  };
+  return writeCpio([
+    { path: 'bin', folder: true },
+    { path: 'dev', folder: true },
+    { path: 'dev/console', device: { major: 5, minor: 1 } },
+    { path: 'modules', folder: true },
+    // The shell's pattern sorts by name: loaded in this order.
+    ...parts.modules.map(({ fileName, contents }, index) => ({
+      path: `modules/${String(index).padStart(2, '0')}-${fileName}`,
+      contents,
+    })),
+    await program('bin/busybox', parts.busybox),
+    await compiled('bench', ['-mfpmath=387']),
+    await compiled('benchsse', sse),
+    await program('init', join(here, 'init')),
+  ]);
 }

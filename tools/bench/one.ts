@@ -1,17 +1,19 @@
 // One item several times in one boot of one emulator, each time printed as it comes: for work on one item's speed.
-//   node tools/bench/one.ts ITEM[,ITEM] [--times 5] [--machine mimic|qemu] [--accel jit] [--cpus 2]
-//     [--architecture i386] [--timeout 600] [-- further options of mimic run]
+//   node tools/bench/one.ts ITEM … [--times 5] [--machine mimic|qemu|v86] [--accel jit] [--cpus 2]
+//     [--architecture i386] [--timeout 600] [-- further options of the emulator]
 
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { ROOT } from '../steps.ts';
 import { benchGuest } from './guest.ts';
+import { chooseItems, needsDisk } from './items.ts';
 import { MACHINES, machineCommand, RAM_MIB } from './machines.ts';
 import { measure } from './measure.ts';
+import { programsDisk } from './programs-disk.ts';
 import { median } from './statistics.ts';
+import { v86Files } from './v86.ts';
 
 const split = process.argv.indexOf('--');
 const end = split < 0 ? process.argv.length : split;
+const further = process.argv.slice(end + 1);
 const { values, positionals } = parseArgs({
   args: process.argv.slice(2, end),
   allowPositionals: true,
@@ -26,18 +28,21 @@ const { values, positionals } = parseArgs({
 });
 const machine = MACHINES.find((name) => name === values.machine);
 const architecture = (['amd64', 'i386'] as const).find((name) => name === values.architecture);
-if (machine === undefined || architecture === undefined || positionals.length === 0) {
+const chosen = chooseItems(positionals.join(','));
+if (machine === undefined || architecture === undefined || 'unknown' in chosen) {
   process.stderr.write('usage: see the head of tools/bench/one.ts\n');
   process.exit(2);
 }
 const command = machineCommand(machine, {
-  guest: benchGuest(join(ROOT, '.cache', 'bench'), architecture),
-  architecture,
-  items: positionals.join(','),
+  guest: await benchGuest(machine === 'v86' ? 'i386' : architecture),
+  disk: needsDisk(chosen.names) ? (await programsDisk()).image : undefined,
+  items: chosen.names,
+  v86: machine === 'v86' ? await v86Files() : undefined,
   repeat: Number(values.times),
   cpuCount: Number(values.cpus),
   accel: values.accel,
-  mimicOptions: process.argv.slice(end + 1),
+  mimicOptions: machine === 'mimic' ? further : [],
+  qemuOptions: machine === 'qemu' ? further : [],
 });
 const run = await measure(command, {
   ramMiB: RAM_MIB,

@@ -1,0 +1,166 @@
+// What the benchmark measured, as it is kept in JSON, and the comparison of two machines made from it.
+
+import { ITEMS } from './items.ts';
+import type { Sample } from './measure.ts';
+import type { ResidentMemory } from './processes.ts';
+import { geomean, type Spread, spread } from './statistics.ts';
+
+/** Counts up when the form of the file changes. */
+export const RESULTS_VERSION = 1;
+
+/** One boot of one machine. */
+export interface MachineRun {
+  /** 'Mimic', 'QEMU' or 'v86'. */
+  readonly machine: string;
+  readonly architecture: string;
+  readonly cpuCount: number;
+  /** What the guest says of its processor and clock. */
+  readonly guest: string;
+  readonly items: Readonly<Record<string, readonly Sample[]>>;
+  readonly memory?: ResidentMemory | undefined;
+  readonly failure?: string | undefined;
+}
+
+export interface Results {
+  readonly version: number;
+  readonly date: string;
+  readonly commit: string;
+  /** Of the computer that all ran on. */
+  readonly host: { readonly processor: string; readonly cores: number; readonly memoryGiB: number };
+  /** Programs with their versions: emulators, Node, the guest's kernels and packages. */
+  readonly versions: readonly string[];
+  readonly ramMiB: number;
+  /** Mimic's engine as asked for; undefined: its default. */
+  readonly accel?: string | undefined;
+  /** Further options of `mimic run`. */
+  readonly mimicOptions: readonly string[];
+  /** How the benchmark was called. */
+  readonly command: string;
+  /** In the order in which they ran. */
+  readonly runs: readonly MachineRun[];
+}
+
+/** What is compared: Mimic and a peer with the same guest. */
+export interface Pairing {
+  readonly peer: string;
+  readonly architecture: string;
+  readonly cpuCount: number;
+}
+
+export interface Row {
+  readonly name: string;
+  /** Seconds. */
+  readonly ours: { readonly wall: Spread; readonly cpu: Spread };
+  readonly theirs: { readonly wall: Spread; readonly cpu: Spread };
+  /** Ours by theirs, of runs next to each other. */
+  readonly wall: Spread;
+  readonly cpu: Spread;
+  readonly results: 'same' | 'DIFFER' | 'FAILED' | '';
+}
+
+export interface Comparison extends Pairing {
+  readonly rows: readonly Row[];
+  /** Geometric means over the rows; the spread is that of the runs. */
+  readonly wall: Spread;
+  readonly cpu: Spread;
+  /** Largest of the runs, MiB that are not guest RAM. */
+  readonly memory: { readonly ours: number; readonly theirs: number };
+  /** What the guests say of their processors and clocks. */
+  readonly guests: { readonly ours: string; readonly theirs: string };
+  readonly failures: readonly string[];
+}
+
+export const OURS = 'Mimic';
+/** Times of processes are counted in hundredths of a second. */
+const SECONDS_MIN = 0.01;
+const FAILED = /^FAILED:/;
+
+/** All pairings that the results hold, in the order of their first run. */
+export function pairings({ runs }: Results): Pairing[] {
+  const found = new Map<string, Pairing>();
+  for (const { machine, architecture, cpuCount } of runs) {
+    if (machine === OURS) continue;
+    const pairing = { peer: machine, architecture, cpuCount };
+    const key = JSON.stringify(pairing);
+    if (!found.has(key)) found.set(key, pairing);
+  }
+  return [...found.values()];
+}
+
+export function compare(results: Results, pairing: Pairing): Comparison {
+  const of = (machine: string) =>
+    results.runs.filter(
+      (run) =>
+        run.machine === machine &&
+        run.architecture === pairing.architecture &&
+        run.cpuCount === pairing.cpuCount,
+    );
+  const ours = of(OURS);
+  const theirs = of(pairing.peer);
+  const rows = Object.keys(ITEMS)
+    .filter((name) => [...ours, ...theirs].some(({ items }) => items[name] !== undefined))
+    .map((name) => row(name, ours, theirs));
+  const both = [...ours, ...theirs];
+  const overall = (key: 'wall' | 'cpu') =>
+    spread(
+      ours
+        .map((_, index) =>
+          geomean(rows.flatMap(({ name }) => ratio(name, key, ours[index], theirs[index]))),
+        )
+        .filter(Number.isFinite),
+    );
+  return {
+    ...pairing,
+    rows,
+    wall: overall('wall'),
+    cpu: overall('cpu'),
+    memory: { ours: ownMemory(ours), theirs: ownMemory(theirs) },
+    guests: { ours: ours[0]?.guest ?? '', theirs: theirs[0]?.guest ?? '' },
+    failures: both.flatMap(({ machine, failure }) => (failure ? [`${machine}: ${failure}`] : [])),
+  };
+}
+
+function row(name: string, ours: readonly MachineRun[], theirs: readonly MachineRun[]): Row {
+  const times = (runs: readonly MachineRun[], key: 'wall' | 'cpu') =>
+    spread(runs.flatMap((run) => time(run, name, key)));
+  const ratios = (key: 'wall' | 'cpu') =>
+    spread(ours.flatMap((run, index) => ratio(name, key, run, theirs[index])));
+  return {
+    name,
+    ours: { wall: times(ours, 'wall'), cpu: times(ours, 'cpu') },
+    theirs: { wall: times(theirs, 'wall'), cpu: times(theirs, 'cpu') },
+    wall: ratios('wall'),
+    cpu: ratios('cpu'),
+    results: sameResults(name, [...ours, ...theirs]),
+  };
+}
+
+/** The least of what one boot gave, as a list of one or none. */
+function time(run: MachineRun | undefined, name: string, key: 'wall' | 'cpu'): number[] {
+  const samples = run?.items[name] ?? [];
+  if (samples.length === 0) return [];
+  return [Math.max(SECONDS_MIN, Math.min(...samples.map((sample) => sample[key])))];
+}
+
+function ratio(
+  name: string,
+  key: 'wall' | 'cpu',
+  ours: MachineRun | undefined,
+  theirs: MachineRun | undefined,
+): number[] {
+  const [a] = time(ours, name, key);
+  const [b] = time(theirs, name, key);
+  return a === undefined || b === undefined ? [] : [a / b];
+}
+
+function sameResults(name: string, runs: readonly MachineRun[]): Row['results'] {
+  const printed = runs.flatMap(({ items }) => (items[name] ?? []).map((sample) => sample.printed));
+  if (printed.some((text) => FAILED.test(text))) return 'FAILED';
+  if (name === 'boot' || ITEMS[name]?.printsTime) return '';
+  return new Set(printed).size <= 1 ? 'same' : 'DIFFER';
+}
+
+function ownMemory(runs: readonly MachineRun[]): number {
+  const own = runs.flatMap(({ memory }) => (memory ? [memory.peakMiB - memory.guestMiB] : []));
+  return own.length === 0 ? Number.NaN : Math.max(...own);
+}
