@@ -1,6 +1,6 @@
 export { AssertionError, assert, unreachable } from './assert.ts';
 export { type BitField, bit, bits, get, set } from './bits.ts';
-export { loadLittleEndian, storeLittleEndian } from './bytes.ts';
+export { fromHex, loadLittleEndian, storeLittleEndian, toHex } from './bytes.ts';
 export { OperatingError } from './errors.ts';
 export { ManualClock, TimerQueue } from './virtual-clock.ts';
 export type {

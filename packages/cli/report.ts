@@ -36,7 +36,14 @@ export function reportEnd(end: MachineEnd, ours: RunEnd | undefined): number {
   switch (end.reason) {
     case 'power-off':
     case 'reset':
+    case 'instruction-limit':
       return EXIT.ok;
+    case 'diverged':
+      printError(
+        `the replay is not what was recorded: ${end.message}`,
+        'disks must be as they were then; use a copy, or snapshot=on when recording',
+      );
+      return EXIT.failed;
     case 'panic':
       printError(
         `the guest's kernel panicked: ${end.message}`,

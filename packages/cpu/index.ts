@@ -31,4 +31,5 @@ export {
   type VcpuOptions,
   type VcpuState,
   type VcpuTrace,
+  type VisibleState,
 } from './vcpu.ts';

@@ -25,6 +25,7 @@ import {
 import { type MemoryLayout, PAGE_BYTES, RAM_BASE, vcpuBase } from './state/memory-map.ts';
 import { type PowerOnState, powerOnState } from './state/power-on.ts';
 import { placeOffset, registerPlace } from './state/register-names.ts';
+import { TRANSIENT, VISIBLE_FIELDS } from './state/visible.ts';
 import { HOT_THRESHOLD, Translator } from './translator/translator.ts';
 
 /** The way out of the processor. Values are unsigned; an 8-byte access is made of two of 4, low half first. */
@@ -47,18 +48,19 @@ const REASONS: readonly ExitReason[] = (
   ['budget', 'halted', 'event', 'shutdown', 'fault'] as const
 ).toSorted((a, b) => EXIT_REASON[a] - EXIT_REASON[b]);
 
-/** Fields that describe the engine, not the processor: left out of a snapshot and rebuilt. */
-const TRANSIENT: ReadonlySet<string> = new Set([
-  'zero', 'tlb', 'tlbSystem', 'tlbFetch', 'codePageLinear', 'codePagePhysical', 'ramBytes', 'record', 'blockStart', 'budget',
-  'events', 'result', 'scratch', 'stopOnFault', 'hotThreshold', 'codeChanged', 'walkSilently', 'tlbsUsed',
-  'exact', 'aloneAt', 'runOne',
-]); // biome-ignore format: a list
-
 /** A processor at rest, between two instructions. */
 export interface VcpuState {
   /** Bytes of each field of the layout that belongs to the processor, by name. */
   readonly fields: Readonly<Record<string, Uint8Array>>;
   /** Sign and exponent words of the x87 registers lie in the gaps of `x87Significand`, which is saved with its gaps. */
+  readonly apic: LocalApicState;
+  readonly nmiPending: boolean;
+}
+
+/** All that the guest can see of a processor between two instructions, however it was run. */
+export interface VisibleState {
+  readonly fields: Readonly<Record<string, Uint8Array>>;
+  readonly rflags: number;
   readonly apic: LocalApicState;
   readonly nmiPending: boolean;
 }
@@ -410,15 +412,30 @@ export class Vcpu {
   // --- snapshot ---
 
   save(): VcpuState {
-    const fields: Record<string, Uint8Array> = {};
+    const names = Object.keys(S).filter((name) => !TRANSIENT.has(name));
+    const fields = this.#fields(names as (keyof typeof S)[]);
+    return { fields, apic: this.apic.save(), nmiPending: this.#isNmiPending() };
+  }
+  /** For comparing runs; nothing can be restored from it. */
+  visibleState(): VisibleState {
+    return {
+      fields: this.#fields(VISIBLE_FIELDS),
+      rflags: this.#instance.call('readRflags') as number,
+      apic: this.apic.save(),
+      nmiPending: this.#isNmiPending(),
+    };
+  }
+  #fields(names: readonly (keyof typeof S)[]): Record<string, Uint8Array> {
     const bytes = new Uint8Array(this.#view.buffer);
-    for (const [name, field] of Object.entries(S)) {
-      if (TRANSIENT.has(name)) continue;
-      const start = this.#base + field.offset;
-      fields[name] = bytes.slice(start, start + field.stride * field.count);
-    }
-    const events = this.#words[(this.#base + S.events.offset) >> 2]!;
-    return { fields, apic: this.apic.save(), nmiPending: (events & EVENT.nmi) !== 0 };
+    return Object.fromEntries(
+      names.map((name) => {
+        const start = this.#base + S[name].offset;
+        return [name, bytes.slice(start, start + S[name].stride * S[name].count)];
+      }),
+    );
+  }
+  #isNmiPending(): boolean {
+    return (this.#words[(this.#base + S.events.offset) >> 2]! & EVENT.nmi) !== 0;
   }
   /** Takes over a saved state. Fields that the state does not have keep their power-on value. */
   restore(state: VcpuState): void {

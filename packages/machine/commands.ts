@@ -66,6 +66,10 @@ const HANDLERS: Handlers = {
   },
   disassemble: ({ processor }, { gva, count }) => processor.disassemble(gva, Math.min(count, 256)),
   parts: (computer) => computer.parts(),
+  stateHash: (computer) => ({
+    sha256: computer.stateHash(),
+    count: computer.processor.instructionCount,
+  }),
   setTrace(computer, { kinds }) {
     computer.setTrace(kinds);
     return null;

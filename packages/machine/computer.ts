@@ -27,6 +27,8 @@ export interface Processor {
   /** Makes a `run` that is under way return soon; called from within it, by a device. */
   stop(): void;
   nmi(): void;
+  /** Instructions run; in a deterministic machine a clock that never falls (VcpuOptions.exact). */
+  readonly instructionCount: number;
   /** Undefined for a register that does not exist. Lower case: 'rax', 'cs', 'cr3', 'xmm0', 'st0', 'efer'. */
   readRegister(name: string): bigint | undefined;
   /** False for a register that does not exist. */
@@ -57,6 +59,8 @@ export interface Computer {
   /** The same for a port of the virtio console. */
   consoleInput(index: number, bytes: Uint8Array): number;
   parts(): PartReport[];
+  /** SHA-256 of all that the guest can see: processor, RAM, devices. */
+  stateHash(): string;
   setTrace(kinds: readonly TraceKind[]): void;
 }
 

@@ -4,6 +4,7 @@ import { OperatingError } from '@mimic/base';
 
 export type MachineErrorCode =
   | 'BAD_OPTION' // An option has a value that no machine can have.
+  | 'BAD_RECORDING' // Not a recording, or one of another machine.
   | 'BAD_KERNEL' // The kernel image is not one that this machine can start.
   | 'BAD_STATE' // The machine is not in a state that allows the call (stopped, not started).
   | 'BAD_ADDRESS' // An address outside RAM, or not mapped by the guest's page tables.

@@ -3,6 +3,7 @@
 import type { HostFolder } from '@mimic/devices';
 import type { ComputerConfig } from './options.ts';
 import type { Report } from './protocol.ts';
+import type { Hasher } from './state-hash.ts';
 
 /** All that a worker is started with; can be cloned. */
 export interface WorkerStart {
@@ -31,5 +32,6 @@ export interface WorkerHost<Store> {
   now(): number;
   send(report: Report): void;
   openStore(disk: ComputerConfig['disks'][number]): Store;
+  sha256(): Hasher;
   openFolder(share: ComputerConfig['shares'][number]): HostFolder;
 }

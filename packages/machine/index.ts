@@ -22,6 +22,7 @@ export type {
   Processor,
   StopCause,
 } from './computer.ts';
+export type { DeterministicOptions } from './deterministic-options.ts';
 export { MachineError, type MachineErrorCode } from './errors.ts';
 export type { Host, WorkerHandle, WorkerHost, WorkerStart } from './host.ts';
 export { Machine, type MachineEnd, type MachineEvents, type MachineState } from './machine.ts';
@@ -44,6 +45,12 @@ export {
 } from './options.ts';
 export type { PanicNews } from './panic.ts';
 export { assemblePc } from './pc.ts';
-export { type Report, TRACE_KINDS, type TraceKind } from './protocol.ts';
+export {
+  type FinalState,
+  type Report,
+  type StateHash,
+  TRACE_KINDS,
+  type TraceKind,
+} from './protocol.ts';
 export type { ExpectMatch, ExpectOptions, SerialPort } from './serial.ts';
 export { type Assemble, runMachine } from './worker.ts';

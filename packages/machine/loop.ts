@@ -3,7 +3,7 @@
 
 import type { TimerQueue } from '@mimic/base';
 import { runCommand } from './commands.ts';
-import type { Computer, StopCause } from './computer.ts';
+import type { Computer, Processor, StopCause } from './computer.ts';
 import { MachineError } from './errors.ts';
 import type { Mailbox } from './mailbox.ts';
 import type { Output } from './output.ts';
@@ -103,7 +103,7 @@ export class MachineLoop {
     this.#output.flush();
     if (this.#signals.poweredOff) return { reason: 'power-off' };
     if (cause === 'shutdown' && !this.#signals.resetAsked) {
-      if (this.#options.onTripleFault === 'stop') return this.#tripleFault();
+      if (this.#options.onTripleFault === 'stop') return tripleFault(this.#computer.processor);
       this.#signals.resetAsked = true;
     }
     if (this.#signals.resetAsked) {
@@ -166,16 +166,6 @@ export class MachineLoop {
     this.#send({ kind: 'reset' });
   }
 
-  #tripleFault(): WorkerEnd {
-    const { processor } = this.#computer;
-    const registers: Record<string, bigint> = {};
-    for (const name of processor.registerNames) {
-      const value = processor.readRegister(name);
-      if (value !== undefined) registers[name] = value;
-    }
-    return { reason: 'triple-fault', registers };
-  }
-
   #takeCommands(): void {
     for (;;) {
       const frame = this.#mailbox.take() as CommandFrame | undefined;
@@ -210,6 +200,15 @@ export class MachineLoop {
         return runCommand(this.#computer, frame);
     }
   }
+}
+
+export function tripleFault(processor: Processor): WorkerEnd {
+  const registers: Record<string, bigint> = {};
+  for (const name of processor.registerNames) {
+    const value = processor.readRegister(name);
+    if (value !== undefined) registers[name] = value;
+  }
+  return { reason: 'triple-fault', registers };
 }
 
 export function errorReport(error: unknown): ErrorReport {

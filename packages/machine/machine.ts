@@ -15,7 +15,9 @@ import type {
   CommandName,
   Commands,
   ErrorReport,
+  FinalState,
   Report,
+  StateHash,
   TraceKind,
   WorkerEnd,
 } from './protocol.ts';
@@ -61,6 +63,7 @@ export class Machine implements AsyncDisposable {
   #stopping = false;
   #commandCount = 0;
   #end: MachineEnd | undefined;
+  #finalState: FinalState | undefined;
 
   /**
    * Builds a machine and loads the kernel; `start` makes it run. Fails with a `MachineError` if an option cannot be
@@ -227,6 +230,19 @@ export class Machine implements AsyncDisposable {
     return this.#command('parts', {});
   }
 
+  /**
+   * SHA-256 of all that the guest can see now: processor, RAM, devices. Two deterministic machines that got the same
+   * input have the same at the same count of instructions.
+   */
+  stateHash(): Promise<StateHash> {
+    return this.#command('stateHash', {});
+  }
+
+  /** The state in which a deterministic machine ended. */
+  get finalState(): FinalState | undefined {
+    return this.#finalState;
+  }
+
   /** Replaces what is traced; lines go to `onTrace`. */
   async trace(kinds: readonly TraceKind[]): Promise<void> {
     await this.#command('setTrace', { kinds: [...kinds] });
@@ -288,7 +304,11 @@ export class Machine implements AsyncDisposable {
         this.#panic.forget();
         this.#events.emit('reset', undefined);
         break;
+      case 'recorded':
+        this.#options.onRecord?.(report.line);
+        break;
       case 'ended':
+        this.#finalState = report.final;
         this.#finish(report.end);
         break;
     }

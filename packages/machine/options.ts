@@ -7,6 +7,11 @@ import {
   findCpuModel,
   ownFeatures,
 } from '@mimic/cpu';
+import {
+  checkDeterministic,
+  type DeterministicConfig,
+  type DeterministicOptions,
+} from './deterministic-options.ts';
 import { MachineError } from './errors.ts';
 import { TRACE_KINDS, type TraceKind } from './protocol.ts';
 
@@ -102,6 +107,12 @@ export interface MachineOptions {
   readonly onReset?: 'boot' | 'stop';
   /** Default 'stop': the machine ends and says where. */
   readonly onTripleFault?: 'reset' | 'stop';
+  /** Default: no; guest time is host time. */
+  readonly deterministic?: DeterministicOptions;
+  /** Takes the lines of a recording, without newlines, as they come; the machine is deterministic then. */
+  readonly onRecord?: (line: string) => void;
+  /** The text of a recording: the machine gets its input from there, and all of `deterministic` but the limit. */
+  readonly replay?: string;
   readonly trace?: readonly TraceKind[];
   /** Takes the trace, whole lines of text. The guest waits for a promise that it returns. */
   readonly onTrace?: (lines: Uint8Array) => void | Promise<void>;
@@ -123,6 +134,7 @@ export interface ComputerConfig {
   readonly consoles: readonly ConsoleOptions[];
   readonly network: { readonly mac: Uint8Array; readonly link: 'down' | 'up' } | undefined;
   readonly rng: EntropySource;
+  readonly deterministic: DeterministicConfig | undefined;
   readonly earlySerialInput: 'type' | 'hold';
   readonly trace: readonly TraceKind[];
   readonly onReset: 'boot' | 'stop';
@@ -177,6 +189,7 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
   if (rng !== 'host' && !Number.isSafeInteger(rng.seed)) {
     throw new MachineError('BAD_OPTION', `${rng.seed} is not a whole number to seed with`);
   }
+  const deterministic = checkDeterministic(options);
   return {
     kernel: options.kernel,
     initrd: options.initrd,
@@ -194,8 +207,9 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
       mac: checkMac(options.network.mac ?? MAC_DEFAULT),
       link: options.network.link ?? 'down',
     },
-    rng,
-    earlySerialInput: options.earlySerialInput ?? 'type',
+    rng: deterministic === undefined ? rng : { seed: deterministic.seed },
+    deterministic,
+    earlySerialInput: deterministic?.replay ? 'type' : (options.earlySerialInput ?? 'type'),
     trace: options.trace ?? [],
     onReset: options.onReset ?? 'boot',
     onTripleFault: options.onTripleFault ?? 'stop',

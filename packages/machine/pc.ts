@@ -18,6 +18,7 @@ import { entropyFrom } from './entropy.ts';
 import type { WorkerHost } from './host.ts';
 import type { ComputerConfig } from './options.ts';
 import type { TraceKind } from './protocol.ts';
+import { type Hasher, hashMemory, hashValue } from './state-hash.ts';
 import { Tracer } from './tracer.ts';
 
 /** Video memory, option ROMs and firmware: what lies there is on the bus, and RAM behind it is out of reach. */
@@ -41,6 +42,7 @@ class PcComputer implements Computer {
   readonly #board: Pc;
   readonly #files: KernelFiles;
   readonly #tracer: Tracer;
+  readonly #newHasher: () => Hasher;
   /** Input waits until the guest's driver wants to be interrupted for it. */
   readonly #holdsInput: boolean;
   #listensSince: 'never' | 'this-look' | 'always' = 'never';
@@ -71,6 +73,9 @@ class PcComputer implements Computer {
       endOfInterrupt: (vector) => this.#board.endOfInterrupt(vector),
     };
     const random = () => entropy.u64();
+    const startMs = config.deterministic?.startMs;
+    const wallClockMs = startMs === undefined ? Date.now : () => startMs + clock.now() / 1e6;
+    this.#newHasher = () => host.sha256();
     const ferr = { set: (high: boolean) => this.#board.ferr.set(high) };
     this.#vcpu = new Vcpu({
       memory,
@@ -82,6 +87,7 @@ class PcComputer implements Computer {
       interrupts,
       ferr,
       initRequested: wires.reset,
+      exact: config.deterministic !== undefined,
       random,
     });
     this.#board = new Pc({
@@ -90,7 +96,7 @@ class PcComputer implements Computer {
       clock,
       interrupts,
       intr: this.#vcpu.intr,
-      wallClockMs: () => Date.now(),
+      wallClockMs,
       serial: [{ out: wires.serialOutput, roomAvailable: wires.serialRoom }],
       disks: config.disks.map((disk) => host.openStore(disk)),
       consoles: config.consoles.map((port, index) => ({
@@ -100,7 +106,7 @@ class PcComputer implements Computer {
       cards: [
         ...config.shares.map((share) => {
           const folder = host.openFolder(share);
-          return new VirtioFilesystem9p({ folder, tag: share.tag, nowMs: () => Date.now() });
+          return new VirtioFilesystem9p({ folder, tag: share.tag, nowMs: wallClockMs });
         }),
         ...networkCards(config.network),
       ],
@@ -160,6 +166,14 @@ class PcComputer implements Computer {
     ];
   }
 
+  stateHash(): string {
+    const hasher = this.#newHasher();
+    hashMemory(hasher, this.memory);
+    hashValue(hasher, this.#vcpu.visibleState());
+    hashValue(hasher, this.#board.save());
+    return hasher.hex();
+  }
+
   setTrace(kinds: readonly TraceKind[]): void {
     this.#tracer.set(kinds);
   }
@@ -186,6 +200,9 @@ class PcComputer implements Computer {
       },
       stop: () => vcpu.requestExit(),
       nmi: () => vcpu.nmi(),
+      get instructionCount() {
+        return Number(vcpu.instructionCount);
+      },
       readRegister: (name) => vcpu.readRegister(name),
       writeRegister: (name, value) => vcpu.writeRegister(name, value),
       translate: (gva) => vcpu.translate(gva),

@@ -23,6 +23,7 @@ export interface Commands {
   translate: { takes: { gva: bigint }; gives: { gpa: number } | null };
   disassemble: { takes: { gva: bigint; count: number }; gives: DisassembledInstruction[] };
   parts: { takes: object; gives: PartReport[] };
+  stateHash: { takes: object; gives: StateHash };
   setTrace: { takes: { kinds: TraceKind[] }; gives: null };
 }
 
@@ -32,6 +33,18 @@ export interface CommandFrame<Name extends CommandName = CommandName> {
   readonly id: number;
   readonly name: Name;
   readonly argument: Commands[Name]['takes'];
+}
+
+/** A computer's state in one value. */
+export interface StateHash {
+  readonly sha256: string;
+  /** Instructions run so far. */
+  readonly count: number;
+}
+
+/** How a deterministic machine ended; `ns` is its own clock. */
+export interface FinalState extends StateHash {
+  readonly ns: number;
 }
 
 /** An error on its way from worker to host. */
@@ -44,6 +57,9 @@ export interface ErrorReport {
 /** Why a machine ended, as its worker knows it. */
 export type WorkerEnd =
   | { readonly reason: 'power-off' | 'reset' | 'stopped' }
+  /** Of a deterministic machine: it ran as many instructions as it was to; its replay is not what was recorded. */
+  | { readonly reason: 'instruction-limit' }
+  | { readonly reason: 'diverged'; readonly message: string }
   | { readonly reason: 'triple-fault'; readonly registers: Record<string, bigint> }
   | { readonly reason: 'crashed'; readonly message: string; readonly stack: string };
 
@@ -56,4 +72,6 @@ export type Report =
   | { readonly kind: 'serial' | 'trace'; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'console'; readonly index: number; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'reset' }
-  | { readonly kind: 'ended'; readonly end: WorkerEnd };
+  /** A line of the recording. */
+  | { readonly kind: 'recorded'; readonly line: string }
+  | { readonly kind: 'ended'; readonly end: WorkerEnd; readonly final?: FinalState };

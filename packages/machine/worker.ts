@@ -2,12 +2,15 @@
 
 import { TimerQueue } from '@mimic/base';
 import type { Computer, ComputerWires } from './computer.ts';
+import { DeterministicLoop } from './deterministic-loop.ts';
 import type { WorkerHost, WorkerStart } from './host.ts';
+import { InstructionTime } from './instruction-time.ts';
 import { errorReport, type GuestSignals, MachineLoop } from './loop.ts';
 import { Mailbox } from './mailbox.ts';
 import type { ComputerConfig } from './options.ts';
 import { Output } from './output.ts';
-import type { WorkerEnd } from './protocol.ts';
+import type { FinalState, WorkerEnd } from './protocol.ts';
+import { headerFor, printHeader, type RecordingHeader } from './recording.ts';
 
 /** Builds a computer that has not been booted yet. */
 export type Assemble<Store> = (
@@ -23,16 +26,21 @@ export async function runMachine<Store>(
   assemble: Assemble<Store>,
 ): Promise<void> {
   const send = host.send.bind(host);
+  let computer: Computer | undefined;
   const mailbox = new Mailbox(start.mailbox);
   const output = new Output({ mailbox, send, consoleCount: mailbox.consoleInputs.length });
-  let loop: MachineLoop | undefined;
+  let loop: MachineLoop | DeterministicLoop | undefined;
+  const deterministic = start.config.deterministic;
+  const time = new InstructionTime(
+    () => computer?.processor.instructionCount ?? 0,
+    deterministic?.nsPerInstruction ?? 1,
+  );
   const clock = new TimerQueue(
-    () => host.now(),
+    () => (deterministic ? time.now() : host.now()),
     () => loop?.deadlineChanged(),
   );
   clock.pause();
   const signals: GuestSignals = { poweredOff: false, resetAsked: false };
-  let computer: Computer | undefined;
   const wires: ComputerWires = {
     clock,
     serialOutput: output.serial,
@@ -49,7 +57,11 @@ export async function runMachine<Store>(
       computer?.processor.stop();
     },
   };
+  let header: RecordingHeader | undefined;
   try {
+    if (deterministic) {
+      header = headerFor(start.config, deterministic, () => host.sha256());
+    }
     computer = await assemble(start.config, wires, host);
     computer.boot();
     computer.setTrace(start.config.trace);
@@ -58,23 +70,23 @@ export async function runMachine<Store>(
     return;
   }
   send({ kind: 'ready' });
-  loop = new MachineLoop({
-    computer,
-    clock,
-    mailbox,
-    output,
-    send,
-    signals,
-    options: start.config,
-  });
+  const parts = { computer, clock, mailbox, output, send, signals, options: start.config };
   let end: WorkerEnd;
+  let final: FinalState | undefined;
   try {
-    end = await loop.run();
+    if (deterministic) {
+      if (header && deterministic.records) send({ kind: 'recorded', line: printHeader(header) });
+      loop = new DeterministicLoop({ ...parts, time, config: deterministic });
+      ({ end, final } = await loop.run());
+    } else {
+      loop = new MachineLoop(parts);
+      end = await loop.run();
+    }
   } catch (error) {
     end = crash(error);
   }
   output.flush();
-  send({ kind: 'ended', end });
+  send({ kind: 'ended', end, ...(final && { final }) });
 }
 
 function crash(error: unknown): WorkerEnd {

@@ -11,11 +11,13 @@ export {
 export {
   type ConsoleOptions,
   type CpuModelName,
+  type DeterministicOptions,
   type DisassembledInstruction,
   describeCpuModels,
   type EntropySource,
   type ExpectMatch,
   type ExpectOptions,
+  type FinalState,
   formatRegisters,
   formatSize,
   type Host,
@@ -33,6 +35,7 @@ export {
   parseSize,
   parseTraceKinds,
   type SerialPort,
+  type StateHash,
   TRACE_KINDS,
   type TraceKind,
 } from '@mimic/machine';

@@ -1,5 +1,6 @@
 // What a machine's worker gets from Node: the clock, the way back to the host's thread, open disk images and folders.
 
+import { createHash } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '@mimic/base';
 import { type Assemble, runMachine, type WorkerHost, type WorkerStart } from '@mimic/machine';
@@ -18,6 +19,10 @@ export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> 
       port.postMessage(report, transfer);
     },
     // Casts: this package made the descriptors, and the machine hands them through untouched.
+    sha256: () => {
+      const hash = createHash('sha256');
+      return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest('hex') };
+    },
     openStore: (disk) => new FileStore(disk.descriptor as OpenImage),
     openFolder: (share) => new NodeHostFolder(share.descriptor as SharedFolder),
   };

@@ -6,7 +6,7 @@
 //
 // What comes in at a console port goes out there again. `print` understands \n. After the last line it waits for lines on the serial port.
 
-import type { GuestMemory, Timer } from '@mimic/base';
+import { type GuestMemory, type Timer, toHex } from '@mimic/base';
 import type { Computer, ComputerWires, Processor, StopCause } from '../computer.ts';
 import type { ComputerConfig } from '../options.ts';
 
@@ -39,6 +39,7 @@ export class ScriptedComputer implements Computer {
       run: (instructionsMax) => this.#run(instructionsMax),
       stop: () => undefined,
       nmi: () => this.#print('nmi\n'),
+      instructionCount: 0,
       readRegister: (name) => this.#registers.get(name),
       writeRegister: (name, value) => {
         if (!this.#registers.has(name)) return false;
@@ -85,6 +86,10 @@ export class ScriptedComputer implements Computer {
 
   parts(): ReturnType<Computer['parts']> {
     return [{ name: 'pic8259', where: 'ports 0x20-0x21', state: { imr: 0xff, fifo: this.#fifo } }];
+  }
+
+  stateHash(): string {
+    return toHex(new TextEncoder().encode(this.#state));
   }
 
   setTrace(kinds: readonly string[]): void {
