@@ -1,0 +1,138 @@
+// Runs the statements of a block before and after passes: registers come from the vCPU's state and go back there, an exit
+// notes which one it was, and what is called is the host, which writes down its arguments.
+
+import { type FunctionRef, imported } from '../../../lift/function.ts';
+import type { Label, Local, Node, Statement } from '../../../lift/ir.ts';
+import { newLocal } from '../../../lift/lift.ts';
+import { CPU_BASE, compile } from '../../../lift/testing/run.ts';
+import { S } from '../../../state/layout.ts';
+import type { Promoted } from '../../registers.ts';
+import { mapNode, mapOperands } from '../pass.ts';
+
+const EXIT = S.scratch.offset;
+
+/** Memory that a run may use besides the state. */
+export const TLB_ADDRESS = 0x2_0000;
+export const GUEST_ADDRESS = 0x3_0000;
+const MEMORY_END = 0x4_0000;
+
+export interface Runnable {
+  readonly name: string;
+  readonly statements: readonly Statement[];
+  readonly registers: readonly Promoted[];
+  /** Local that holds S.ripBase, if there is one. */
+  readonly ripBase?: Local;
+}
+
+/** What a run left behind. */
+export interface Outcome {
+  readonly memory: Uint8Array;
+  readonly calls: readonly string[];
+}
+
+/** Compiles all into one module; gives what running one of them does to a memory. */
+export function compileBlocks(
+  blocks: readonly Runnable[],
+): (name: string, memory: Uint8Array) => Outcome {
+  const stubs = new Map<FunctionRef, FunctionRef>();
+  const calls: string[] = [];
+  const host: Record<string, (...args: never[]) => unknown> = {};
+  const stub = (ref: FunctionRef): FunctionRef => {
+    const known = stubs.get(ref);
+    if (known) return known;
+    const params = Object.fromEntries(ref.params.map((type, n) => [`p${n}`, type]));
+    const made = imported(ref.name, params, ref.result);
+    host[ref.name] = (_cpu: number, ...args: (number | bigint)[]) => {
+      calls.push(`${ref.name}(${args.join()})`);
+      const seed = args.reduce<bigint>((sum, arg) => sum * 31n + BigInt(arg), BigInt(calls.length));
+      // Now and then it fails.
+      if (ref.faults && seed % 7n === 0n)
+        module.view.setUint32(CPU_BASE + S.fault.offset, 0x10e, true);
+      return ref.result === 'i64'
+        ? BigInt.asIntN(64, seed * 0x9e37_79b9_7f4a_7c15n)
+        : Number(seed & 0xfffn);
+    };
+    stubs.set(ref, made);
+    return made;
+  };
+  const module = compile(
+    blocks.map((block) => wrapped(block, stub)),
+    host,
+  );
+  return (name, memory) => {
+    module.bytes.set(memory);
+    calls.length = 0;
+    module.run(name);
+    return { memory: module.bytes.slice(0, MEMORY_END), calls: [...calls] };
+  };
+}
+
+function wrapped(block: Runnable, stub: (ref: FunctionRef) => FunctionRef): FunctionRef {
+  const cpu: Node = { kind: 'local', type: 'i32', local: newLocal('i32', 0) };
+  const label: Label = { id: 1_000_000 };
+  const load = (local: Local, offset: number): Statement => {
+    const value: Node = {
+      kind: 'load',
+      type: local.type,
+      op: `${local.type}.load`,
+      address: cpu,
+      offset,
+    };
+    return { kind: 'set', local, value };
+  };
+  const note = (code: number): Statement => {
+    const value: Node = { kind: 'const', type: 'i32', value: code };
+    return { kind: 'store', op: 'i32.store', address: cpu, offset: EXIT, value };
+  };
+  const body = rewrite(block.statements, stub, (s) => [
+    note(s.target === undefined ? s.exit.length : 1000 + s.target),
+    { kind: 'branch', label },
+  ]);
+  const statements: Statement[] = [
+    ...(block.ripBase ? [load(block.ripBase, S.ripBase.offset)] : []),
+    ...block.registers.map((r) => load(r.local, r.offset)),
+    { kind: 'block', label, body: [...body, note(1)] },
+    ...block.registers.map(({ local, type, offset }): Statement => {
+      const value: Node = { kind: 'local', type, local };
+      return { kind: 'store', op: `${type}.store`, address: cpu, offset, value };
+    }),
+  ];
+  return {
+    name: block.name,
+    params: [],
+    result: undefined,
+    faults: false,
+    build: () => undefined,
+    statements,
+  };
+}
+
+function rewrite(
+  statements: readonly Statement[],
+  stub: (ref: FunctionRef) => FunctionRef,
+  exit: (s: Statement & { kind: 'exit' }) => readonly Statement[],
+): readonly Statement[] {
+  const node = (n: Node): Node => {
+    const inner = mapNode(n, node);
+    return inner.kind === 'call' ? { ...inner, callee: stub(inner.callee) } : inner;
+  };
+  const list = (all: readonly Statement[]) => rewrite(all, stub, exit);
+  return statements.flatMap((given): readonly Statement[] => {
+    const s = mapOperands(given, node);
+    switch (s.kind) {
+      case 'exit':
+        return exit(s);
+      case 'call':
+        return [{ ...s, callee: stub(s.callee) }];
+      case 'if':
+        return [{ ...s, whenTrue: list(s.whenTrue), otherwise: list(s.otherwise) }];
+      case 'switch':
+        return [{ ...s, cases: s.cases.map(list), otherwise: list(s.otherwise) }];
+      case 'loop':
+      case 'block':
+        return [{ ...s, body: list(s.body) }];
+      default:
+        return [s];
+    }
+  });
+}

@@ -1,0 +1,211 @@
+// Moves what is computed once and used once into its use: a local less, and a set and a get less. Nothing may happen
+// between that could change the value: loads stay in front of stores and calls, and in their order among loads of guest
+// memory, reads of a register in front of its next set, and nothing moves into a loop.
+
+import type { Local, Node, Statement } from '../../lift/ir.ts';
+import {
+  ending,
+  forEachOperand,
+  mapNode,
+  mapOperands,
+  type PassContext,
+  variablesOf,
+} from './pass.ts';
+import { isStateAddress, operationKind } from './purity.ts';
+
+/** A set that may move, and what its value depends on. */
+interface Movable {
+  readonly value: Node;
+  readonly list: (Statement | undefined)[];
+  readonly index: number;
+  readonly time: number;
+  readonly loop: number;
+  readonly reads: 'nothing' | 'state' | 'memory';
+  readonly variables: readonly Local[];
+}
+
+class TreeBuilder {
+  readonly #variables: ReadonlySet<Local>;
+  readonly #uses: ReadonlyMap<Local, number>;
+  readonly #movable = new Map<Local, Movable>();
+  /** When a variable was last set. */
+  readonly #setTimes = new Map<Local, number>();
+  /** When memory was last written, and when anything but the state was last read. */
+  #writeTime = 0;
+  #readTime = 0;
+  #time = 0;
+  #loop = 0;
+  #loops = 0;
+
+  constructor(variables: ReadonlySet<Local>, uses: ReadonlyMap<Local, number>) {
+    this.#variables = variables;
+    this.#uses = uses;
+  }
+
+  list(statements: readonly Statement[]): readonly Statement[] {
+    if (!statements.length) return statements;
+    const result: (Statement | undefined)[] = [];
+    let isChanged = false;
+    for (const s of statements) {
+      const placed = this.#statement(s);
+      if (placed !== s) isChanged = true;
+      if (placed.kind === 'set') this.#offer(placed, result);
+      result.push(placed);
+    }
+    const kept = result.filter((s) => s !== undefined);
+    return isChanged || kept.length !== statements.length ? kept : statements;
+  }
+
+  #statement(given: Statement): Statement {
+    const s = mapOperands(given, this.#node);
+    switch (s.kind) {
+      case 'set':
+        if (this.#variables.has(s.local)) this.#setTimes.set(s.local, ++this.#time);
+        return s;
+      case 'store':
+      case 'effect':
+      case 'call':
+        this.#writes();
+        return s;
+      case 'if': {
+        const whenTrue = this.#arm(s.whenTrue);
+        const otherwise = this.#arm(s.otherwise);
+        if (whenTrue === s.whenTrue && otherwise === s.otherwise) return s;
+        return { ...s, whenTrue, otherwise };
+      }
+      case 'switch':
+        return {
+          ...s,
+          cases: s.cases.map((arm) => this.#arm(arm)),
+          otherwise: this.#arm(s.otherwise),
+        };
+      case 'block': {
+        const body = this.list(s.body);
+        return body === s.body ? s : { ...s, body };
+      }
+      case 'loop': {
+        const outer = this.#loop;
+        this.#loop = ++this.#loops;
+        const body = this.list(s.body);
+        this.#loop = outer;
+        return body === s.body ? s : { ...s, body };
+      }
+      default:
+        return s;
+    }
+  }
+  #arm(statements: readonly Statement[]): readonly Statement[] {
+    const { length } = statements;
+    if (!length) return statements;
+    const [writeTime, readTime] = [this.#writeTime, this.#readTime];
+    const result = this.list(statements);
+    if (ending(statements) === 'leaves') {
+      // What it does to memory is done on another path than what follows here.
+      this.#writeTime = writeTime;
+      this.#readTime = readTime;
+    }
+    return result;
+  }
+  #writes(): void {
+    this.#writeTime = ++this.#time;
+    this.#readTime = this.#time;
+  }
+
+  readonly #node = (node: Node): Node => {
+    if (node.kind === 'const') return node;
+    if (node.kind === 'local') return this.#take(node);
+    const result = mapNode(node, this.#node);
+    if (result.kind === 'call') this.#writes();
+    else if (result.kind === 'op') {
+      if (operationKind(result.op) === 'effect') this.#writes();
+    } else if (result.kind === 'load' && !isStateAddress(result.address))
+      this.#readTime = ++this.#time;
+    return result;
+  };
+
+  /** The value in place of its local, if it would still be the same here. */
+  #take(node: Node & { kind: 'local' }): Node {
+    const m = this.#movable.get(node.local);
+    if (!m || m.loop !== this.#loop) return node;
+    if (m.reads !== 'nothing' && this.#writeTime > m.time) return node;
+    if (m.reads === 'memory' && this.#readTime > m.time) return node;
+    for (const local of m.variables) if ((this.#setTimes.get(local) ?? 0) > m.time) return node;
+    m.list[m.index] = undefined;
+    // It is read here, from now on.
+    if (m.reads === 'memory') this.#readTime = ++this.#time;
+    return m.value;
+  }
+
+  /** Remembers a set that its only use may take. */
+  #offer(s: Statement & { kind: 'set' }, list: (Statement | undefined)[]): void {
+    const { local, value } = s;
+    if (this.#variables.has(local) || this.#uses.get(local) !== 1) return;
+    const variables: Local[] = [];
+    const reads = this.#dependencies(value, variables);
+    if (reads === undefined) return;
+    this.#movable.set(local, {
+      value,
+      list,
+      index: list.length,
+      time: this.#time,
+      loop: this.#loop,
+      reads,
+      variables,
+    });
+  }
+  /** What the value reads; undefined: it does more than that, and stays. */
+  #dependencies(node: Node, variables: Local[]): Movable['reads'] | undefined {
+    let reads: Movable['reads'] | undefined = 'nothing';
+    const visit = (n: Node): void => {
+      if (n.kind === 'const') return;
+      if (n.kind === 'local') {
+        if (this.#variables.has(n.local)) variables.push(n.local);
+        return;
+      }
+      if (n.kind === 'call' || (n.kind === 'op' && operationKind(n.op) === 'effect'))
+        reads = undefined;
+      else if (n.kind === 'load' && reads !== undefined) {
+        if (!isStateAddress(n.address)) reads = 'memory';
+        else if (reads === 'nothing') reads = 'state';
+      }
+      forEachOperand(n, visit);
+    };
+    visit(node);
+    return reads;
+  }
+}
+
+/** How often each local is read. */
+function countUses(statements: readonly Statement[]): ReadonlyMap<Local, number> {
+  const uses = new Map<Local, number>();
+  const visit = (node: Node): void => {
+    if (node.kind === 'local') uses.set(node.local, (uses.get(node.local) ?? 0) + 1);
+    else if (node.kind !== 'const') forEachOperand(node, visit);
+  };
+  const walk = (list: readonly Statement[]): void => {
+    for (const s of list) {
+      mapOperands(s, (node) => {
+        visit(node);
+        return node;
+      });
+      if (s.kind === 'if') {
+        walk(s.whenTrue);
+        walk(s.otherwise);
+      } else if (s.kind === 'loop' || s.kind === 'block') walk(s.body);
+      else if (s.kind === 'switch') {
+        s.cases.forEach(walk);
+        walk(s.otherwise);
+      }
+    }
+  };
+  walk(statements);
+  return uses;
+}
+
+export function buildTrees(
+  statements: readonly Statement[],
+  context: PassContext,
+): readonly Statement[] {
+  const variables = variablesOf(statements, context);
+  return new TreeBuilder(variables, countUses(statements)).list(statements);
+}
