@@ -485,7 +485,7 @@ export class InstructionBuilder {
       this.#registers.set(7, pointer('es'));
     } else if (name === 'XLAT')
       this.#registers.set(3, BigInt.asUintN(c.addressBits, pointer(c.override ?? 'ds') - 128n));
-    else if (/^MASKMOV/.test(name)) this.#registers.set(7, pointer(c.override ?? 'ds'));
+    else if (/^V?MASKMOV(Q|DQU)$/.test(name)) this.#registers.set(7, pointer(c.override ?? 'ds'));
     else if (name === 'ENTER' || name === 'LEAVE') this.#registers.set(5, this.#stackOffset());
     else if (BIT_TEST.test(name) && this.#t.form.operands[1]?.source === 'reg' && r.chance(80))
       this.#bitOffset();

@@ -39,7 +39,7 @@ const APPROXIMATE = /^R(CP|SQRT)[PS]S$/;
 const RELATIVE_ERROR_MAX = 2 * 1.5 * 2 ** -12;
 const IS_VECTOR = /^(sse|avx)$/;
 const C1 = 0x200;
-const VECTOR = { ss: 12, gp: 13, pf: 14, ac: 17 } as const;
+const VECTOR = { db: 1, ss: 12, gp: 13, pf: 14, ac: 17 } as const;
 
 /** Flags that a form leaves undefined. */
 export function undefinedFlags(t: TableForm): number {
@@ -155,6 +155,9 @@ function isOpenOrder(test: TestCase, a: number, b: number): boolean {
     (both(VECTOR.gp, VECTOR.pf) || both(VECTOR.ss, VECTOR.pf))
   )
     return true;
+  // Elements that fault in different ways.
+  if (has(/^V?P?MASKMOV/) && (both(VECTOR.gp, VECTOR.pf) || both(VECTOR.ss, VECTOR.pf)))
+    return true;
   // Misaligned (#GP, or #AC where that is enabled) and outside the stack segment.
   const isAligned = test.forms.some(
     (t) =>
@@ -178,7 +181,7 @@ function isFarCall(t: TableForm): boolean {
 function isOptionalFault(test: TestCase, native: number, ours: number): boolean {
   // AMD enters the MMX state even when MASKMOVQ faults; and what it reports of bytes that the mask leaves out is the
   // model's. SDM vol 2B, MASKMOVQ.
-  if (native >= VECTOR.ss && test.forms.some((t) => t.instruction.name.startsWith('MASKMOV')))
+  if (native >= VECTOR.ss && test.forms.some((t) => /^V?MASKMOV(Q|DQU)$/.test(t.instruction.name)))
     return true;
   // #AC of 16-byte accesses that need not be aligned. SDM vol 2A §2.4, table 2-21 (type 4).
   const isWide = test.forms.some(
@@ -187,6 +190,8 @@ function isOptionalFault(test: TestCase, native: number, ours: number): boolean 
   );
   if (native === VECTOR.ac && isWide) return true;
   const has = (names: RegExp) => test.forms.some((t) => names.test(t.instruction.name));
+  // A step that is pending when a later element faults may come first. SDM vol 2C, VPGATHERDD/VPGATHERQD.
+  if (native === VECTOR.db && ours >= VECTOR.ss && has(/GATHER/)) return true;
   // AMD reads 32 bits for the 16-bit form. SDM vol 2B, MOVSXD.
   if ((native === VECTOR.pf || native === VECTOR.ac) && has(/^MOVSXD$/)) return true;
   // AMD has changed the registers before the one whose load faults. SDM vol 2B, POPA.
@@ -247,7 +252,7 @@ export function leewayOf(test: TestCase, native: DataView, ours: DataView): Leew
     flags,
     // Which part of a long or masked operand is reported when several bytes fault is the model's. SDM vol 3A §4.7.
     cr2: has(
-      /^(MASKMOV.*|FXSAVE|FXRSTOR|FNSAVE|FRSTOR|FNSTENV|FLDENV|IRET|RETF|POPA|PUSHA|L[DEFGS]S)$/,
+      /^(V?P?MASKMOV.*|FXSAVE|FXRSTOR|FNSAVE|FRSTOR|FNSTENV|FLDENV|IRET|RETF|POPA|PUSHA|L[DEFGS]S)$/,
     ),
     errorCode: has(/^ARPL$/),
     // C1 tells how the last bit was rounded.

@@ -4,8 +4,17 @@
 import { type FunctionRef, fn } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
-import type { LiftOperand } from './instruction.ts';
-import { ZERO } from './sse-operands.ts';
+import {
+  AVX,
+  type FormOptions,
+  form,
+  type Instruction,
+  type InstructionSpec,
+  instruction,
+  type LiftOperand,
+  type OperandSpec,
+} from './instruction.ts';
+import { widen, ZERO } from './sse-operands.ts';
 
 const GP = 13;
 const PAGE_BYTES = 4096;
@@ -84,4 +93,52 @@ export function eachHalf(
   return Array.from({ length: count }, (_, half) =>
     l.let(meaning(half, ...vectors.map((v) => v[half] ?? v[0]!))),
   );
+}
+
+/** The low eight bits of an immediate. */
+export const immediateOf = (l: Lift, operand: LiftOperand): Value =>
+  l.let(operand.read().i32().and(0xff));
+
+/** A source of 8 to 128 bits as a vector; what is above it in the vector does not matter. */
+export function readNarrow(l: Lift, operand: LiftOperand): Value {
+  const value = l.let(operand.read());
+  return widen(l, value.type === 'i32' ? value.u64() : value);
+}
+
+export type Length = 128 | 256 | 'LIG' | 'LZ';
+
+/** '66 0F 38 00 /r' in SSE's notation as 'VEX.128.66.0F38.WIG 00 /r'. '/r' need not be written; a space behind the
+ *  opcode says that no ModRM byte follows. */
+export function vexEncoding(length: Length, encoding: string, w = 'WIG'): string {
+  const [prefix = '', ...words] = encoding.split(' ');
+  const mapWords = words[1] === '38' || words[1] === '3A' ? 2 : 1;
+  const map = words.splice(0, mapWords).join('');
+  const tail = words.length > 1 ? words.join(' ').trim() : `${words[0]} /r`;
+  return `VEX.${length}.${prefix === 'NP' ? '' : `${prefix}.`}${map}.${w} ${tail}`;
+}
+
+export interface VexRow extends Pick<InstructionSpec, 'lift' | 'access' | 'flags' | 'exceptions'> {
+  /** Without the V. */
+  readonly name: string;
+  readonly feature: string;
+  readonly length: Length;
+  /** In SSE's notation: '66 0F 38 00'. */
+  readonly encoding: string;
+  readonly w?: 'W0' | 'W1' | 'WIG';
+  readonly operands: readonly OperandSpec[];
+  readonly options?: FormOptions;
+}
+
+/** One form of a VEX-encoded vector instruction; the first operand is written unless `access` says more. */
+export function vex(row: VexRow): Instruction {
+  const { name, feature, length, encoding, w, operands, options, lift, ...rest } = row;
+  return instruction({
+    name: `V${name}`,
+    manual: `SDM vol 2, V${name}`,
+    feature,
+    forms: [form(vexEncoding(length, encoding, w), ...operands, AVX, options ?? {})],
+    access: operands.map((_, n) => (n === 0 ? 'w' : 'r')),
+    lift,
+    ...rest,
+  });
 }

@@ -121,6 +121,7 @@ export const Wx: OperandSpec = spec('xmmRm', 'x');
 export const Wq: OperandSpec = spec('xmmRm', 'q');
 export const Wd: OperandSpec = spec('xmmRm', 'd');
 export const Ww: OperandSpec = spec('xmmRm', 'w');
+export const Wb: OperandSpec = spec('xmmRm', 'b');
 export const Ux: OperandSpec = spec('xmmRmRegister', 'x');
 export const Uq: OperandSpec = spec('xmmRmRegister', 'q');
 /** Operands of VEX forms. SDM vol 2D §A.2.1: B and H in VEX.vvvv, L in an immediate; qq is 256 bits. */
