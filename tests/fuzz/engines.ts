@@ -14,6 +14,8 @@ const HOT_THRESHOLD = 2;
 const TRANSLATED_RUNS = 3;
 /** Translations are never given back, so a processor is replaced when it has made many. */
 const REGIONS_MAX = 8000;
+/** The translator need not count as the interpreter does: a program that ends there ends here within this many. */
+const TRANSLATED_MAX = 4 * INSTRUCTIONS_MAX;
 
 export interface Outcome {
   /** struct result of runner.c. */
@@ -34,7 +36,7 @@ export class Engines {
   regions = 0;
 
   interpret({ test }: Run): Outcome {
-    return runOn(this.#interpreter, test, INSTRUCTIONS_MAX);
+    return runOn(this.#interpreter, test, INSTRUCTIONS_MAX, INSTRUCTIONS_MAX);
   }
   /** One outcome for each run. */
   translate({ test, slice }: Run): Outcome[] {
@@ -43,7 +45,7 @@ export class Engines {
     const { counters } = this.#translator.cpu.translator;
     const before = counters.regions;
     const outcomes = Array.from({ length: TRANSLATED_RUNS }, () =>
-      runOn(this.#translator, test, slice),
+      runOn(this.#translator, test, TRANSLATED_MAX, slice),
     );
     this.regions += counters.regions - before;
     return outcomes;
@@ -52,10 +54,15 @@ export class Engines {
 function translating(): InterpretedRunner {
   return new InterpretedRunner({ layout: FUZZ_LAYOUT, hotThreshold: HOT_THRESHOLD });
 }
-function runOn(runner: InterpretedRunner, test: Uint8Array, slice: number): Outcome {
+function runOn(
+  runner: InterpretedRunner,
+  test: Uint8Array,
+  instructionsMax: number,
+  slice: number,
+): Outcome {
   const count = () => runner.cpu.get('instructionCount') as bigint;
   const before = count();
-  const result = runner.run(test, INSTRUCTIONS_MAX, Math.min(slice, INSTRUCTIONS_MAX));
+  const result = runner.run(test, instructionsMax, Math.min(slice, instructionsMax));
   return { result, instructions: count() - before };
 }
 

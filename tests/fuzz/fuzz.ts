@@ -21,6 +21,7 @@ import { makeProgram } from './program.ts';
 import { INSTRUCTIONS_MAX } from './state.ts';
 
 const BATCH = 200;
+const PROGRESS_MS = 10_000;
 
 export interface Failure {
   readonly index: number;
@@ -60,6 +61,7 @@ export function differencesOf(
   const interpreted = engines.interpret(run);
   const names = options.engines;
   const lines: string[] = [];
+  if (isEndless(interpreted)) return { lines, first: interpreted };
   if (names.includes('translator')) {
     for (const [n, translated] of engines.translate(run).entries()) {
       const found = engineDifferences(interpreted, translated, !!options.counts);
@@ -67,8 +69,7 @@ export function differencesOf(
       if (found.length) break;
     }
   }
-  if (names.includes('native') && !isEndless(interpreted))
-    lines.push(...hostDifferences(placed, host(), interpreted));
+  if (names.includes('native')) lines.push(...hostDifferences(placed, host(), interpreted));
   return { lines, first: interpreted };
 }
 
@@ -230,8 +231,13 @@ export function main(args: readonly string[]): void {
       `${r.faults} faults, ${r.endless} endless, ${r.failures.length} differ`
     );
   };
-  const report = fuzz({ ...options, progress: (r) => process.stderr.write(`\r${tell(r)}`) });
-  process.stderr.write('\n');
+  let told = started;
+  const progress = (r: FuzzReport) => {
+    if (performance.now() - told < PROGRESS_MS) return;
+    told = performance.now();
+    process.stderr.write(`${tell(r)}\n`);
+  };
+  const report = fuzz({ ...options, progress });
   for (const failure of report.failures) console.log(`${formatFailure(failure, options)}\n`);
   console.log(tell(report));
   process.exitCode = report.failures.length ? 1 : 0;

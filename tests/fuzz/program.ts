@@ -4,6 +4,7 @@
 import type { TableForm } from '../../packages/cpu/interpreter/handlers.ts';
 import { type Aim, type Built, InstructionBuilder, type Poke } from '../silicon/encode.ts';
 import { Random } from '../silicon/random.ts';
+import { isOtherManufacturers } from '../silicon/undefined.ts';
 import { WORLDS, type World, type WorldName } from '../silicon/worlds.ts';
 import { FormPicker } from './forms.ts';
 import { BUILT_AT, type Fixup, type Item, NO_FLAGS } from './item.ts';
@@ -186,12 +187,15 @@ class Maker {
     return patch(this.#world, this.#r, item, offset, xor);
   }
 
+  #isForHost(table: TableForm, built: Built): boolean {
+    const isWideShift = /^SH[LR]D$/.test(table.instruction.name) && built.bits === 16;
+    return !isWideShift && !isOtherManufacturers(table, built, { world: this.#worldName });
+  }
   /** An instruction of the table, with the registers that it wants; false when it would spoil the program. */
   #form(table: TableForm): boolean {
     const r = this.#r;
     const built = new InstructionBuilder(r, table, this.#world, this.#aim).build(BUILT_AT);
-    const isShort = built.bits === 16;
-    if (this.#forHost && isShort && /^SH[LR]D$/.test(table.instruction.name)) return false;
+    if (this.#forHost && !this.#isForHost(table, built)) return false;
     const isCareful = r.chance(99);
     if (isCareful && writtenRegisters(table, built).some((n) => this.#protected.has(n)))
       return false;

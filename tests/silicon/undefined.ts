@@ -120,7 +120,11 @@ function isUndefinedShift(t: TableForm, built: Built, test: DataView): boolean {
 }
 
 /** Whole forms on which manufacturers differ; we do as the manual says. */
-function isOtherManufacturers(t: TableForm, built: Built, test: TestCase): boolean {
+export function isOtherManufacturers(
+  t: TableForm,
+  built: Built,
+  test: Pick<TestCase, 'world'>,
+): boolean {
   const { name } = t.instruction;
   const isLong = WORLDS[test.world].bits === 64;
   // AMD has no far pointers with 64-bit offsets and takes REX.W as nothing. SDM vol 2A, JMP, CALL, LDS/LES/LFS/LGS/LSS.

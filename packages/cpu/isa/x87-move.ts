@@ -48,6 +48,7 @@ import {
   STi,
   X87,
 } from './instruction.ts';
+import { CONDITION_READS } from './move.ts';
 import { note, readNumber, readTenBytes, writeTenBytes } from './x87-operands.ts';
 
 /** #NM check of the instructions that do not wait for exceptions. */
@@ -304,6 +305,7 @@ const ON_STACK: readonly Instruction[] = [
       name,
       manual: 'SDM vol 2A, FCMOVcc',
       feature: 'CMOV',
+      flags: { reads: CONDITION_READS[code >> 1]! },
       forms: [form(encoding, STi, X87)],
       lift(l, i, src) {
         note(l, i);
