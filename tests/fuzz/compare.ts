@@ -114,12 +114,12 @@ export function hostDifferences(placed: Placed, host: Outcome, ours: Outcome): s
   };
   const vector = n.getUint32(RESULT.vector, true);
   const rip = n.getBigUint64(RESULT.rip, true);
-  const at = itemAt(placed, rip);
-  const item = at === undefined ? undefined : placed.program.items[at];
-  const test = asCase(placed, item);
+  const ended = [rip, o.getBigUint64(RESULT.rip, true)].map((place) => itemAt(placed, place));
+  const items = [...new Set(ended)].flatMap((at) => placed.program.items[at ?? -1] ?? []);
+  const test = asCase(placed, items);
   const leeway: Leeway = leewayOf(test, n, o);
   if (leeway.all) return [];
-  const flags = leeway.flags | undefinedAtEnd(placed, rip, vector === 3) | carelessFlags(item);
+  const flags = leeway.flags | undefinedAtEnd(placed, rip, vector === 3) | carelessFlags(items);
   check('vector', vector, o.getUint32(RESULT.vector, true));
   compareFault(n, o, check, leeway);
   check('rip', rip, o.getBigUint64(RESULT.rip, true));
@@ -132,13 +132,14 @@ export function hostDifferences(placed: Placed, host: Outcome, ours: Outcome): s
   return lines.slice(0, DIFFERENCES_MAX);
 }
 /** Comparisons that a fault ends in the middle. SDM vol 2B, REP. */
-function carelessFlags(item: Item | undefined): number {
-  return /^(CMPS|SCAS)/.test(item?.table?.instruction.name ?? '') ? ARITHMETIC_FLAGS : 0;
+function carelessFlags(items: readonly Item[]): number {
+  const isComparison = (item: Item) => /^(CMPS|SCAS)/.test(item.table?.instruction.name ?? '');
+  return items.some(isComparison) ? ARITHMETIC_FLAGS : 0;
 }
 
-/** The instruction that the program ended at, as the comparison with silicon knows its cases. */
-function asCase({ program, test }: Placed, item: Item | undefined): TestCase {
-  const forms = item?.table ? [item.table] : [];
-  const built = item?.built ? [item.built] : [];
+/** The instructions that the program ended at, as the comparison with silicon knows its cases. */
+function asCase({ program, test }: Placed, items: readonly Item[]): TestCase {
+  const forms = items.flatMap((item) => item.table ?? []);
+  const built = items.flatMap((item) => item.built ?? []);
   return { world: program.world, forms, built, bytes: test };
 }

@@ -12,11 +12,11 @@ import { flagEffects } from './undefined-flags.ts';
 const TRANSFER = /^(JMP|J[A-Z]+|CALL|RETF?|IRET|LOOP[A-Z]*|INT[0-9O]?|SYS[A-Z]+|UD[0-9]?|BOUND)$/;
 /** What mostly ends a program in user mode: privileged, segment loads, divisions of random numbers. */
 const PRIVILEGED =
-  /^(HLT|CLI|STI|IN|OUT|INSB?|OUTSB?|L[GIL]DT|LTR|LMSW|CLTS|W?B?INVD|INVLPG|RDMSR|WRMSR|RDPMC|SWAPGS|XSETBV|POPF|ENTER|LEAVE|I?DIV|L[DEFGS]S|AAM|MASKMOV.*|(FX|X)RSTOR.*|LDMXCSR|FLDENV|FRSTOR)$/;
+  /^(HLT|CLI|STI|IN|OUT|INSB?|OUTSB?|L[GIL]DT|LTR|LMSW|CLTS|CLAC|STAC|W?B?INVD|INVLPG|INVPCID|RDMSR|WRMSR|RDPMC|SWAPGS|XSETBV|POPF|ENTER|LEAVE|I?DIV|L[DEFGS]S|AAM|MASKMOV.*|(FX|X)RSTOR.*|LDMXCSR|FLDENV|FRSTOR)$/;
 /** What stores or reports something that is the model's: tests/silicon/undefined.ts. */
 const NOT_FOR_HOST = /^(FNSTENV|FNSAVE|FXSAVE|ARPL|MASKMOV.*|POPA)$/;
 const SHIFT_DOUBLE = /^SH[LR]D$/;
-const RARE_PERCENT = 1;
+const RARE_PER_1000 = 5;
 
 /** Kinds of code: how much of each unit a program has, in percent; the rest is integer code. */
 const FLAVOURS = [
@@ -100,7 +100,7 @@ export class FormPicker {
     const r = this.#random;
     const p = this.#pools;
     const { sse, avx, x87, mmx } = this.#flavour;
-    if (r.chance(RARE_PERCENT)) return r.pick(p.rare);
+    if (r.below(1000) < RARE_PER_1000) return r.pick(p.rare);
     let roll = r.below(100);
     if (roll < sse) return r.pick(p.sse);
     roll -= sse;

@@ -18,6 +18,7 @@ import { flagEffects, keepNeededDefiners } from './undefined-flags.ts';
 const TRIES_MAX = 12;
 const NESTING_MAX = 3;
 const STACK_POINTER = 4;
+const LOCK = 0xf0;
 /** Opcodes ADD, SUB, CMP of one operand shape: a store may turn one into another without touching undefined flags. */
 const PATCHABLE_OPCODES: ReadonlyMap<number, number> = new Map([
   [0x00, 0x28],
@@ -196,6 +197,8 @@ class Maker {
     const r = this.#r;
     const built = new InstructionBuilder(r, table, this.#world, this.#aim).build(BUILT_AT);
     if (this.#forHost && !this.#isForHost(table, built)) return false;
+    const isLocked = built.bytes.slice(0, 4).includes(LOCK);
+    if (isLocked && !(table.form.lock && built.isMemory) && r.chance(90)) return false;
     const isCareful = r.chance(99);
     if (isCareful && writtenRegisters(table, built).some((n) => this.#protected.has(n)))
       return false;
