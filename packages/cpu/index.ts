@@ -1,6 +1,7 @@
 // The processor's public face.
 
 export { InterruptBus } from './apic/interrupt-bus.ts';
+export { PostedInterrupts } from './apic/posted-interrupts.ts';
 export { BlockStore } from './decode/block-store.ts';
 export { type DisassembledInstruction, disassemble } from './decode/disassembler.ts';
 export { SharedGuestMemory } from './guest-memory.ts';
@@ -14,6 +15,7 @@ export {
   ownFeatures,
 } from './model/cpu-model.ts';
 export type { CpuModelName } from './model/features.ts';
+export { World } from './smp/world.ts';
 export {
   type MemoryLayout,
   planMemory,

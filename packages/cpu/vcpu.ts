@@ -3,6 +3,7 @@
 import type { Clock, IrqLine } from '@mimic/base';
 import type { InterruptBus } from './apic/interrupt-bus.ts';
 import { LocalApic } from './apic/local-apic.ts';
+import { PostedInterrupts } from './apic/posted-interrupts.ts';
 import type { LocalApicState } from './apic/state.ts';
 import { BLOCK_LENGTH_MAX, type BlockStore } from './decode/block-store.ts';
 import { type DisassembledInstruction, disassemble } from './decode/disassembler.ts';
@@ -12,6 +13,7 @@ import { EXIT_REASON } from './interpreter/service.ts';
 import { FAULT_HAS_CODE, FAULT_PENDING } from './lift/lift.ts';
 import { cpuidTable } from './microcode/cpuid.ts';
 import { PHYSICAL_BITS } from './microcode/physical-memory.ts';
+import type { World } from './smp/world.ts';
 import {
   at,
   EVENT,
@@ -118,6 +120,8 @@ export interface VcpuOptions {
   readonly exact?: boolean;
   /** 64 random bits for RDRAND and RDSEED. */
   readonly random: () => bigint;
+  /** Where the machine has several processors, each in a worker of its own: how they keep out of each other's way. */
+  readonly world?: World;
 }
 
 /** What a tracer is told. All of it happens between two instructions, while `run` is under way. */
@@ -136,6 +140,10 @@ export interface VcpuTrace {
 const WAIT_FOR_SIPI = 2;
 /** IA32_MTRR_DEF_TYPE as firmware leaves it: MTRRs and fixed ranges on, memory write-back. SDM vol 3A §12.11.2.1. */
 const MTRR_ENABLED_WRITE_BACK = 0xc06n;
+/** What INIT leaves as it is. */
+const INIT_KEEPS = /^(msr|x87|xmm|mxcsr|tsc|xcr0|instructionCount)/;
+/** How long a processor that spins lets others run. */
+const YIELD_MS = 0.05;
 const TIMER_HZ = 1_000_000_000;
 const APIC_PAGE_BYTES = 4096;
 const MSR = { apicBase: 0x1b, tscDeadline: 0x6e0, x2apicFirst: 0x800, x2apicLast: 0x8ff } as const;
@@ -162,7 +170,8 @@ export class Vcpu {
     this.#base = vcpuBase(options.index);
     this.#view = new DataView(options.memory.buffer);
     this.#words = new Int32Array(options.memory.buffer);
-    const { interrupts, clock, bus } = options;
+    const { interrupts, clock, bus, world } = options;
+    if (world) this.#posted = new PostedInterrupts(options.memory, options.index);
     this.apic = new LocalApic(
       {
         clock,
@@ -173,11 +182,12 @@ export class Vcpu {
         nmi: () => this.nmi(),
         smi: () => undefined,
         init: () => this.#setEvent(EVENT.init, true),
+        ...(world ? { faceChanged: (face) => this.#posted?.publish(face) } : {}),
         startUp: (vector) => {
           this.#startUpVector = vector;
           this.#setEvent(EVENT.sipi, true);
         },
-        acknowledgeExternal: () => bus.acknowledgeInterrupt(),
+        acknowledgeExternal: () => this.#acknowledgeExternal(),
       },
       {
         id: options.index,
@@ -186,12 +196,13 @@ export class Vcpu {
         physicalAddressBits: PHYSICAL_BITS,
       },
     );
-    interrupts.attach(this.apic);
+    interrupts.attach(this.apic, options.index);
     this.intr = { set: (high) => this.apic.setLint0(high) };
     this.#instance = instantiate({
       memory: options.memory,
       index: options.index,
       host: this.#hostFunctions(),
+      engine: engine(world ? 'several' : 'one'),
     });
     if (options.translates) {
       const { handlers, firstFunction } = engine();
@@ -211,20 +222,64 @@ export class Vcpu {
   /** Undefined when all code is interpreted. */
   readonly translator: Translator | undefined;
   #startUpVector = 0;
+  readonly #posted: PostedInterrupts | undefined;
+  #wasX87Error = false;
 
   // --- running ---
 
   /** Runs about that many instructions; comes back earlier when there is nothing to run or somebody asks. */
   run(instructionsMax: number): ExitReason {
+    const { world } = this.#options;
+    world?.enter();
     const code = this.#options.exact
       ? this.#runExactly(instructionsMax)
       : this.#instance.run(instructionsMax);
+    if (world) {
+      this.#endAlone();
+      world.leave();
+    }
     const reason = REASONS[code - 1]!;
     if (reason === 'event') {
-      this.#options.ferr?.set(this.#x87Error());
+      this.#tellX87Error();
+      this.takePosted();
       this.#takeStartSignals();
     }
     return reason;
+  }
+  #tellX87Error(): void {
+    const isError = this.#x87Error();
+    if (isError !== this.#wasX87Error) this.#options.ferr?.set(isError);
+    this.#wasX87Error = isError;
+  }
+  /** Moves what other workers posted into the local APIC. Also done whenever `run` comes back with 'event'. */
+  takePosted(): void {
+    this.#posted?.drain(this.apic);
+  }
+  /** The PIC may have lowered its line for it: without that it would look as if it asked again. */
+  #acknowledgeExternal(): number {
+    const vector = this.#options.bus.acknowledgeInterrupt();
+    this.#posted?.drainLint0(this.apic);
+    return vector;
+  }
+  /** Between two blocks, when another processor asks to wait, or an instruction has to run alone or has done so. */
+  #synchronise(): void {
+    const { world } = this.#options;
+    if (!world) return;
+    const word = (this.#base + S.events.offset) >> 2;
+    const events = Atomics.and(this.#words, word, ~EVENT.park);
+    const hasRun = this.#endAlone();
+    world.park();
+    if (hasRun || !(events & EVENT.alone)) return;
+    world.stopOthers();
+    this.#set(S.stopsOthers, 1);
+    this.#set(S.runOne, 1);
+  }
+  #endAlone(): boolean {
+    if (!this.#view.getUint32(this.#base + S.stopsOthers.offset, true)) return false;
+    this.#set(S.stopsOthers, 0);
+    this.#setEvent(EVENT.alone, false);
+    this.#options.world?.resumeOthers();
+    return true;
   }
   /** Whole blocks while the longest one fits, single instructions behind them. */
   #runExactly(instructionsMax: number): number {
@@ -241,14 +296,19 @@ export class Vcpu {
   #takeStartSignals(): void {
     const word = (this.#base + S.events.offset) >> 2;
     const events = Atomics.and(this.#words, word, ~(EVENT.init | EVENT.sipi));
-    const waits = this.#view.getUint32(this.#base + S.activity.offset, true) === WAIT_FOR_SIPI;
     if (events & EVENT.init) {
       if (this.index === 0) this.#options.initRequested?.();
-      else {
-        this.reset();
-        this.apic.init();
-      }
-    } else if (events & EVENT.sipi && waits) this.#startUp();
+      else this.#init();
+    }
+    const waits = this.#view.getUint32(this.#base + S.activity.offset, true) === WAIT_FOR_SIPI;
+    if (events & EVENT.sipi && waits) this.#startUp();
+  }
+  /** SDM vol 3A table 9-1, column INIT: floating point, XMM registers and most MSRs stay. */
+  #init(): void {
+    this.#powerOn((name) => INIT_KEEPS.test(name));
+    this.apic.init();
+    this.#instance.call('flushTlb');
+    this.#instance.call('updateMode');
   }
   #startUp(): void {
     this.#set(S.segSelector, this.#startUpVector << 8, SEGMENT.cs);
@@ -282,16 +342,26 @@ export class Vcpu {
   }
   /** Power-on state; processor 0 is ready to run from the reset vector. */
   reset(): void {
-    this.#apply(powerOnState(this.#options.blocks.model.signature));
-    this.#setI64(S.ramBytes, BigInt(this.#options.layout.ramBytes));
-    this.#set(S.activity, this.index === 0 ? 0 : 2);
-    this.#set(S.events, 0);
-    this.#set(S.hotThreshold, this.#options.translates ? HOT_THRESHOLD : 0);
-    this.#set(S.exact, this.#options.exact ? 1 : 0);
-    this.#setI64(S.aloneAt, -1n);
+    this.#powerOn(() => false);
+    this.#wasX87Error = false;
     this.apic.reset();
     this.#instance.call('flushTlb');
     this.#instance.call('updateMode');
+  }
+  /** As firmware leaves a processor that it does not boot from: it waits for SIPI. */
+  startSecondary(): void {
+    this.reset();
+    this.#setI64(S.msrMtrrDefType, MTRR_ENABLED_WRITE_BACK);
+  }
+  #powerOn(keeps: (name: string) => boolean): void {
+    this.#apply(powerOnState(this.#options.blocks.model.signature), keeps);
+    this.#setI64(S.ramBytes, BigInt(this.#options.layout.ramBytes));
+    this.#set(S.activity, this.index === 0 ? 0 : 2);
+    // Other workers may be setting these two at this moment.
+    Atomics.and(this.#words, (this.#base + S.events.offset) >> 2, EVENT.posted | EVENT.park);
+    this.#set(S.hotThreshold, this.#options.translates ? HOT_THRESHOLD : 0);
+    this.#set(S.exact, this.#options.exact ? 1 : 0);
+    this.#setI64(S.aloneAt, -1n);
   }
   /** Puts the processor where a boot protocol wants it, from power-on state. Firmware has left the APIC in virtual-wire mode. */
   start(state: StartState): void {
@@ -318,13 +388,15 @@ export class Vcpu {
     this.#set(S.segLimit, s.limit, index);
     this.#set(S.segAttributes, (s.attributes & 0xf0ff) << 8, index);
   }
-  #apply(state: PowerOnState): void {
+  #apply(state: PowerOnState, keeps: (name: string) => boolean): void {
     for (const [name, field] of Object.entries(S)) {
       if (name === 'stopOnFault' || (name === 'instructionCount' && this.#options.exact)) continue;
+      if (name === 'events' || keeps(name)) continue;
       for (let n = 0; n < field.count; n++) this.#write(field, n, 0n);
     }
-    for (let n = 0; n < 8; n++) this.#write(X87_SIGN_EXPONENT, n, 0n);
-    for (const { field, index, value } of state) this.#write(field, index, value);
+    if (!keeps('x87Significand')) for (let n = 0; n < 8; n++) this.#write(X87_SIGN_EXPONENT, n, 0n);
+    for (const { field, index, value } of state)
+      if (!keeps(field.name)) this.#write(field, index, value);
   }
 
   // --- looking in from outside, while `run` is not under way ---
@@ -469,6 +541,12 @@ export class Vcpu {
         this.#busRead(Number(BigInt.asUintN(64, gpa)), bytes),
       busWrite: (gpa: bigint, bytes: number, value: bigint) =>
         this.#busWrite(Number(BigInt.asUintN(64, gpa)), bytes, value) as undefined,
+      synchronise: () => this.#synchronise() as undefined,
+      yieldHost: () => {
+        const { wakeCount } = this.#posted ?? {};
+        if (wakeCount !== undefined) this.#posted?.sleep(wakeCount, YIELD_MS);
+        return undefined;
+      },
       invalidateCode: (gpa: number, bytes: number) =>
         blocks.invalidate(gpa >>> 0, bytes) as undefined,
       decodeBlock: (gpa: number, mode: number) =>

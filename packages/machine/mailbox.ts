@@ -3,6 +3,7 @@
 // it looks here between slices of guest code, and sleeps on the bell when the guest is idle.
 
 import { assert } from '@mimic/base';
+import { decodeFrame, encodeFrame } from './frame.ts';
 import { ByteRing } from './ring.ts';
 
 /** A command frame with its length word must fit into the ring. */
@@ -75,7 +76,7 @@ export class Mailbox {
   take(): unknown {
     if (this.#commands.length < 4) return undefined;
     const size = new DataView(this.#commands.read(4).buffer).getUint32(0, true);
-    return decode(this.#commands.read(size));
+    return decodeFrame(this.#commands.read(size));
   }
 
   /** The host's side: it has disposed of this many bytes of the worker's output. */
@@ -88,27 +89,4 @@ export class Mailbox {
   get acknowledged(): number {
     return Atomics.load(this.#words, ACKNOWLEDGED) >>> 0;
   }
-}
-
-function encodeFrame(command: unknown): Uint8Array {
-  const body = new TextEncoder().encode(
-    JSON.stringify(command, (_key, value: unknown) => {
-      if (typeof value === 'bigint') return { $bigint: `0x${value.toString(16)}` };
-      if (value instanceof Uint8Array) return { $bytes: Array.from(value) };
-      return value;
-    }),
-  );
-  const frame = new Uint8Array(4 + body.length);
-  new DataView(frame.buffer).setUint32(0, body.length, true);
-  frame.set(body, 4);
-  return frame;
-}
-
-function decode(body: Uint8Array): unknown {
-  return JSON.parse(new TextDecoder().decode(body), (_key, value: unknown) => {
-    if (typeof value !== 'object' || value === null) return value;
-    if ('$bigint' in value) return BigInt(String(value.$bigint));
-    if ('$bytes' in value) return Uint8Array.from(value.$bytes as number[]);
-    return value;
-  });
 }

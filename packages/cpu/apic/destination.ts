@@ -4,14 +4,20 @@ import type { InterruptMessage } from '@mimic/base';
 import { BROADCAST_8, BROADCAST_32 } from './registers.ts';
 import type { LocalApicState } from './state.ts';
 
+/** What decides whether a message is for an APIC. */
+export type Addressed = Pick<
+  LocalApicState,
+  'mode' | 'id' | 'logicalDestination' | 'destinationFormat'
+>;
+
 /** LDR. In x2APIC mode it follows from the id: cluster in the upper half, a bit for the member in the lower. */
-export function logicalDestination(state: LocalApicState): number {
+export function logicalDestination(state: Addressed): number {
   const { mode, id } = state;
   if (mode !== 'x2apic') return state.logicalDestination;
   return ((id >>> 4) << 16) | (1 << (id & 15));
 }
 
-export function isDestination(state: LocalApicState, message: InterruptMessage): boolean {
+export function isDestination(state: Addressed, message: InterruptMessage): boolean {
   const { mode, id, destinationFormat } = state;
   const { destination } = message;
   if (mode === 'disabled') return false;

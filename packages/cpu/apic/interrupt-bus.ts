@@ -2,14 +2,25 @@
 // for. SDM vol 3A §11.6.2.
 
 import type { InterruptMessage, InterruptSink } from '@mimic/base';
-import type { IpiSink, LocalApic } from './local-apic.ts';
+import type { IpiSink } from './local-apic.ts';
 import { DELIVERY } from './registers.ts';
 
-export class InterruptBus implements InterruptSink {
-  readonly #apics: LocalApic[] = [];
+/** A local APIC as others see it: the part itself, or its posted-interrupt area where it lives in another worker. */
+export interface InterruptTarget {
+  matches(message: InterruptMessage): boolean;
+  /** A candidate for lowest-priority delivery. */
+  readonly takesVectors: boolean;
+  /** What lowest-priority delivery compares: lower is more willing. */
+  readonly priority: number;
+  accept(message: InterruptMessage): void;
+}
 
-  attach(apic: LocalApic): void {
-    this.#apics.push(apic);
+export class InterruptBus implements InterruptSink {
+  readonly #apics: InterruptTarget[] = [];
+
+  /** In the order of the processors' indices; `index` replaces the target there. */
+  attach(apic: InterruptTarget, index: number = this.#apics.length): void {
+    this.#apics[index] = apic;
   }
 
   send(message: InterruptMessage): void {
@@ -24,7 +35,7 @@ export class InterruptBus implements InterruptSink {
     };
   }
 
-  #deliver(message: InterruptMessage, except: LocalApic | undefined): void {
+  #deliver(message: InterruptMessage, except: InterruptTarget | undefined): void {
     const targets = this.#apics.filter((apic) => apic !== except && apic.matches(message));
     if (message.deliveryMode !== DELIVERY.lowestPriority) {
       for (const apic of targets) apic.accept(message);

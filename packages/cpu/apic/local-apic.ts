@@ -234,11 +234,15 @@ export class LocalApic {
     else if (register === REGISTER.icrLow) {
       this.#state.icrLow = value & ICR_LOW_WRITABLE;
       this.#sendIpi(this.#state.icrHigh >>> 24);
-    } else if (register === REGISTER.id) this.#state.id = value >>> 24;
-    else if (register === REGISTER.logicalDestination) {
+    } else if (register === REGISTER.id) {
+      this.#state.id = value >>> 24;
+      this.#update();
+    } else if (register === REGISTER.logicalDestination) {
       this.#state.logicalDestination = (value & 0xff00_0000) >>> 0;
+      this.#update();
     } else if (register === REGISTER.destinationFormat) {
       this.#state.destinationFormat = (value | 0x0fff_ffff) >>> 0;
+      this.#update();
     } else if (!this.#writeRegister(register, value >>> 0)) this.#error(ESR.illegalRegister);
   }
 
@@ -412,6 +416,12 @@ export class LocalApic {
     return isExternal && !get(s.lvt.lint0, LVT.masked);
   }
   #update(): void {
+    if (this.#wires.faceChanged) {
+      const { mode, id, logicalDestination, destinationFormat } = this.#state;
+      const { takesVectors, priority } = this;
+      const addressed = { mode, id, logicalDestination, destinationFormat };
+      this.#wires.faceChanged({ ...addressed, takesVectors, priority });
+    }
     const isPending = this.isInterruptPending;
     if (isPending === this.#wasPending) return;
     this.#wasPending = isPending;

@@ -1,6 +1,7 @@
 // What a local APIC is connected to: its processor, the system's interrupt messages, time.
 
 import type { Clock, InterruptMessage } from '@mimic/base';
+import type { ApicFace } from './posted-interrupts.ts';
 import type { TscConversion } from './timer.ts';
 
 /** Interprocessor interrupts on their way out. */
@@ -23,6 +24,8 @@ export interface LocalApicWires {
   /** INIT for the processor; it calls `init()` here as part of it. */
   init(): void;
   startUp(vector: number): void;
+  /** What others must know to address this APIC may have changed. */
+  faceChanged?(face: ApicFace): void;
   /** The vector from the PIC, for ExtINT. */
   acknowledgeExternal(): number;
 }

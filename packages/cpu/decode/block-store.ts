@@ -215,7 +215,12 @@ export class BlockStore {
       this.#lacking,
     );
     if (d.status !== 'ok' || !d.candidate) return undefined;
-    const variant = { bits: d.bits, isMemory: usesMemory(d), mode64: codeBits === 64 };
+    const variant = {
+      bits: d.bits,
+      isMemory: usesMemory(d),
+      mode64: codeBits === 64,
+      locked: d.lock,
+    };
     const { table } = d.candidate;
     const { length } = d;
     this.#world.lock();
@@ -513,6 +518,7 @@ export class BlockStore {
       bits: d.bits,
       isMemory: usesMemory(d),
       mode64: isMode64,
+      locked: d.lock,
     });
     this.#blank(record, handler, pageOffset);
     this.#u8[record + R.length] = d.length;

@@ -6,6 +6,7 @@ import type { AccessBytes, AccessStrategy, Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { loadSlow, probeWrite, storeSlow } from '../microcode/memory.ts';
 import { S, TLB_ENTRIES, TLB_ENTRY } from '../state/layout.ts';
+import { lockedUpdate } from './locked.ts';
 
 const LOADS: Readonly<Record<AccessBytes, string>> = {
   1: 'i32.load8_u',
@@ -134,8 +135,9 @@ const probes = bySize((bytes) =>
   }),
 );
 
-function strategy(isInline: boolean): AccessStrategy {
+function strategy(isInline: boolean, isShared: boolean): AccessStrategy {
   const access: AccessStrategy = {
+    isShared,
     load(l, bytes, linear, { system }) {
       const tlb = l.get(system ? S.tlbSystem : S.tlb);
       return isInline ? inlineLoad(l, bytes, linear, tlb) : l.call(loads[bytes], linear, tlb);
@@ -145,8 +147,16 @@ function strategy(isInline: boolean): AccessStrategy {
       if (isInline) inlineStore(l, bytes, linear, value, tlb);
       else l.run(stores[bytes], linear, value, tlb);
     },
-    update(l, bytes, linear) {
+    update(l, bytes, linear, locked) {
       const address = l.let(linear);
+      if (isShared && locked) {
+        const plain = () => calls.update(l, bytes, address, false);
+        return lockedUpdate(l, bytes, address, {
+          load: LOADS[bytes],
+          type: TYPES[bytes],
+          update: plain,
+        });
+      }
       const host = isInline ? inlineProbe(l, bytes, address) : l.call(probes[bytes], address);
       const tlb = l.get(S.tlb);
       const value = l.choose(
@@ -169,5 +179,16 @@ function strategy(isInline: boolean): AccessStrategy {
   return access;
 }
 
-export const calls: AccessStrategy = strategy(false);
-export const inlined: AccessStrategy = strategy(true);
+export interface Strategies {
+  readonly calls: AccessStrategy;
+  readonly inlined: AccessStrategy;
+}
+
+export const calls: AccessStrategy = strategy(false, false);
+export const inlined: AccessStrategy = strategy(true, false);
+
+/** For a machine of one processor, and for one of several. */
+export const STRATEGIES: Readonly<Record<'one' | 'several', Strategies>> = {
+  one: { calls, inlined },
+  several: { calls: strategy(false, true), inlined: strategy(true, true) },
+};

@@ -6,7 +6,7 @@ import { readFlagsFunction, writeFlagsFunction } from '../microcode/host-interfa
 import { flushPage, flushTlb, translateFetch } from '../microcode/memory.ts';
 import { updateMode } from '../microcode/mode.ts';
 import { walk } from '../microcode/page-walk.ts';
-import { calls } from './access.ts';
+import { STRATEGIES, type Strategies } from './access.ts';
 import { buildHandlers, type HandlerTable } from './handlers.ts';
 import { buildLoop, FIRST_HANDLER } from './loop.ts';
 
@@ -33,24 +33,30 @@ const ROOTS: readonly FunctionRef[] = [
 /** Pages of the largest memory that a machine can have; an instance's memory may be smaller. */
 export const WASM_PAGES_MAX = 65536;
 
-let cached: Engine | undefined;
+/** Whether guest memory belongs to one processor, or several have to agree about it (interpreter/locked.ts). */
+export type Processors = 'one' | 'several';
+
+const cached: { [kind in Processors]?: Engine } = {};
 
 /** The engine; built once for each process or worker. */
-export function engine(): Engine {
-  if (cached) return cached;
-  const handlers = buildHandlers(FIRST_HANDLER);
+export function engine(processors: Processors = 'one'): Engine {
+  cached[processors] ??= build(STRATEGIES[processors]);
+  return cached[processors];
+}
+
+function build(strategies: Strategies): Engine {
+  const handlers = buildHandlers(FIRST_HANDLER, strategies);
   const { bytes, imports } = assemble({
-    access: calls,
+    access: strategies.calls,
     memoryPagesMax: WASM_PAGES_MAX,
     roots: ROOTS,
-    handEmitted: [buildLoop(handlers)],
+    handEmitted: [buildLoop(handlers, strategies.inlined)],
     table: handlers.functions,
   });
-  cached = {
+  return {
     module: new WebAssembly.Module(bytes),
     handlers,
     firstFunction: FIRST_HANDLER + handlers.hot.length,
     imports: imports.map((i) => i.name),
   };
-  return cached;
 }

@@ -5,10 +5,10 @@ import { ISA } from '../isa/index.ts';
 import type { Form, Instruction, OperandSpec } from '../isa/instruction.ts';
 import type { FunctionRef } from '../lift/function.ts';
 import type { Local, Statement } from '../lift/ir.ts';
-import { Lift, newLocal } from '../lift/lift.ts';
+import { type AccessStrategy, Lift, newLocal } from '../lift/lift.ts';
 import { Value } from '../lift/value.ts';
 import { checkUnit } from '../microcode/unit-check.ts';
-import { calls, inlined } from './access.ts';
+import { STRATEGIES, type Strategies } from './access.ts';
 import { bindOperand, recordContext, type Variant } from './operands.ts';
 
 /** A form with its place in the table: what the decoder finds. */
@@ -71,18 +71,19 @@ export const FORMS: readonly TableForm[] = ISA.flatMap((instruction) =>
   instruction.forms.map((form) => ({ instruction, form })),
 );
 
-const key = (v: Variant) => `${v.bits}${v.isMemory ? 'm' : 'r'}${v.mode64 ? 'l' : 'p'}`;
+const key = (v: Variant) =>
+  `${v.bits}${v.isMemory ? 'm' : 'r'}${v.mode64 ? 'l' : 'p'}${v.locked ? 'k' : ''}`;
 
 /** Lifts one variant. `record` is the local with the record's address. */
 function liftVariant(
   t: TableForm,
   variant: Variant,
-  record: Local,
+  { record, access }: { record: Local; access: AccessStrategy },
 ): { handler: Handler; dependsOnMode: boolean } {
   let dependsOnMode = false;
   const l = new Lift({
     cpu: newLocal('i32', 0),
-    access: t.form.hot ? inlined : calls,
+    access,
     mayFault: true,
   });
   const recordValue = new Value({ kind: 'local', type: 'i32', local: record });
@@ -103,18 +104,19 @@ function liftVariant(
   };
 }
 
-/** Lifts the whole table. */
-export function buildHandlers(firstNumber: number): HandlerTable {
+/** Lifts the whole table. `isShared` strategies get handlers of their own for instructions with a LOCK prefix. */
+export function buildHandlers(
+  firstNumber: number,
+  { calls, inlined }: Strategies = STRATEGIES.one,
+): HandlerTable {
   const recordLocal = newLocal('i32');
   const parameter = newLocal('i32', 1);
+  const hotPlace = { record: recordLocal, access: inlined };
+  const coldPlace = { record: parameter, access: calls };
   const hot: Handler[] = [];
   const cold: Handler[] = [];
   const places = new Map<TableForm, Map<string, { list: Handler[]; index: number }>>();
-  const list = (t: TableForm) => (t.form.hot ? hot : cold);
-  const add = (t: TableForm, handler: Handler) => ({
-    list: list(t),
-    index: list(t).push(handler) - 1,
-  });
+  const add = (list: Handler[], handler: Handler) => ({ list, index: list.push(handler) - 1 });
   for (const t of FORMS) {
     if (!t.instruction.supported) continue;
     const byVariant = new Map<string, { list: Handler[]; index: number }>();
@@ -123,16 +125,22 @@ export function buildHandlers(firstNumber: number): HandlerTable {
     for (const bits of variantBits(t.form)) {
       for (const isMemory of [false, true]) {
         if (isMemory ? !kinds.memory : !kinds.register) continue;
-        const lift = (mode64: boolean) =>
-          liftVariant(t, { bits, isMemory, mode64 }, t.form.hot ? recordLocal : parameter);
-        const first = lift(t.form.mode !== 'legacy');
-        const place = add(t, first.handler);
-        byVariant.set(key({ bits, isMemory, mode64: true }), place);
-        const alone = !first.dependsOnMode || t.form.mode !== undefined || bits === 64;
-        byVariant.set(
-          key({ bits, isMemory, mode64: false }),
-          alone ? place : add(t, lift(false).handler),
-        );
+        const addBothModes = (locked: boolean) => {
+          const isHot = t.form.hot === true && !locked;
+          const list = isHot ? hot : cold;
+          const lift = (mode64: boolean) =>
+            liftVariant(t, { bits, isMemory, mode64, locked }, isHot ? hotPlace : coldPlace);
+          const first = lift(t.form.mode !== 'legacy');
+          const place = add(list, first.handler);
+          byVariant.set(key({ bits, isMemory, mode64: true, locked }), place);
+          const alone = !first.dependsOnMode || t.form.mode !== undefined || bits === 64;
+          byVariant.set(
+            key({ bits, isMemory, mode64: false, locked }),
+            alone ? place : add(list, lift(false).handler),
+          );
+        };
+        addBothModes(false);
+        if (calls.isShared && t.form.lock && isMemory) addBothModes(true);
       }
     }
   }
@@ -151,7 +159,9 @@ export function buildHandlers(firstNumber: number): HandlerTable {
       statements: h.statements,
     })),
     find(t, variant) {
-      const place = places.get(t)?.get(key(variant));
+      const byVariant = places.get(t);
+      const place =
+        byVariant?.get(key(variant)) ?? byVariant?.get(key({ ...variant, locked: false }));
       return place ? numberOf(place) : firstNumber + all.length - 1;
     },
     neverFallsThrough: (n) => all[n - firstNumber]!.neverFallsThrough,
@@ -164,7 +174,8 @@ export function buildHandlers(firstNumber: number): HandlerTable {
 }
 
 function raising(name: string, vector: number, errorCode?: number): Handler {
-  const l = new Lift({ cpu: newLocal('i32', 0), access: calls, mayFault: true });
+  const { calls: access } = STRATEGIES.one;
+  const l = new Lift({ cpu: newLocal('i32', 0), access, mayFault: true });
   l.raise(vector, errorCode);
   return { name, statements: l.statements, neverFallsThrough: true };
 }

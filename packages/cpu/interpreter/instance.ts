@@ -3,7 +3,7 @@
 
 import { writeTables } from '../microcode/tables.ts';
 import { vcpuBase } from '../state/memory-map.ts';
-import { engine } from './engine.ts';
+import { type Engine, engine } from './engine.ts';
 
 /** Host functions by name; what the module asks for and is not here stops the machine when it is called. */
 export type HostFunctions = Readonly<
@@ -21,8 +21,9 @@ export function instantiate(options: {
   memory: WebAssembly.Memory;
   index: number;
   host: HostFunctions;
+  engine?: Engine;
 }): EngineInstance {
-  const { module, imports } = engine();
+  const { module, imports } = options.engine ?? engine();
   writeTables(options.memory);
   const cpu = vcpuBase(options.index);
   const host: Record<string, unknown> = {};

@@ -7,7 +7,13 @@ import { Emitter } from '../lift/emit.ts';
 import { RFLAGS } from '../lift/flags.ts';
 import { type FunctionRef, imported } from '../lift/function.ts';
 import type { InstructionExit, Local } from '../lift/ir.ts';
-import { FAULT_NON_CANONICAL, FAULT_RUN_ALONE, Lift, newLocal } from '../lift/lift.ts';
+import {
+  type AccessStrategy,
+  FAULT_NON_CANONICAL,
+  FAULT_RUN_ALONE,
+  Lift,
+  newLocal,
+} from '../lift/lift.ts';
 import { Value } from '../lift/value.ts';
 import { countExactly } from '../microcode/exact.ts';
 import { deliverDebugTrap, deliverFault } from '../microcode/exception.ts';
@@ -47,7 +53,7 @@ const runRef: FunctionRef = {
   build: undefined,
 };
 
-export function buildLoop(table: HandlerTable): HandEmitted {
+export function buildLoop(table: HandlerTable, access: AccessStrategy = inlined): HandEmitted {
   return {
     ref: runRef,
     uses: [
@@ -72,7 +78,7 @@ export function buildLoop(table: HandlerTable): HandEmitted {
         functionIndex,
         exit: (emitter, exit) => emitter.code.br(emitter.depth(labels[exit])),
       });
-      new LoopEmitter(e, table, handlerType).emit();
+      new LoopEmitter(e, table, { handlerType, access }).emit();
       return e.finish();
     },
   };
@@ -92,7 +98,14 @@ class LoopEmitter {
   readonly #record: Local;
   readonly #status: Local = newLocal('i32');
 
-  constructor(e: Emitter, table: HandlerTable, handlerType: number) {
+  readonly #access: AccessStrategy;
+
+  constructor(
+    e: Emitter,
+    table: HandlerTable,
+    { handlerType, access }: { handlerType: number; access: AccessStrategy },
+  ) {
+    this.#access = access;
     this.#e = e;
     this.#code = e.code;
     this.#table = table;
@@ -104,7 +117,7 @@ class LoopEmitter {
 
   /** Builds statements with the lift language and emits them here. */
   #lift(build: (l: Lift, record: Value) => void): void {
-    const l = new Lift({ cpu: newLocal('i32', 0), access: inlined, mayFault: true });
+    const l = new Lift({ cpu: newLocal('i32', 0), access: this.#access, mayFault: true });
     build(l, new Value({ kind: 'local', type: 'i32', local: this.#record }));
     this.#e.body(l.statements);
   }

@@ -18,6 +18,8 @@ export interface Variant {
   readonly bits: number;
   readonly isMemory: boolean;
   readonly mode64: boolean;
+  /** With a LOCK prefix; told apart only where other processors share the memory. */
+  readonly locked?: boolean;
 }
 
 /** Effective address of a record's memory operand, wrapped to its address size. */
@@ -114,7 +116,7 @@ export function bindOperand(
 ): LiftOperand {
   const bits = operandBits(spec, variant.bits);
   const memory = MEMORY_SOURCES.has(spec.source) && (variant.isMemory || spec.source === 'moffs');
-  if (memory) return new MemoryOperand(l, record, bits, access);
+  if (memory) return new MemoryOperand(l, record, bits, access, variant.locked === true);
   if (spec.source === 'one') return immediateOperand(l, bits, () => constant('i32', 1));
   if (
     spec.source === 'immediate' ||
@@ -214,9 +216,17 @@ class MemoryOperand implements LiftOperand {
   readonly #l: Lift;
   readonly #record: Value;
   readonly #access: 'r' | 'w' | 'rw' | 'none';
+  readonly #locked: boolean;
   #update: UpdateAccess | undefined;
 
-  constructor(l: Lift, record: Value, bits: number, access: 'r' | 'w' | 'rw' | 'none') {
+  constructor(
+    l: Lift,
+    record: Value,
+    bits: number,
+    access: 'r' | 'w' | 'rw' | 'none',
+    locked: boolean,
+  ) {
+    this.#locked = locked;
     this.#l = l;
     this.#record = record;
     this.bits = bits;
@@ -225,7 +235,7 @@ class MemoryOperand implements LiftOperand {
   read(): Value {
     const bytes = (this.bits / 8) as AccessBytes;
     if (this.#access !== 'rw') return this.#l.load(bytes, this.linear(bytes, 'read'));
-    this.#update = this.#l.update(bytes, this.linear(bytes, 'write'));
+    this.#update = this.#l.update(bytes, this.linear(bytes, 'write'), this.#locked);
     return this.#update.value;
   }
   write(value: Value): void {
@@ -300,6 +310,7 @@ export function recordContext(
 ): InstructionContext {
   return {
     bits: variant.bits,
+    locked: variant.locked === true,
     get mode64() {
       askedMode();
       return variant.mode64;

@@ -6,6 +6,7 @@ import { type FunctionRef, fn, imported } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';
 import { deliverInterrupt, deliverNmi } from '../microcode/exception.ts';
 import { EVENT, S } from '../state/layout.ts';
+import { synchronise } from './locked.ts';
 
 /** Why `run` came back. */
 export const EXIT_REASON = {
@@ -21,8 +22,10 @@ export const EXIT_REASON = {
 export const takeInterrupt: FunctionRef = imported('takeInterrupt', {}, 'i32');
 
 function leaveIfAsked(l: Lift, events: ReturnType<Lift['get']>): void {
-  l.unlikely(events.and(EVENT.exit | EVENT.init | EVENT.sipi | EVENT.ferr), () => {
-    l.atomic('i32.atomic.rmw.and', l.cpu, S.events.offset, l.i32(~(EVENT.exit | EVENT.ferr)));
+  const asks = EVENT.exit | EVENT.init | EVENT.sipi | EVENT.ferr | EVENT.posted;
+  l.unlikely(events.and(asks), () => {
+    const answered = EVENT.exit | EVENT.ferr | EVENT.posted;
+    l.atomic('i32.atomic.rmw.and', l.cpu, S.events.offset, l.i32(~answered));
     l.return(EXIT_REASON.event);
   });
 }
@@ -34,6 +37,7 @@ export const serviceEvents: FunctionRef = fn('serviceEvents', {
   faults: true,
   build(l) {
     const events = l.get(S.events);
+    if (l.isShared) l.unlikely(events.and(EVENT.park | EVENT.alone), () => l.run(synchronise));
     leaveIfAsked(l, events);
     const enabled = l.let(l.get(S.rflags).and(RFLAGS.if).nez());
     const shadow = l.get(S.interruptShadow);

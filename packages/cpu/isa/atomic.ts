@@ -95,10 +95,10 @@ export const CMPXCHG16B: Instruction = instruction({
   flags: { writes: 'Z' },
   feature: 'CX16',
   exceptions: '#GP(0)',
-  lift(l, _, dst) {
+  lift(l, i, dst) {
     const linear = l.let(dst.linear(16, 'write'));
     l.raiseIf(linear.and(15).nez(), 13, 0);
-    const memory = l.update(16, linear, true);
+    const memory = l.update(16, linear, i.locked);
     const old = l.let(memory.value);
     const low = l.let(l.lanes('i64x2.extract_lane', [0], old));
     const high = l.let(l.lanes('i64x2.extract_lane', [1], old));

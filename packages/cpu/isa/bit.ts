@@ -67,8 +67,7 @@ function inBitString(
     bitOperation(l, bits, l.load(bytes, linear), within, undefined, () => {});
     return;
   }
-  // Always atomic: whether LOCK is there is not known when this is built.
-  const memory = l.update(bytes, dataLinear(l, i, offset, bytes, 'write'), true);
+  const memory = l.update(bytes, dataLinear(l, i, offset, bytes, 'write'), i.locked);
   bitOperation(l, bits, memory.value, within, change, (v) => memory.write(v));
 }
 

@@ -233,6 +233,8 @@ export interface LiftOperand {
 export interface InstructionContext {
   /** Operand size in bits of this variant: 8, 16, 32 or 64; 0 when the form has none. */
   readonly bits: number;
+  /** This variant has a LOCK prefix; where one processor has the memory for itself, no variant says so. */
+  readonly locked: boolean;
   /** This variant runs in 64-bit mode (or in all others). Asking makes the engine keep two variants. */
   readonly mode64: boolean;
   /** Address size in bits, i32: 16, 32 or 64. */

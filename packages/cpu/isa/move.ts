@@ -5,6 +5,7 @@ import { CONDITIONS, condition } from '../lift/flags.ts';
 import type { AccessBytes, Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { addressMask, dataLinear } from '../microcode/address.ts';
+import { pause } from '../microcode/pause.ts';
 import { S } from '../state/layout.ts';
 import {
   AL,
@@ -161,14 +162,20 @@ function exchange(l: Lift, _: unknown, dst: LiftOperand, src: LiftOperand): void
   src.write(a);
 }
 
-/** Opcode 90 without REX.B is NOP (PAUSE with F3): it must not clear the upper half of RAX. */
+/** Opcode 90 without REX.B is NOP (PAUSE with F3): it must not clear the upper half of RAX. SDM vol 2B, PAUSE. */
 function exchangeWithAccumulator(
   l: Lift,
   i: InstructionContext,
   dst: LiftOperand,
   src: LiftOperand,
 ): void {
-  l.if(dst.stateOffset().nez(), () => exchange(l, i, dst, src));
+  l.if(
+    dst.stateOffset().nez(),
+    () => exchange(l, i, dst, src),
+    () => {
+      if (l.isShared) l.if(i.prefix('rep'), () => l.run(pause));
+    },
+  );
 }
 
 export const XCHG: Instruction = instruction({

@@ -26,6 +26,8 @@ export interface UpdateAccess {
 
 /** How guest memory is reached; the interpreter calls functions or inlines the TLB, the translator has range slots. */
 export interface AccessStrategy {
+  /** Other processors share the memory: locked accesses have to be atomic. */
+  readonly isShared?: boolean;
   load(l: Lift, bytes: AccessBytes, linear: Value, options: AccessOptions): Value;
   store(l: Lift, bytes: AccessBytes, linear: Value, value: Value, options: AccessOptions): void;
   update(l: Lift, bytes: AccessBytes, linear: Value, locked: boolean): UpdateAccess;
@@ -75,6 +77,11 @@ export class Lift {
   /** What has been built. */
   get statements(): readonly Statement[] {
     return this.#statements;
+  }
+
+  /** Other processors share the memory. */
+  get isShared(): boolean {
+    return this.#access.isShared === true;
   }
 
   // --- values and variables ---

@@ -218,6 +218,11 @@ export const S = {
   /** With `exact`: the count at which the one instruction of the running block began. */
   aloneAt: field('aloneAt', 'i64'),
 
+  /** 1 while the running instruction has stopped all other vCPUs (interpreter/locked.ts). */
+  stopsOthers: field('stopsOthers', 'i32'),
+  /** PAUSE instructions so far. */
+  pauses: field('pauses', 'i32'),
+
   /** Why the processor must look up before the next block, a set of EVENT bits; written by other threads too. */
   events: field('events', 'i32'),
   /** Activity state: 0 running, 1 halted, 2 waiting for SIPI, 3 shut down. */
