@@ -15,6 +15,11 @@ export interface RunOptions {
   readonly console?: ConsoleOption[];
   readonly net?: NetworkOption;
   readonly rng?: NonNullable<MachineOptions['rng']>;
+  /** The seed; true for the default one. */
+  readonly deterministic?: number | true;
+  readonly record?: string;
+  readonly replay?: string;
+  readonly instructions?: number;
   readonly accel?: 'interpreter';
   readonly trace?: TraceOption;
   /** Commander's way to say --no-reboot: true unless it was given. */
@@ -100,6 +105,16 @@ export function addRunOptions(command: Command): Command {
       "the guest's random numbers: host, or seed:N (default: host)",
       parseRng,
     )
+    .option(
+      '--deterministic [seed]',
+      "the run depends on nothing but these options, the files and the input: the guest's time is " +
+        'counted in instructions, its date begins with 2026; tells the hash of the state at the end ' +
+        '(default seed: 1)',
+      parseSeed,
+    )
+    .option('--record <file>', "write down all input with its place in the guest's time")
+    .option('--replay <file>', 'take all input from a recording; the options must be those of then')
+    .option('--instructions <count>', 'end behind so many instructions; deterministic', parseCount)
     .addOption(
       new Option('--accel <engine>', 'what runs the guest (default: interpreter)').choices([
         'interpreter',
@@ -216,6 +231,13 @@ export function parseRng(text: string): NonNullable<MachineOptions['rng']> {
     throw new InvalidArgumentError('Write host, or seed:N with a whole number N.');
   }
   return { seed: Number(seed) };
+}
+
+/** Not asked when the option has no value. */
+export function parseSeed(text: string): number {
+  const seed = /^-?\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isSafeInteger(seed)) throw new InvalidArgumentError('A seed is a whole number.');
+  return seed;
 }
 
 export function parseTrace(text: string): TraceOption {

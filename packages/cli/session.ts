@@ -2,6 +2,7 @@
 
 import type { CpuModelName, Host, MachineEnd, MachineOptions } from 'mimic';
 import { withProgress } from './progress.ts';
+import { deterministicOptions, RecordingFile, reportFinalState } from './recording.ts';
 import { type RunEnd, reportEnd } from './report.ts';
 import type { RunOptions } from './run-options.ts';
 import { openConsole, openConsolePorts, openFile, type SerialConsole } from './serial-console.ts';
@@ -29,6 +30,7 @@ export async function runSession(
   const { endOfInput = 'silent', ...files } = images;
   const { Machine, parseTraceKinds } = await import('mimic');
   const trace = new TraceOutput(options.trace?.path);
+  const recording = new RecordingFile(options.record);
   const machine = await withProgress('Building the machine', () => {
     const machineOptions: MachineOptions = {
       ...files,
@@ -45,6 +47,7 @@ export async function runSession(
       onTripleFault: options.tripleFault ?? 'stop',
       trace: options.trace === undefined ? [] : parseTraceKinds(options.trace.kinds),
       onTrace: (lines) => trace.write(lines),
+      ...deterministicOptions(options, recording),
     };
     return Machine.create(machineOptions, host);
   });
@@ -56,6 +59,7 @@ export async function runSession(
     void running.stop();
   };
   await trace.open();
+  await recording.open();
   await using consoles = new Consoles(await openConsolePorts(options.console ?? [], running));
   const serialTarget = options.serial ?? { to: 'stdio' };
   const serial = await openConsole(serialTarget, running, {
@@ -87,7 +91,9 @@ export async function runSession(
   clearTimeout(timeout);
   await serial.close();
   await trace.close();
+  await recording.close();
   unwatchSignals();
+  if (running.finalState !== undefined) reportFinalState(running.finalState);
   return reportEnd(ours === undefined && how.reason === 'stopped' ? (stuck ?? how) : how, ours);
 }
 

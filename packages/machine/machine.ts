@@ -385,6 +385,7 @@ function errorFrom({ code, message, hint }: ErrorReport): Error {
 
 const MACHINE_CODES: ReadonlySet<string> = new Set<MachineErrorCode>([
   'BAD_OPTION',
+  'BAD_RECORDING',
   'BAD_KERNEL',
   'BAD_STATE',
   'BAD_ADDRESS',

@@ -28,6 +28,10 @@ Examples:
   See what a guest does to its hardware:
     mimic run --kernel vmlinuz --trace ports,mmio:trace.txt
 
+  Have the same run again, input and all:
+    mimic run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0' --deterministic --record run.log
+    mimic run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0' --replay run.log
+
 ${EXIT_CODE_HELP}
 `;
 

@@ -24,7 +24,7 @@ class ExactCpu {
   readonly ram: SharedGuestMemory;
   readonly log: string[] = [];
 
-  constructor(code: readonly number[], options: { readonly interruptAt?: number } = {}) {
+  constructor(code: readonly number[], options: { interruptAt?: number; cr0?: number } = {}) {
     const layout = planMemory({ ramBytes: RAM_BYTES, vcpuCount: 1 });
     const pages = { initial: layout.wasmPages, maximum: 65536 };
     const memory = new WebAssembly.Memory({ ...pages, shared: true });
@@ -43,6 +43,7 @@ class ExactCpu {
       clock,
       interrupts: new InterruptBus(),
       random: () => 4n,
+      ferr: { set: (high) => void note(`ferr ${high}`) },
       exact: true,
       bus: {
         portRead: (port) => note(`in ${port}`) & 0xff,
@@ -76,7 +77,7 @@ class ExactCpu {
     this.ram.writeU64(0x7008, 0x00cf_9b00_0000_ffffn);
     this.vcpu.start({
       ...{ rip: CODE, rsp: 0x30_0000, rbx: 0, rsi: 0, rflags: 2 },
-      ...{ cr0: 0x31, cr3: 0, cr4: 0x600, efer: 0 },
+      ...{ cr0: options.cr0 ?? 0x31, cr3: 0, cr4: 0x600, efer: 0 },
       cs: segment(0xc09b),
       ...{ ds: data, es: data, fs: data, gs: data, ss: data, ldtr: none },
       tr: { selector: 0x18, base: 0, limit: 0x67, attributes: 0x8b },
@@ -196,6 +197,16 @@ test('an interrupt that an instruction causes comes right behind it', () => {
   cpu.vcpu.run(10);
   assert.deepEqual(cpu.log.slice(0, 3), ['out 80=1 @4', 'acknowledge @5', 'out 80=0 @7']);
   checkPieces(make, [5, 6, 12, 500]);
+});
+
+test('FERR# goes out right behind the x87 instruction that causes it', () => {
+  // fninit; fldcw [0x8000] with 0: all unmasked; fldz; nop; fldz; fdivp: 0/0; nops; fnclex
+  const body = [0xdb, 0xe3, 0xd9, 0x2d, 0, 0x80, 0, 0, 0xd9, 0xee, NOP, 0xd9, 0xee, 0xde, 0xf9];
+  const make = () => new ExactCpu(again([...body, ...nops(9), 0xdb, 0xe2]), { cr0: 0x11 });
+  const cpu = make();
+  for (let n = 0; n < 9; n++) cpu.vcpu.run(3);
+  assert.deepEqual(cpu.log.slice(0, 2), ['ferr true @6', 'ferr false @16']);
+  checkPieces(make, [5, 6, 7, 16, 17, 200]);
 });
 
 test('faults count one each', () => {

@@ -114,7 +114,9 @@ function updateFpuTrap(l: Lift, cr0: Value): void {
   const all = cr0.and(CR0.em | CR0.ts).nez();
   const osfxsr = l.get(S.cr4).i32().and(CR4.osfxsr).nez();
   const sse = all.or(osfxsr.eqz()).shl(1);
-  l.set(S.fpuTrap, l.get(S.fpuTrap).and(~3).or(all).or(sse));
+  // With FERR# in use, x87 instructions meet a device.
+  const exact = l.get(S.exact).and(cr0.and(CR0.ne).eqz()).shl(3);
+  l.set(S.fpuTrap, l.get(S.fpuTrap).and(4).or(all).or(sse).or(exact));
 }
 
 /** XCR0 bits that AVX needs: SSE and YMM_Hi128. SDM vol 1 §13.3. */

@@ -231,7 +231,8 @@ export const S = {
   interruptShadow: field('interruptShadow', 'i32'),
   /**
    * Bit 0: x87 and MMX, bit 1: SSE instructions must look at CR0/CR4 because one would fault (whoever writes those
-   * registers sets these two); bit 2: an unmasked x87 exception waits (microcode/x87 keeps it).
+   * registers sets these two); bit 2: an unmasked x87 exception waits (microcode/x87 keeps it); bit 3: `exact`, and
+   * the exceptions of x87 instructions go out by FERR#.
    */
   fpuTrap: field('fpuTrap', 'i32'),
   /** Why VEX-encoded instructions would fault, VECTOR_TRAP bits (microcode/avx/check.ts); kept like bits 0 and 1 of fpuTrap. */

@@ -6,6 +6,7 @@ import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
 import type { Operand, Value } from '../../lift/value.ts';
 import { EVENT, S, X87_SIGN_EXPONENT } from '../../state/layout.ts';
+import { seesTime } from '../exact.ts';
 
 /** Status word. SDM vol 1 figure 8-4. */
 export const SW = {
@@ -161,6 +162,7 @@ export const checkX87Available: FunctionRef = fn('checkX87Available', {
   params: {},
   faults: true,
   build(l) {
+    l.if(l.get(S.cr0).and(CR0.ne).eqz(), () => seesTime(l));
     l.raiseIf(
       l
         .get(S.cr0)
