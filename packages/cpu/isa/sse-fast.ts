@@ -69,7 +69,8 @@ export function ifDisordered(
   unlessPlain(l, guardsOf(l, 'order', shape, operands, operands[0]!), slow);
 }
 
-function guardsOf(
+/** The tests of an operation on floats or vectors of them. */
+export function guardsOf(
   l: Lift,
   kind: FloatKind,
   shape: FloatShape,

@@ -130,3 +130,78 @@ export function conversionFunction(
     },
   });
 }
+
+/** What happens in one lane; `control` is passed through. */
+export type Lane = (l: Lift, a: Value, b: Value, lane: number, control: Value) => Value;
+
+/**
+ * As vectorFunction, for two halves of 256 bits: exceptions are gathered over both. Gives the low half; the high one
+ * is in S.scratch.
+ */
+export function wideFunction(
+  name: string,
+  width: Width,
+  meaning: Lane,
+  operation?: (lane: number) => Operation,
+): FunctionRef {
+  return fn(name, {
+    params: { a0: 'v128', a1: 'v128', b0: 'v128', b1: 'v128', control: 'i32' },
+    result: 'v128',
+    faults: true,
+    build(l, { a0, a1, b0, b1, control }) {
+      const count = laneCount(width);
+      const lanes = [
+        [a0, b0],
+        [a1, b1],
+      ].flatMap(([a, b]) =>
+        Array.from({ length: count }, (_, lane) => ({
+          lane,
+          a: laneOf(l, width, a!, lane),
+          b: laneOf(l, width, b!, lane),
+        })),
+      );
+      const both = (values: readonly Value[]) => {
+        l.set(S.scratch, join(l, width, values.slice(count)));
+        return join(l, width, values.slice(0, count));
+      };
+      if (operation) {
+        const tried = lanes.map(({ lane, a, b }) => ({ operation: operation(lane), a, b }));
+        returnIfPlain(l, width, tried, both);
+      }
+      begin(l);
+      const values = lanes.map(({ lane, a, b }) => l.let(meaning(l, a, b, lane, control)));
+      l.run(reportSse);
+      l.return(both(values));
+    },
+  });
+}
+
+/** As conversionFunction, of two vectors: gives the first result, the second one is in S.scratch. */
+export function wideConversion(
+  name: string,
+  from: Width,
+  to: Width,
+  options: { isSigned: boolean; lanes: number },
+  meaning: (l: Lift, a: Value) => Value,
+): FunctionRef {
+  return fn(name, {
+    params: { a0: 'v128', a1: 'v128' },
+    result: 'v128',
+    faults: true,
+    build(l, { a0, a1 }) {
+      begin(l);
+      const [low, high] = [a0, a1].map((a) =>
+        join(
+          l,
+          to,
+          Array.from({ length: options.lanes }, (_, lane) =>
+            l.let(meaning(l, laneOf(l, from, a, lane, options.isSigned))),
+          ),
+        ),
+      );
+      l.run(reportSse);
+      l.set(S.scratch, high!);
+      l.return(low!);
+    },
+  });
+}
