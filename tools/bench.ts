@@ -1,6 +1,6 @@
 // npm run bench: the same guest on Mimic and on QEMU's TCG (or v86) in turn, and the ratios of their times.
 //   npm run bench -- [--runs 3] [--items suite,programs,parallel,int,…] [--quick] [--peer qemu,v86] [--cpus 1,2]
-//     [--accel jit|interpreter] [--architecture amd64|i386] [--qemu-cpu MODEL] [--timeout 1800]
+//     [--peer base --base CHECKOUT [--base-accel interpreter]] [--accel jit|interpreter] [--architecture amd64|i386] [--qemu-cpu MODEL] [--timeout 1800]
 //     [--json FILE] [--from FILE] [--write docs/benchmarks.md] [-- further options of mimic run]
 // The numbers go to .cache/bench/results too; --from makes tables and pages of such a file without running anything.
 
@@ -33,7 +33,10 @@ import { installMissing } from './debian-packages.ts';
 import { ROOT } from './steps.ts';
 
 const QUICK_ITEMS = 'int,fib,forkx';
-const PEERS = ['qemu', 'v86'] as const;
+const PEERS = ['qemu', 'v86', 'base'] as const;
+/** With more of the computer's work than this, wall times are noise. */
+const LOAD_MAX = 0.7;
+const EXIT_INTERRUPTED = 130;
 type Peer = (typeof PEERS)[number];
 
 const split = process.argv.indexOf('--', 2);
@@ -50,12 +53,19 @@ const { values } = parseArgs({
     accel: { type: 'string' },
     architecture: { type: 'string', default: 'amd64' },
     'qemu-cpu': { type: 'string' },
+    base: { type: 'string' },
+    'base-accel': { type: 'string' },
     timeout: { type: 'string', default: '1800' },
     json: { type: 'string' },
     from: { type: 'string' },
     write: { type: 'string' },
   },
 });
+
+const base =
+  values.base === undefined
+    ? undefined
+    : { root: resolve(values.base), accel: values['base-accel'] };
 
 function refuse(message: string): never {
   process.stderr.write(`error: ${message}\nhint: the head of tools/bench.ts lists the options\n`);
@@ -87,6 +97,8 @@ async function makePlans(): Promise<Plan[]> {
   const peers = values.peer
     .split(',')
     .map((word) => PEERS.find((peer) => peer === word) ?? refuse(`there is no peer ${word}`));
+  if (peers.includes('base') && values.base === undefined)
+    return refuse('--peer base needs --base, another checkout of Mimic');
   installMissing({
     gcc: 'gcc',
     ...(peers.includes('qemu') ? { 'qemu-system-x86_64': 'qemu-system-x86' } : {}),
@@ -104,7 +116,7 @@ async function makePlans(): Promise<Plan[]> {
       plans.push({
         peer,
         options: {
-          ...{ guest, disk, items, cpuCount, v86 },
+          ...{ guest, disk, items, cpuCount, v86, base },
           repeat: 1,
           accel: values.accel,
           mimicOptions,
@@ -115,7 +127,7 @@ async function makePlans(): Promise<Plan[]> {
   return plans;
 }
 
-async function runOnce(machine: MachineName, options: MachineOptions): Promise<MachineRun> {
+async function runOnce(machine: MachineName, { peer, options }: Plan): Promise<MachineRun> {
   // Read once before, so that the first machine is not the only one to wait for the host's disk.
   if (options.disk !== undefined) readFileSync(options.disk);
   const { items, guest, memory, failure } = await measure(machineCommand(machine, options), {
@@ -126,6 +138,7 @@ async function runOnce(machine: MachineName, options: MachineOptions): Promise<M
   if (failure) process.stderr.write(`error: ${title}: ${failure}\n`);
   return {
     machine: title,
+    peer: MACHINE_TITLES[peer],
     architecture: options.guest.architecture,
     cpuCount: options.cpuCount,
     guest,
@@ -135,48 +148,64 @@ async function runOnce(machine: MachineName, options: MachineOptions): Promise<M
   };
 }
 
+/** Runs everything, saving after each pair: whoever stops a long bench keeps what it has. */
 async function runAll(): Promise<Results> {
   const plans = await makePlans();
   const runCount = counts('runs', values.runs ?? (values.quick ? '1' : '3'))[0]!;
-  const runs: MachineRun[] = [];
+  const results = { ...(await describe(plans)), runs: [] as MachineRun[] };
+  const { load } = results.host;
+  if (load > LOAD_MAX)
+    process.stderr.write(
+      `warning: this computer is busy (load ${load.toFixed(1)}): wall times will be noise, CPU times less so\n`,
+    );
+  const path = resultsPath(results.date);
   for (let n = 1; n <= runCount; n++) {
-    for (const { peer, options } of plans) {
+    for (const plan of plans) {
+      const { guest, cpuCount } = plan.options;
       // Mimic's runs are paired with the peer's by their order: see results.ts.
-      for (const machine of ['mimic', peer] as const) {
-        const { guest, cpuCount } = options;
+      for (const machine of ['mimic', plan.peer] as const) {
         process.stderr.write(
           `run ${n} of ${runCount}: ${MACHINE_TITLES[machine]}, ${guest.architecture}, ${cpuCount} cpu\n`,
         );
-        runs.push(await runOnce(machine, options));
+        results.runs.push(await runOnce(machine, plan));
       }
+      save(results, path);
     }
   }
-  const guests = plans.map(({ options }) => options.guest);
+  process.stderr.write(`The numbers are in ${path}\n`);
+  return results;
+}
+
+async function describe(plans: readonly Plan[]): Promise<Omit<Results, 'runs'>> {
   const onDisk = plans.some(({ options }) => options.disk !== undefined);
   return {
     version: RESULTS_VERSION,
     date: new Date().toISOString(),
-    commit: await commitName(),
+    commit: await commitName(ROOT),
     host: hostDescription(),
     versions: await programVersions({
       peers: plans.map(({ peer }) => peer),
-      releases: guests.map(({ architecture, release }) => `Linux ${release} (${architecture})`),
+      releases: plans.map(
+        ({ options }) => `Linux ${options.guest.release} (${options.guest.architecture})`,
+      ),
       packages: onDisk ? (await programsDisk()).versions : [],
+      baseRoot: base?.root,
     }),
     ramMiB: RAM_MIB,
     accel: values.accel,
     mimicOptions,
     command: `npm run bench -- ${process.argv.slice(2).join(' ')}`.trim(),
-    runs,
   };
 }
 
-function save(results: Results): void {
-  const name = `${results.date.replaceAll(/[^\dT]/g, '').slice(0, 15)}.json`;
-  const path = resolve(values.json ?? join(BENCH_CACHE, 'results', name));
+function resultsPath(date: string): string {
+  const name = `${date.replaceAll(/[^\dT]/g, '').slice(0, 15)}.json`;
+  return resolve(values.json ?? join(BENCH_CACHE, 'results', name));
+}
+
+function save(results: Results, path: string): void {
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, `${JSON.stringify(results, undefined, 1)}\n`);
-  process.stderr.write(`The numbers are in ${path}\n`);
 }
 
 function load(path: string): Results {
@@ -191,8 +220,10 @@ function write(results: Results, path: string): void {
   for (const [name, plot] of plots) writeFileSync(join(dirname(path), name), plot);
 }
 
+// An emulator that is running is ended when this process exits: see measure.ts.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.on(signal, () => process.exit(EXIT_INTERRUPTED));
 const results = values.from === undefined ? await runAll() : load(values.from);
-if (values.from === undefined) save(results);
 const comparisons = pairings(results).map((pairing) => compare(results, pairing));
 for (const comparison of comparisons) console.log(comparisonText(comparison));
 for (const { machine, name, cpuCount, factor } of speedups(results))

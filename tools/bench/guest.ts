@@ -3,8 +3,8 @@
 
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type KernelModule, writeCpio } from '@mimic/cli';
 import { debianBusybox, debianKernel, kernelModules } from '../guests/kernels.ts';
@@ -61,10 +61,20 @@ export async function benchGuest(architecture: Architecture): Promise<BenchGuest
     await writeFile(join(out, 'initrd.cpio'), initrd);
     await copyFile(kernel.image, join(out, 'vmlinuz'));
     await putInPlace(out, folder);
+    await removeOlder(folder);
   } finally {
     await rm(work, { recursive: true, force: true });
   }
   return guest;
+}
+
+/** Removes what earlier recipes made: folders with the same name up to the hash. */
+export async function removeOlder(folder: string): Promise<void> {
+  const name = basename(folder);
+  const prefix = name.slice(0, name.lastIndexOf('-') + 1);
+  for (const other of await readdir(dirname(folder)))
+    if (other.startsWith(prefix) && other !== name)
+      await rm(join(dirname(folder), other), { recursive: true, force: true });
 }
 
 async function buildInitrd(

@@ -10,13 +10,14 @@ export const RAM_MIB = 256;
 const KERNEL_COMMAND_LINE =
   'console=ttyS0 tsc=reliable mitigations=off random.trust_cpu=on nowatchdog panic=-1';
 
-export const MACHINES = ['mimic', 'qemu', 'v86'] as const;
+export const MACHINES = ['mimic', 'qemu', 'v86', 'base'] as const;
 export type MachineName = (typeof MACHINES)[number];
 /** As they are called in tables. */
 export const MACHINE_TITLES: Readonly<Record<MachineName, string>> = {
   mimic: 'Mimic',
   qemu: 'QEMU',
   v86: 'v86',
+  base: 'base',
 };
 
 export interface MachineOptions {
@@ -34,6 +35,8 @@ export interface MachineOptions {
   readonly qemuOptions: readonly string[];
   /** Where it is installed, if it is. */
   readonly v86?: V86Files | undefined;
+  /** Another checkout of Mimic, and its engine. */
+  readonly base?: { readonly root: string; readonly accel: string | undefined } | undefined;
 }
 
 export function machineCommand(name: MachineName, options: MachineOptions): string[] {
@@ -42,20 +45,25 @@ export function machineCommand(name: MachineName, options: MachineOptions): stri
   const append = `${KERNEL_COMMAND_LINE} benchsel=${selection} benchrepeat=${repeat}`;
   switch (name) {
     case 'mimic':
-      return mimicCommand(options, append);
+      return mimicCommand(ROOT, options, append);
     case 'qemu':
       return qemuCommand(options, append);
     case 'v86':
       return v86Command(options, append);
+    case 'base': {
+      const { base } = options;
+      assert(base !== undefined, 'base is named before it is started');
+      return mimicCommand(base.root, { ...options, accel: base.accel }, append);
+    }
   }
 }
 
-function mimicCommand(options: MachineOptions, append: string): string[] {
+function mimicCommand(root: string, options: MachineOptions, append: string): string[] {
   const { guest, disk, cpuCount, accel, mimicOptions } = options;
   return [
     process.execPath,
     '--disable-warning=ExperimentalWarning',
-    ...[join(ROOT, 'packages/cli/main.ts'), 'run'],
+    ...[join(root, 'packages/cli/main.ts'), 'run'],
     ...['--kernel', guest.kernel, '--initrd', guest.initrd, '--append', append],
     ...['--memory', `${RAM_MIB}M`],
     ...(disk === undefined ? [] : ['--disk', `${disk},ro`]),

@@ -81,9 +81,13 @@ export function measure(command: readonly string[], options: MeasureOptions): Pr
       child.removeAllListeners('exit');
       const memory =
         child.pid === undefined ? undefined : residentMemory(child.pid, options.ramMiB);
-      end(child);
-      resolve({ items, guest, memory, failure: failure && `${failure}\n${tail}` });
+      const run = { items, guest, memory, failure: failure && `${failure}\n${tail}` };
+      process.removeListener('exit', kill);
+      // The next machine must not run beside this one's end.
+      end(child).then(() => resolve(run));
     };
+    const kill = () => child.kill('SIGKILL');
+    process.once('exit', kill);
     const deadline = setTimeout(
       () => finish(`no @@DONE after ${options.timeoutMs / 1000} s`),
       options.timeoutMs,
@@ -118,7 +122,16 @@ export function measure(command: readonly string[], options: MeasureOptions): Pr
   });
 }
 
-function end(child: ChildProcess): void {
-  child.kill('SIGTERM');
-  setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS).unref();
+/** Resolves when the process is gone. */
+function end(child: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null)
+      return resolve();
+    const killer = setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS);
+    child.once('exit', () => {
+      clearTimeout(killer);
+      resolve();
+    });
+    child.kill('SIGTERM');
+  });
 }

@@ -50,7 +50,7 @@ function method(results: Results): string[] {
     "and the most. The geomean is taken over each run's items. _same_: all runs printed the same result.",
     "Memory beyond guest RAM is the process's peak resident set without the guest RAM that is resident at the end.",
     '',
-    `- Computer: ${host.processor}, ${host.cores} logical cores, ${host.memoryGiB} GiB`,
+    `- Computer: ${host.processor}, ${host.cores} logical cores, ${host.memoryGiB} GiB, load before the first run ${host.load.toFixed(2)}`,
     `- Date and commit: ${results.date.slice(0, 10)}, ${results.commit}`,
     `- Command: \`${results.command}\`; for numbers of your own, on a computer that does nothing else`,
     ...versions.map((version) => `- ${version}`),

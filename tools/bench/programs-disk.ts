@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { installMissing } from '../debian-packages.ts';
 import { execute } from './execute.ts';
-import { BENCH_CACHE } from './guest.ts';
+import { BENCH_CACHE, removeOlder } from './guest.ts';
 
 const PACKAGES = [
   ...['gcc-12', 'libc6-dev', 'libstb-dev', 'python3.11', 'perl-base'],
@@ -78,6 +78,7 @@ async function build(folder: string): Promise<void> {
     const env = { SOURCE_DATE_EPOCH: '0' };
     await execute('mksquashfs', [root, join(out, 'image'), '-quiet', ...form], { env });
     await rename(out, folder);
+    await removeOlder(folder);
   } finally {
     await rm(work, { recursive: true, force: true });
   }
@@ -95,7 +96,17 @@ async function unpackPackages(work: string, root: string): Promise<string[]> {
     ...['APT::Architecture=amd64', 'APT::Architectures=amd64', 'APT::Sandbox::User=root'],
   ].flatMap((option) => ['-o', option]);
   const mode = ['-qq', '-y', '--download-only', '--no-install-recommends'];
-  await execute('apt-get', [...options, ...mode, 'install', ...PACKAGES]);
+  const install = [...mode, 'install', ...PACKAGES];
+  try {
+    await execute('apt-get', [...options, ...install]);
+  } catch {
+    // The system's package lists are stale or empty: lists of our own.
+    const lists = join(work, 'lists');
+    await mkdir(join(lists, 'partial'), { recursive: true });
+    const own = [...options, '-o', `Dir::State::Lists=${lists}`];
+    await execute('apt-get', [...own, '-qq', 'update']);
+    await execute('apt-get', [...own, ...install]);
+  }
   const files = (await readdir(archives)).filter((name) => name.endsWith('.deb')).sort();
   for (const file of files) await execute('dpkg-deb', ['-x', join(archives, file), root]);
   return files

@@ -21,7 +21,14 @@ function boot(
   const items = Object.fromEntries(
     Object.entries(walls).map(([name, wall]) => [name, [{ wall, cpu: wall / 2, printed: 'r' }]]),
   );
-  return { ...COMMON, machine, items, memory: { peakMiB: 400, guestMiB: 150 }, ...more };
+  return {
+    ...COMMON,
+    machine,
+    peer: 'QEMU',
+    items,
+    memory: { peakMiB: 400, guestMiB: 150 },
+    ...more,
+  };
 }
 
 function results(runs: readonly MachineRun[]): Results {
@@ -29,7 +36,7 @@ function results(runs: readonly MachineRun[]): Results {
     version: RESULTS_VERSION,
     date: '2026-01-02T03:04:05.000Z',
     commit: '1a2b3c',
-    host: { processor: 'Some <processor>', cores: 2, memoryGiB: 8 },
+    host: { processor: 'Some <processor>', cores: 2, memoryGiB: 8, load: 0.1 },
     versions: ['QEMU version 7.2'],
     ramMiB: 256,
     mimicOptions: [],

@@ -10,8 +10,10 @@ export const RESULTS_VERSION = 1;
 
 /** One boot of one machine. */
 export interface MachineRun {
-  /** 'Mimic', 'QEMU' or 'v86'. */
+  /** 'Mimic' or a peer. */
   readonly machine: string;
+  /** What it is compared with, on both sides of the comparison. */
+  readonly peer: string;
   readonly architecture: string;
   readonly cpuCount: number;
   /** What the guest says of its processor and clock. */
@@ -26,7 +28,13 @@ export interface Results {
   readonly date: string;
   readonly commit: string;
   /** Of the computer that all ran on. */
-  readonly host: { readonly processor: string; readonly cores: number; readonly memoryGiB: number };
+  readonly host: {
+    readonly processor: string;
+    readonly cores: number;
+    readonly memoryGiB: number;
+    /** Load average of the last minute, before the first run. */
+    readonly load: number;
+  };
   /** Programs with their versions: emulators, Node, the guest's kernels and packages. */
   readonly versions: readonly string[];
   readonly ramMiB: number;
@@ -78,9 +86,8 @@ const FAILED = /^FAILED:/;
 /** All pairings that the results hold, in the order of their first run. */
 export function pairings({ runs }: Results): Pairing[] {
   const found = new Map<string, Pairing>();
-  for (const { machine, architecture, cpuCount } of runs) {
-    if (machine === OURS) continue;
-    const pairing = { peer: machine, architecture, cpuCount };
+  for (const { peer, architecture, cpuCount } of runs) {
+    const pairing = { peer, architecture, cpuCount };
     const key = JSON.stringify(pairing);
     if (!found.has(key)) found.set(key, pairing);
   }
@@ -92,6 +99,7 @@ export function compare(results: Results, pairing: Pairing): Comparison {
     results.runs.filter(
       (run) =>
         run.machine === machine &&
+        run.peer === pairing.peer &&
         run.architecture === pairing.architecture &&
         run.cpuCount === pairing.cpuCount,
     );

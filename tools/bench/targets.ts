@@ -18,6 +18,7 @@ export function targets(comparison: Comparison): Target[] {
   const ratio = (name: string) =>
     comparison.rows.find((row) => row.name === name)?.wall.median ?? Number.NaN;
   const worst = Math.max(...comparison.rows.map((row) => row.wall.median).filter(Number.isFinite));
+  if (comparison.peer !== 'QEMU' && comparison.peer !== 'v86') return [];
   const rows: readonly (readonly [string, number, number])[] =
     comparison.peer === 'v86'
       ? [['geomean of wall time', 0.35, comparison.wall.median]]
