@@ -23,6 +23,7 @@ import {
   SEGMENT,
   type SegmentName,
   X87_SIGN_EXPONENT,
+  YMM_HIGH,
 } from './state/layout.ts';
 import { type MemoryLayout, PAGE_BYTES, RAM_BASE, vcpuBase } from './state/memory-map.ts';
 import { type PowerOnState, powerOnState } from './state/power-on.ts';
@@ -354,7 +355,7 @@ export class Vcpu {
     this.#setI64(S.msrMtrrDefType, MTRR_ENABLED_WRITE_BACK);
   }
   #powerOn(keeps: (name: string) => boolean): void {
-    this.#apply(powerOnState(this.#options.blocks.model.signature), keeps);
+    this.#apply(powerOnState(this.#options.blocks.model), keeps);
     this.#setI64(S.ramBytes, BigInt(this.#options.layout.ramBytes));
     this.#set(S.activity, this.index === 0 ? 0 : 2);
     // Other workers may be setting these two at this moment.
@@ -395,6 +396,7 @@ export class Vcpu {
       for (let n = 0; n < field.count; n++) this.#write(field, n, 0n);
     }
     if (!keeps('x87Significand')) for (let n = 0; n < 8; n++) this.#write(X87_SIGN_EXPONENT, n, 0n);
+    if (!keeps('xmm')) for (let n = 0; n < 16; n++) this.#write(YMM_HIGH, n, 0n);
     for (const { field, index, value } of state)
       if (!keeps(field.name)) this.#write(field, index, value);
   }

@@ -1,7 +1,7 @@
 // A guest that a test drives through its serial console, the same on Mimic and on QEMU: what QEMU shows is what a
 // suite may expect. MIMIC_TEST_EMULATOR=qemu runs the suites that use `startGuest` there, to check the suites.
 
-import type { ExpectMatch, ExpectOptions } from '@mimic/machine';
+import type { CpuModelName, ExpectMatch, ExpectOptions } from '@mimic/machine';
 
 export interface GuestOptions {
   /** Path of a kernel image. */
@@ -11,6 +11,8 @@ export interface GuestOptions {
   readonly append?: string;
   /** Default 256. */
   readonly memoryMib?: number;
+  /** What the processor can do; default: as for any machine. */
+  readonly cpu?: CpuModelName;
   /** Paths of raw images; the first is /dev/vda. */
   readonly disks?: readonly string[];
 }

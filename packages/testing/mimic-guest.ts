@@ -4,7 +4,7 @@ import { Machine, type MachineEnd } from 'mimic';
 import type { Guest, GuestEnd, GuestOptions } from './guest.ts';
 
 export async function startMimicGuest(options: GuestOptions): Promise<Guest> {
-  const { kernel, initrd, append = '', memoryMib = 256, disks = [] } = options;
+  const { kernel, initrd, append = '', memoryMib = 256, disks = [], cpu } = options;
   const machine = await Machine.create({
     kernel,
     append: `console=ttyS0 ${append}`,
@@ -12,6 +12,7 @@ export async function startMimicGuest(options: GuestOptions): Promise<Guest> {
     disks,
     onReset: 'stop',
     ...(initrd === undefined ? {} : { initrd }),
+    ...(cpu === undefined ? {} : { cpu }),
   });
   let output = '';
   const copied = (async () => {

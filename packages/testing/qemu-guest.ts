@@ -8,6 +8,9 @@ import { Mailbox } from '../machine/mailbox.ts';
 import { SerialPort } from '../machine/serial.ts';
 import type { Guest, GuestEnd, GuestOptions } from './guest.ts';
 
+/** Processors of QEMU that can do what Mimic's models can. */
+const PROCESSORS = { v2: 'Nehalem', v3: 'Haswell', max: 'max' } as const;
+
 export function startQemuGuest(options: GuestOptions): Guest {
   const folder = mkdtempSync(join(tmpdir(), 'mimic-qemu-'));
   const child = spawn('qemu-system-x86_64', qemuArguments(options, folder), {
@@ -57,10 +60,9 @@ export function startQemuGuest(options: GuestOptions): Guest {
 }
 
 function qemuArguments(options: GuestOptions, folder: string): string[] {
-  const { kernel, initrd, append = '', memoryMib = 256, disks = [] } = options;
+  const { kernel, initrd, append = '', memoryMib = 256, disks = [], cpu = 'v2' } = options;
   const args = ['-accel', 'tcg', '-m', `${memoryMib}`, '-display', 'none', '-nodefaults'];
-  // A processor of x86-64-v2, as Mimic's is.
-  args.push('-cpu', 'Nehalem');
+  args.push('-cpu', PROCESSORS[cpu]);
   args.push('-no-reboot', '-serial', 'stdio', '-device', 'virtio-rng-pci');
   args.push('-kernel', kernel, '-append', `console=ttyS0 ${append}`);
   if (initrd !== undefined) {

@@ -25,6 +25,7 @@ const BY_SIZE: Readonly<Record<string, readonly [string, string, string]>> = {
   FXSAVE: ['fxsave', 'fxsave', 'fxsave64'],
   FXRSTOR: ['fxrstor', 'fxrstor', 'fxrstor64'],
   XSAVE: ['xsave', 'xsave', 'xsave64'],
+  XSAVEC: ['xsavec', 'xsavec', 'xsavec64'],
   XSAVEOPT: ['xsaveopt', 'xsaveopt', 'xsaveopt64'],
   XRSTOR: ['xrstor', 'xrstor', 'xrstor64'],
   SYSRET: ['sysret', 'sysret', 'sysretq'],

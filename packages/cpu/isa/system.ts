@@ -18,6 +18,7 @@ import { updateDataTlb, updateMode } from '../microcode/mode.ts';
 import { readMsr, timeStamp, writeMsr } from '../microcode/msr.ts';
 import { isNonCanonical } from '../microcode/stack.ts';
 import { loadLdt, loadTaskRegister } from '../microcode/system-segment.ts';
+import { XSAVE_AVX_BYTES } from '../microcode/x87/save.ts';
 import { CR0, CR4 } from '../state/control-bits.ts';
 import { GPR, S, SEGMENT } from '../state/layout.ts';
 import {
@@ -384,11 +385,15 @@ export const CPUID: Instruction = instruction({
   forms: [form('0F A2', ENDS)],
   lift(l) {
     const leaf = l.let(l.get(S.gpr, GPR.rax).i32());
-    l.run(cpuidHost, leaf, l.get(S.gpr, GPR.rcx).i32());
+    const subleaf = l.let(l.get(S.gpr, GPR.rcx).i32());
+    l.run(cpuidHost, leaf, subleaf);
     const isOn = leaf.eq(1).and(l.get(S.cr4).i32().and(CR4.osxsave).nez());
     const dynamic = l.select(isOn, l.i64(CPUID_OSXSAVE), l.i64(0));
+    // Size of the XSAVE area for what XCR0 enables. SDM vol 1 §13.2.
+    const isArea = leaf.eq(0xd).and(subleaf.ltu(2)).and(l.get(S.xcr0).bit(2));
+    const ebx = l.select(isArea, l.i64(XSAVE_AVX_BYTES), low32(l.get(S.result, 1)));
     l.set(S.gpr, low32(l.get(S.result, 0)), GPR.rax);
-    l.set(S.gpr, low32(l.get(S.result, 1)), GPR.rbx);
+    l.set(S.gpr, ebx, GPR.rbx);
     l.set(S.gpr, low32(l.get(S.result, 2)).or(dynamic), GPR.rcx);
     l.set(S.gpr, low32(l.get(S.result, 3)), GPR.rdx);
   },

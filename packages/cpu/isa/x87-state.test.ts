@@ -22,6 +22,8 @@ const MF = 16;
 const CR0 = { mp: 2, em: 4, ts: 8, ne: 0x20 };
 const X87_TRAP = 1;
 const PENDING_TRAP = 4;
+/** The end of the test processor's memory and of what is mapped. */
+const RAM_END = 0x100_0000;
 const OSXSAVE = 1n << 18n;
 const ONE = (0x3fffn << 64n) | (1n << 63n);
 
@@ -277,7 +279,69 @@ test('XSAVE instructions check OSXSAVE, alignment and the header', () => {
   assert.equal(run('0f01d0', { registers: { rcx: 1n } }).fault?.vector, GP);
 });
 
-test('XSETBV takes x87 with or without SSE, at CPL 0 only', () => {
+/** MXCSR after XSAVE, XSAVEC and XRSTOR of components by a mask. SDM vol 1 §13.7, §13.8, §13.10. */
+test('the YMM halves are saved at 576, and MXCSR goes with them in the standard format only', () => {
+  const HIGH = 0x1111_2222_3333_4444_5555_6666_7777_8888n;
+  const prepare = () => {
+    cpu.reset(64);
+    cpu.set('cr4', 0x620n | OSXSAVE);
+    cpu.set('xcr0', 7n);
+    cpu.write(DATA_ADDRESS, new Uint8Array(832));
+    for (let n = 0; n < 16; n++) cpu.setYmmHigh(n, HIGH + BigInt(n));
+  };
+  const masked = (rax: bigint) => ({ registers: { ...AT_RDI, rax } });
+  for (const [code, isCompact] of [
+    ['0fae27', false],
+    ['0fc727', true],
+  ] as const) {
+    prepare();
+    assert.equal(run(code, masked(4n)).fault, undefined);
+    assert.equal(u64(512), 4n);
+    assert.equal(u64(520), isCompact ? (1n << 63n) | 4n : 0n);
+    assert.equal(u32(24), isCompact ? 0 : 0x1f80, code);
+    assert.equal(u64(576) | (u64(584) << 64n), HIGH);
+    assert.equal(u64(816) | (u64(824) << 64n), HIGH + 15n);
+    for (let n = 0; n < 16; n++) cpu.setYmmHigh(n, 0n);
+    assert.equal(run('0fae2f', { ...masked(4n), mxcsr: 0x5f80 }).fault, undefined);
+    assert.equal(cpu.ymmHigh(15), HIGH + 15n);
+    assert.equal(cpu.get('mxcsr'), isCompact ? 0x5f80 : 0x1f80, code);
+    // Without the component in the header: its initial value; MXCSR's too in the compacted format.
+    cpu.write(DATA_ADDRESS + 512, [0]);
+    cpu.write(DATA_ADDRESS + 520, [isCompact ? 6 : 0]);
+    assert.equal(run('0fae2f', { ...masked(6n), mxcsr: 0x5f80 }).fault, undefined);
+    assert.equal(cpu.ymmHigh(15), 0n);
+    assert.equal(cpu.get('mxcsr'), 0x1f80);
+  }
+});
+
+test('XRSTOR takes a compacted area as its header says, where there is that format', () => {
+  const restore = (header: Readonly<Record<number, number>>, xstate = (1n << 63n) | 7n) => {
+    cpu.reset(64);
+    cpu.set('cr4', 0x620n | OSXSAVE);
+    cpu.set('xcr0', 3n);
+    cpu.set('xstate', xstate);
+    cpu.write(DATA_ADDRESS, new Uint8Array(832));
+    for (const [at, byte] of Object.entries(header)) cpu.write(DATA_ADDRESS + Number(at), [byte]);
+    return run('0fae2f', { registers: { ...AT_RDI, rax: 7n } }).fault?.vector;
+  };
+  assert.equal(restore({ 512: 1, 520: 3, 527: 0x80 }), undefined);
+  assert.equal(restore({ 512: 1, 520: 3, 527: 0x80 }, 3n), GP, 'no such format');
+  assert.equal(restore({ 512: 1, 520: 2, 527: 0x80 }), GP, 'present, not in the area');
+  assert.equal(restore({ 520: 7, 527: 0x80 }), GP, 'not enabled');
+  assert.equal(restore({ 520: 3 }), GP, 'not compacted');
+  for (const at of [528, 536, 575]) assert.equal(restore({ 520: 3, 527: 0x80, [at]: 1 }), GP);
+});
+
+test('areas that end before the YMM halves need only be accessible when those are asked for', () => {
+  cpu.reset(64);
+  cpu.set('cr4', 0x620n | OSXSAVE);
+  cpu.set('xcr0', 7n);
+  const atEnd = (rax: bigint) => ({ registers: { rdi: BigInt(RAM_END - 576), rax } });
+  assert.equal(run('0fae27', atEnd(3n)).fault, undefined);
+  assert.equal(run('0fae27', atEnd(4n)).fault?.vector, 14);
+});
+
+test('XSETBV takes what the model has, AVX with SSE only, at CPL 0 only', () => {
   const attempts: readonly (readonly [
     rax: bigint,
     rcx: bigint,
@@ -287,7 +351,9 @@ test('XSETBV takes x87 with or without SSE, at CPL 0 only', () => {
     [3n, 0n, 0, undefined],
     [1n, 0n, 0, undefined],
     [2n, 0n, 0, GP],
-    [7n, 0n, 0, GP],
+    [5n, 0n, 0, GP],
+    [7n, 0n, 0, undefined],
+    [15n, 0n, 0, GP],
     [3n, 1n, 0, GP],
     [3n, 0n, 3, GP],
   ];
@@ -302,6 +368,10 @@ test('XSETBV takes x87 with or without SSE, at CPL 0 only', () => {
     );
     assert.equal(cpu.get('xcr0'), fault === undefined ? rax : 1n);
   }
+  cpu.reset(64);
+  cpu.set('cr4', 0x620n | OSXSAVE);
+  cpu.set('xstate', 3n);
+  assert.equal(run('0f01d1', { registers: { rax: 7n } }).fault?.vector, GP, 'no AVX');
 });
 
 test('a store that faults on its second page changes nothing', () => {

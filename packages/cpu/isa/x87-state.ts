@@ -1,10 +1,10 @@
 // Saving and restoring the floating-point state: FSTENV, FSAVE, FXSAVE and XSAVE with their
-// opposites, XGETBV and XSETBV. SDM vol 1 §8.1.10, §10.5, ch. 13. XSAVEC, XSAVES and XRSTORS are
-// not claimed by CPUID.
+// opposites, XGETBV and XSETBV. SDM vol 1 §8.1.10, §10.5, ch. 13. XSAVES and XRSTORS are not there.
 
 import type { FunctionRef } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
+import { updateMode } from '../microcode/mode.ts';
 import {
   ENVIRONMENT,
   ENVIRONMENT_BYTES,
@@ -17,10 +17,13 @@ import {
   FXSAVE_BYTES,
   fxrstor,
   fxsave,
+  requested,
+  XSAVE_AVX_BYTES,
   XSAVE_BYTES,
   XSTATE,
   xrstor,
   xsave,
+  xsavec,
 } from '../microcode/x87/save.ts';
 import { GPR, S } from '../state/layout.ts';
 import {
@@ -115,19 +118,20 @@ const LEGACY: readonly Instruction[] = [
 
 interface AreaRow {
   readonly name: string;
-  readonly digit: number;
+  readonly encoding: string;
   readonly function: FunctionRef;
   readonly access: 'read' | 'write';
 }
 
 const FXSAVE: readonly AreaRow[] = [
-  { name: 'FXSAVE', digit: 0, function: fxsave, access: 'write' },
-  { name: 'FXRSTOR', digit: 1, function: fxrstor, access: 'read' },
+  { name: 'FXSAVE', encoding: 'NP 0F AE /0', function: fxsave, access: 'write' },
+  { name: 'FXRSTOR', encoding: 'NP 0F AE /1', function: fxrstor, access: 'read' },
 ];
 const XSAVE: readonly AreaRow[] = [
-  { name: 'XSAVE', digit: 4, function: xsave, access: 'write' },
-  { name: 'XRSTOR', digit: 5, function: xrstor, access: 'read' },
-  { name: 'XSAVEOPT', digit: 6, function: xsave, access: 'write' },
+  { name: 'XSAVE', encoding: 'NP 0F AE /4', function: xsave, access: 'write' },
+  { name: 'XRSTOR', encoding: 'NP 0F AE /5', function: xrstor, access: 'read' },
+  { name: 'XSAVEOPT', encoding: 'NP 0F AE /6', function: xsave, access: 'write' },
+  { name: 'XSAVEC', encoding: 'NP 0F C7 /4', function: xsavec, access: 'write' },
 ];
 
 /** Runs an area's function after alignment and access are checked. */
@@ -154,7 +158,7 @@ const AREAS: readonly Instruction[] = [
       name: row.name,
       manual: `SDM vol 2A, ${row.name}`,
       feature: 'FXSR',
-      forms: [form(`NP 0F AE /${row.digit}`, M, SIZED)],
+      forms: [form(row.encoding, M, SIZED)],
       access: [row.access === 'read' ? 'r' : 'w'],
       exceptions: '#NM, #GP(0)',
       lift(l, i, operand) {
@@ -167,13 +171,14 @@ const AREAS: readonly Instruction[] = [
     instruction({
       name: row.name,
       manual: `SDM vol 2D, ${row.name}`,
-      feature: row.name === 'XSAVEOPT' ? 'XSAVEOPT' : 'XSAVE',
-      forms: [form(`NP 0F AE /${row.digit}`, M, SIZED)],
+      feature: row.name === 'XRSTOR' ? 'XSAVE' : row.name,
+      forms: [form(row.encoding, M, SIZED)],
       access: [row.access === 'read' ? 'r' : 'w'],
       exceptions: '#UD, #NM, #GP(0)',
       lift(l, i, operand) {
         requireXsave(l);
         l.raiseIf(l.get(S.cr0).and(CR0_TS).nez(), NM);
+        l.if(requested(l).and(XSTATE.avx), () => probe(l, operand!, XSAVE_AVX_BYTES, row.access));
         onArea(l, i, operand!, { row, bytes: XSAVE_BYTES, alignment: 64 });
       },
     }),
@@ -202,15 +207,17 @@ const AREAS: readonly Instruction[] = [
       requireXsave(l);
       const low = l.let(l.get(S.gpr, GPR.rax).i32());
       const isReserved = l.get(S.gpr, GPR.rcx).or(l.get(S.gpr, GPR.rdx)).i32().nez();
+      // AVX needs SSE, and x87 is always on. SDM vol 1 §13.3.
       const isWrong = low
-        .and(~(XSTATE.x87 | XSTATE.sse))
+        .and(l.get(S.xstate).i32().not())
         .nez()
-        .or(low.and(XSTATE.x87).eqz());
+        .or(low.and(XSTATE.x87).eqz())
+        .or(low.and(XSTATE.avx | XSTATE.sse).eq(XSTATE.avx));
       l.raiseIf(l.get(S.cpl).nez().or(isReserved).or(isWrong), GP, 0);
       l.set(S.xcr0, low.u64());
+      l.run(updateMode);
     },
   }),
-  unsupported('XSAVEC', 'SDM vol 2D, XSAVEC', form('NP 0F C7 /4', M)),
   unsupported('XSAVES', 'SDM vol 2D, XSAVES', form('NP 0F C7 /5', M)),
   unsupported('XRSTORS', 'SDM vol 2D, XRSTORS', form('NP 0F C7 /3', M)),
 ];

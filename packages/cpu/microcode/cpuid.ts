@@ -4,6 +4,7 @@
 import type { CpuModel } from '../model/cpu-model.ts';
 import type { CpuidRegister } from '../model/features.ts';
 import { PHYSICAL_BITS } from './physical-memory.ts';
+import { XSAVE_AVX_BYTES, XSAVE_BYTES, XSTATE, YMM_AREA } from './x87/save.ts';
 
 /** EAX, EBX, ECX, EDX. */
 export type CpuidResult = readonly [eax: number, ebx: number, ecx: number, edx: number];
@@ -28,9 +29,6 @@ const bits = (...list: number[]) => list.reduce((set, bit) => (set | (1 << bit))
 
 /** Leaf 1, EDX: there are other processors. Not a model's feature. */
 const HTT = bits(28);
-/** x87 and SSE state of XSAVE: legacy area and header. */
-const XSAVE_COMPONENTS = 3;
-const XSAVE_BYTES = 576;
 
 /** Little-endian words of a string. */
 function words(text: string, count: number): number[] {
@@ -79,6 +77,9 @@ export function cpuidLeaves({
         .filter((f) => f.leaf === leaf && f.subleaf === subleaf && f.register === register)
         .map((f) => f.bit),
     );
+  const components = Number(model.xstate & 0xffn);
+  const hasAvx = (components & XSTATE.avx) !== 0;
+  const areaBytes = hasAvx ? XSAVE_AVX_BYTES : XSAVE_BYTES;
   return new Map<number, Leaf>([
     [0, [[LEAF_MAX, vendor[0]!, vendor[2]!, vendor[1]!]]],
     [1, [[model.signature, identity, features(1, 'ecx'), (features(1, 'edx') | (cores > 1 ? HTT : 0)) >>> 0]]],
@@ -102,7 +103,12 @@ export function cpuidLeaves({
       [shift, cores, 0x201, vcpuIndex],
       [0, 0, 2, vcpuIndex],
     ]],
-    [0xd, [[XSAVE_COMPONENTS, XSAVE_BYTES, XSAVE_BYTES, 0], [features(0xd, 'eax', 1), 0, 0, 0], none]],
+    [0xd, [
+      [components, XSAVE_BYTES, areaBytes, 0],
+      [features(0xd, 'eax', 1), XSAVE_BYTES, 0, 0],
+      hasAvx ? [YMM_AREA.bytes, YMM_AREA.offset, 0, 0] : none,
+      none,
+    ]], // EBX of the first two is by XCR0: isa/system.ts
     [0x15, [[1, TSC_RATIO, TSC_CRYSTAL_HZ, 0]]],
     [0x16, [[1000, 1000, 100, 0]]],
     [HYPERVISOR, [[HYPERVISOR, signature[0]!, signature[1]!, signature[2]!]]],

@@ -11,6 +11,8 @@ export interface CpuModel {
   readonly signature: number;
   /** CPUID leaves 80000002H to 80000004H; at most 47 characters. */
   readonly brand: string;
+  /** XCR0's bits, and bit 63 for the compacted format: S.xstate. SDM vol 1 §13.3. */
+  readonly xstate: bigint;
   readonly features: readonly Feature[];
   /** Manual's names of the features that it lacks: instructions that belong to one of them raise #UD. */
   readonly lacking: ReadonlySet<string>;
@@ -30,11 +32,14 @@ const PARTS: Readonly<Record<CpuModelName, { signature: number; summary: string 
 function makeModel(name: CpuModelName): CpuModel {
   const rank = CPU_MODEL_NAMES.indexOf(name);
   const has = ({ since }: Feature) => since !== 'none' && CPU_MODEL_NAMES.indexOf(since) <= rank;
+  const features = FEATURES.filter(has);
+  const names = new Set(features.map((f) => f.name));
   return {
     name,
     ...PARTS[name],
     brand: `Mimic Virtual CPU ${name}`,
-    features: FEATURES.filter(has),
+    xstate: 3n | (names.has('avx') ? 4n : 0n) | (names.has('xsavec') ? 1n << 63n : 0n),
+    features,
     lacking: new Set(FEATURES.filter((f) => !has(f)).map((f) => f.manual)),
   };
 }

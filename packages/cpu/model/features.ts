@@ -39,6 +39,7 @@ export const FEATURES: readonly Feature[] = [
     ['pni', 'SSE3', 0, 'v2'],
     ['pclmulqdq', 'PCLMULQDQ', 1, 'v3'],
     ['ssse3', 'SSSE3', 9, 'v2'],
+    ['fma', 'FMA', 12, 'none'],
     ['cx16', 'CX16', 13, 'v2'],
     ['pcid', 'PCID', 17, 'v2'],
     ['sse4_1', 'SSE4.1', 19, 'v2'],
@@ -50,6 +51,7 @@ export const FEATURES: readonly Feature[] = [
     ['aes', 'AES', 25, 'v3'],
     ['xsave', 'XSAVE', 26, 'v2'],
     ['avx', 'AVX', 28, 'none'],
+    ['f16c', 'F16C', 29, 'none'],
     ['rdrand', 'RDRAND', 30, 'v2'],
     ['hypervisor', 'hypervisor', 31, 'v2'],
   ]),
@@ -106,7 +108,10 @@ export const FEATURES: readonly Feature[] = [
   ]),
   // Without it Linux runs a loop in every system call.
   ...rows(7, 2, 'edx', [['bhi_ctrl', 'BHI_CTRL', 4, 'v2']]),
-  ...rows(0xd, 1, 'eax', [['xsaveopt', 'XSAVEOPT', 0, 'v2']]),
+  ...rows(0xd, 1, 'eax', [
+    ['xsaveopt', 'XSAVEOPT', 0, 'v2'],
+    ['xsavec', 'XSAVEC', 1, 'max'],
+  ]),
   ...rows(0x8000_0001, 0, 'ecx', [
     ['lahf_lm', 'LAHF-SAHF', 0, 'v2'],
     ['abm', 'LZCNT', 5, 'v3'],

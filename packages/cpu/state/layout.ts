@@ -107,6 +107,8 @@ export const S = {
   cr4: field('cr4', 'i64'),
   efer: field('efer', 'i64'),
   xcr0: field('xcr0', 'i64'),
+  /** Bits that XCR0 can have on this model; bit 63, as in XCOMP_BV: XSAVEC and the compacted format exist. */
+  xstate: field('xstate', 'i64'),
   dr: field('dr', 'i64', { count: 8 }),
   /** PAE page-directory-pointer entries, loaded by writes to CR3 (SDM vol 3A §4.4.1). */
   pdpte: field('pdpte', 'i64', { count: 4 }),

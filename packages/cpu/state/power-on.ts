@@ -13,8 +13,15 @@ const DATA_ATTRIBUTES = 0x9300n;
 const LDT_ATTRIBUTES = 0x8200n;
 const TSS_ATTRIBUTES = 0x8b00n;
 
-/** `signature`: CPUID leaf 1, EAX, which processors also begin with in EDX. */
-export function powerOnState(signature: number): PowerOnState {
+/** What differs between models. */
+export interface PowerOnModel {
+  /** CPUID leaf 1, EAX, which processors also begin with in EDX. */
+  readonly signature: number;
+  /** S.xstate. */
+  readonly xstate: bigint;
+}
+
+export function powerOnState({ signature, xstate }: PowerOnModel): PowerOnState {
   const set = (field: Field, value: bigint, index = 0) => ({ field, index, value });
   const segments = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr'] as const;
   return [
@@ -26,6 +33,7 @@ export function powerOnState(signature: number): PowerOnState {
     set(S.gpr, BigInt(signature), GPR.rdx),
     set(S.cr0, 0x6000_0010n),
     set(S.xcr0, 1n),
+    set(S.xstate, xstate),
     set(S.dr, 0xffff_0ff0n, 6),
     set(S.dr, 0x400n, 7),
     set(S.gdtrLimit, 0xffffn),

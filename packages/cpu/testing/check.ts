@@ -152,6 +152,7 @@ export class TestCpu {
     this.set('flagZ', 1n);
     this.set('mxcsr', 0x1f80);
     this.set('x87Control', 0x37f);
+    this.set('xstate', (1n << 63n) | 7n);
     this.set('cr4', 0x600n);
     this.set('cr0', 0x31n);
     // Flat and writable, 32 bits wide except in 16-bit mode; CS is readable code, with L in 64-bit mode.

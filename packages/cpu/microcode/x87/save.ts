@@ -5,7 +5,7 @@
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
 import type { Value } from '../../lift/value.ts';
-import { S, X87_SIGN_EXPONENT } from '../../state/layout.ts';
+import { type Field, S, X87_SIGN_EXPONENT, YMM_HIGH } from '../../state/layout.ts';
 import { initialize, statusWord } from './move.ts';
 import { CW, physical, readRegister, SW, setStatus } from './state.ts';
 
@@ -18,8 +18,14 @@ export const FXSAVE_BYTES = 512;
 /** The XSAVE header follows the legacy region: XSTATE_BV, XCOMP_BV, reserved. SDM vol 1 §13.4.2. */
 const HEADER = { stateBv: 512, compactBv: 520, reserved: 528 } as const;
 export const XSAVE_BYTES = 576;
+/** Upper halves of the YMM registers: first of the extended region in both formats. SDM vol 1 §13.5.3. */
+export const YMM_AREA = { offset: XSAVE_BYTES, bytes: 256 } as const;
+export const XSAVE_AVX_BYTES: number = YMM_AREA.offset + YMM_AREA.bytes;
 /** State components, and bits of XCR0. SDM vol 1 §13.1. */
-export const XSTATE = { x87: 1, sse: 2 } as const;
+export const XSTATE = { x87: 1, sse: 2, avx: 4 } as const;
+/** XCOMP_BV: the area is compacted. SDM vol 1 §13.4.3. */
+const COMPACTED = 1n << 63n;
+const MXCSR_INITIAL = 0x1f80;
 /** MXCSR bits that exist: DAZ is among them. */
 const MXCSR_MASK = 0xffff;
 const GP = 13;
@@ -100,6 +106,22 @@ const restoreXmm: FunctionRef = fn('restoreXmmArea', {
   },
 });
 
+const saveYmmHigh: FunctionRef = fn('saveYmmHighArea', {
+  params: { linear: 'i64' },
+  faults: true,
+  build(l, { linear }) {
+    eachXmm(l, (n) => l.store(16, offset(linear, YMM_AREA.offset + 16 * n), l.get(YMM_HIGH, n)));
+  },
+});
+
+const restoreYmmHigh: FunctionRef = fn('restoreYmmHighArea', {
+  params: { linear: 'i64' },
+  faults: true,
+  build(l, { linear }) {
+    eachXmm(l, (n) => l.set(YMM_HIGH, l.load(16, offset(linear, YMM_AREA.offset + 16 * n)), n));
+  },
+});
+
 function saveMxcsr(l: Lift, linear: Value): void {
   l.store(4, offset(linear, AREA.mxcsr), l.get(S.mxcsr));
   l.store(4, offset(linear, AREA.mxcsrMask), l.i32(MXCSR_MASK));
@@ -133,64 +155,108 @@ export const fxrstor: FunctionRef = fn('fxrstor', {
   },
 });
 
-/** EDX:EAX cut to what XCR0 enables. */
-function requested(l: Lift): Value {
+/** EDX:EAX cut to what XCR0 enables: the manual's RFBM. */
+export function requested(l: Lift): Value {
   return l.let(l.get(S.gpr, 0).i32().and(l.get(S.xcr0).i32()));
 }
 
-/** XSAVE and XSAVEOPT: every requested component is written, whether it changed or not. */
+/** Writes the requested components, whether they changed or not; `mxcsrWith`: those that MXCSR goes with. */
+function saveComponents(
+  l: Lift,
+  area: { linear: Value; wide: Value; wanted: Value; mxcsrWith: number },
+): void {
+  const { linear, wide, wanted } = area;
+  l.if(wanted.and(XSTATE.x87), () => l.run(saveX87, linear, wide));
+  l.if(wanted.and(area.mxcsrWith), () => saveMxcsr(l, linear));
+  l.if(wanted.and(XSTATE.sse), () => l.run(saveXmm, linear));
+  l.if(wanted.and(XSTATE.avx), () => l.run(saveYmmHigh, linear));
+}
+
+/** XSAVE and XSAVEOPT. SDM vol 1 §13.7, §13.9. */
 export const xsave: FunctionRef = fn('xsave', {
   params: { linear: 'i64', wide: 'i32' },
   faults: true,
   build(l, { linear, wide }) {
     const wanted = requested(l);
     const header = l.load(8, offset(linear, HEADER.stateBv));
-    l.if(wanted.and(XSTATE.x87), () => l.run(saveX87, linear, wide));
-    l.if(wanted.and(XSTATE.sse), () => {
-      saveMxcsr(l, linear);
-      l.run(saveXmm, linear);
-    });
+    saveComponents(l, { linear, wide, wanted, mxcsrWith: XSTATE.sse | XSTATE.avx });
     l.store(8, offset(linear, HEADER.stateBv), header.or(wanted.u64()));
   },
 });
 
-/**
- * XRSTOR, standard form: components that the header does not have get their initial values. SDM vol
- * 1 §13.8.
- */
+/** XSAVEC. As there is one extended component, it lies where it lies in the standard format. SDM vol 1 §13.10. */
+export const xsavec: FunctionRef = fn('xsavec', {
+  params: { linear: 'i64', wide: 'i32' },
+  faults: true,
+  build(l, { linear, wide }) {
+    const wanted = requested(l);
+    saveComponents(l, { linear, wide, wanted, mxcsrWith: XSTATE.sse });
+    l.store(8, offset(linear, HEADER.stateBv), wanted.u64());
+    l.store(8, offset(linear, HEADER.compactBv), wanted.u64().or(COMPACTED));
+  },
+});
+
+/** XRSTOR's header: #GP(0) for what is not enabled, or reserved. Gives XSTATE_BV. SDM vol 1 §13.8. */
+const checkHeader: FunctionRef = fn('checkXsaveHeader', {
+  params: { linear: 'i64' },
+  result: 'i32',
+  faults: true,
+  build(l, { linear }) {
+    const word = (at: number) => l.load(8, offset(linear, at));
+    const present = word(HEADER.stateBv);
+    const compact = word(HEADER.compactBv);
+    const xcr0 = l.get(S.xcr0);
+    l.raiseIf(present.and(xcr0.not()).or(word(HEADER.reserved)).nez(), GP, 0);
+    l.if(compact.nez(), () => {
+      const allowed = xcr0.or(COMPACTED).and(l.get(S.xstate));
+      l.raiseIf(compact.and(allowed.not()).or(present.and(compact.not())).nez(), GP, 0);
+      l.raiseIf(compact.ges(0n), GP, 0);
+      const rest = [1, 2, 3, 4, 5].map((n) => word(HEADER.reserved + 8 * n));
+      l.raiseIf(rest.reduce((sum, value) => sum.or(value)).nez(), GP, 0);
+    });
+    l.return(present.i32());
+  },
+});
+
+/** Components that the header does not have get their initial values. SDM vol 1 §13.8. */
 export const xrstor: FunctionRef = fn('xrstor', {
   params: { linear: 'i64', wide: 'i32' },
   faults: true,
   build(l, { linear, wide }) {
     const wanted = requested(l);
-    const present = l.load(8, offset(linear, HEADER.stateBv));
-    const compact = l.load(8, offset(linear, HEADER.compactBv));
-    const reserved = l.load(8, offset(linear, HEADER.reserved));
-    const unknown = present.and(l.get(S.xcr0).not());
-    l.raiseIf(unknown.or(compact).or(reserved).nez(), GP, 0);
-    const wantsSse = l.let(wanted.and(XSTATE.sse));
-    const mxcsr = l.choose(
-      wantsSse,
-      'i32',
-      () => readMxcsr(l, linear),
-      () => l.get(S.mxcsr),
-    );
-    const from = l.let(present.i32());
-    l.if(wanted.and(XSTATE.x87), () =>
-      l.if(
-        from.and(XSTATE.x87),
-        () => l.run(restoreX87, linear, wide),
-        () => l.run(resetX87),
-      ),
-    );
-    l.if(wantsSse, () => {
-      l.set(S.mxcsr, mxcsr);
-      l.if(
-        from.and(XSTATE.sse),
-        () => l.run(restoreXmm, linear),
-        () => eachXmm(l, (n) => l.set(S.xmm, l.op('i64x2.splat', 0n), n)),
+    const from = l.call(checkHeader, linear);
+    const isCompacted = l.let(l.load(8, offset(linear, HEADER.compactBv)).lts(0n));
+    // In the standard format MXCSR is in memory, present or not, and goes with AVX too.
+    const mxcsrWith = l.select(isCompacted, l.i32(XSTATE.sse), XSTATE.sse | XSTATE.avx);
+    const isInitial = isCompacted.and(from.and(XSTATE.sse).eqz());
+    const wantsMxcsr = l.let(wanted.and(mxcsrWith));
+    const fromMemory = () =>
+      l.choose(
+        isInitial,
+        'i32',
+        () => l.i32(MXCSR_INITIAL),
+        () => readMxcsr(l, linear),
       );
-    });
+    const mxcsr = l.choose(wantsMxcsr, 'i32', fromMemory, () => l.get(S.mxcsr));
+    const component = (bit: number, restore: () => void, initialise: () => void) =>
+      l.if(wanted.and(bit), () => l.if(from.and(bit), restore, initialise));
+    const clear = (field: Field) => eachXmm(l, (n) => l.set(field, l.op('i64x2.splat', 0n), n));
+    component(
+      XSTATE.x87,
+      () => l.run(restoreX87, linear, wide),
+      () => l.run(resetX87),
+    );
+    l.set(S.mxcsr, mxcsr);
+    component(
+      XSTATE.sse,
+      () => l.run(restoreXmm, linear),
+      () => clear(S.xmm),
+    );
+    component(
+      XSTATE.avx,
+      () => l.run(restoreYmmHigh, linear),
+      () => clear(YMM_HIGH),
+    );
   },
 });
 
