@@ -78,7 +78,7 @@ class Elimination {
   readonly #use = (node: Node): void => {
     if (node.kind === 'local') {
       this.#read.add(node.local);
-      if (this.#variables.has(node.local)) this.#revive(node.local);
+      this.#revive(node.local);
     } else if (node.kind !== 'const') forEachOperand(node, this.#use);
   };
 

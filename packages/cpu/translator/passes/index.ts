@@ -11,15 +11,12 @@ import { buildTrees } from './tree.ts';
 
 export type { Pass, PassContext } from './pass.ts';
 
-/** In order; some come twice. */
 export const PIPELINE: readonly { readonly name: string; readonly pass: Pass }[] = [
   { name: 'propagate', pass: propagate },
   { name: 'subexpressions', pass: shareSubexpressions },
   { name: 'simplify', pass: simplify },
-  { name: 'propagate again', pass: propagate },
   { name: 'dead', pass: removeDead },
   { name: 'tree', pass: buildTrees },
-  { name: 'simplify again', pass: simplify },
 ];
 
 /** Statements of a block that do what the given ones do; the same list when there is nothing to gain. */

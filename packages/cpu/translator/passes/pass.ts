@@ -79,6 +79,7 @@ export function mapList<T>(list: readonly T[], change: (item: T) => T): readonly
 export function mapNode(node: Node, change: (node: Node) => Node): Node {
   switch (node.kind) {
     case 'op':
+      return mapOperation(node, change);
     case 'call': {
       const args = mapList(node.args, change);
       return args === node.args ? node : { ...node, args };
@@ -102,12 +103,27 @@ export function mapNode(node: Node, change: (node: Node) => Node): Node {
   }
 }
 
+/** Nearly all nodes are operations of one or two operands: their path is short. */
+function mapOperation(node: Node & { kind: 'op' }, change: (node: Node) => Node): Node {
+  const { args } = node;
+  if (node.lanes || args.length > 2) {
+    const changed = mapList(args, change);
+    return changed === args ? node : { ...node, args: changed };
+  }
+  const [first, second] = args as [Node, Node | undefined];
+  if (!first) return node;
+  const a = change(first);
+  const b = second && change(second);
+  if (a === first && b === second) return node;
+  return { kind: 'op', type: node.type, op: node.op, args: b ? [a, b] : [a] };
+}
+
 /** Changes the expressions of a statement itself, in the order in which they are evaluated; not those nested in it. */
 export function mapOperands(s: Statement, change: (node: Node) => Node): Statement {
   switch (s.kind) {
     case 'set': {
       const value = change(s.value);
-      return value === s.value ? s : { ...s, value };
+      return value === s.value ? s : { kind: 'set', local: s.local, value };
     }
     case 'store': {
       const address = change(s.address);
@@ -140,9 +156,11 @@ export function mapOperands(s: Statement, change: (node: Node) => Node): Stateme
 export function forEachOperand(node: Node, found: (node: Node) => void): void {
   switch (node.kind) {
     case 'op':
-    case 'call':
-      for (const arg of node.args) found(arg);
+    case 'call': {
+      const { args } = node;
+      for (let n = 0; n < args.length; n++) found(args[n]!);
       return;
+    }
     case 'select':
       found(node.whenTrue);
       found(node.otherwise);
@@ -151,5 +169,30 @@ export function forEachOperand(node: Node, found: (node: Node) => void): void {
     case 'load':
       found(node.address);
       if (node.value) found(node.value);
+  }
+}
+
+/** Reports the expressions of a statement itself, in the order in which they are evaluated; not those nested in it. */
+export function forEachExpression(s: Statement, found: (node: Node) => void): void {
+  switch (s.kind) {
+    case 'set':
+      found(s.value);
+      return;
+    case 'store':
+      found(s.address);
+      found(s.value);
+      return;
+    case 'effect':
+    case 'call':
+      for (const arg of s.args) found(arg);
+      return;
+    case 'if':
+      found(s.condition);
+      return;
+    case 'switch':
+      found(s.selector);
+      return;
+    case 'return':
+      if (s.value) found(s.value);
   }
 }

@@ -31,7 +31,7 @@ const r64 = (random: Random): bigint =>
   (BigInt(random.below(2 ** 32)) << 32n) | BigInt(random.below(2 ** 32));
 
 const PASSES: readonly { readonly name: string; readonly pass: Pass }[] = [
-  ...PIPELINE.filter((p) => !p.name.includes('again')),
+  ...PIPELINE,
   { name: 'optimise', pass: optimise },
   { name: 'optimise twice', pass: (list, context) => optimise(optimise(list, context), context) },
 ];

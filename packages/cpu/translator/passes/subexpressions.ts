@@ -26,6 +26,8 @@ interface Known {
   readonly variables: readonly Local[];
 }
 
+const NO_LOCALS: Local[] = [];
+
 class Finder {
   readonly #variables: ReadonlySet<Local>;
   readonly #known = new Map<number, Known>();
@@ -37,8 +39,9 @@ class Finder {
   #depth = 0;
   /** Locals that are left out, and what is read instead: neither ever changes. */
   readonly #aliases = new Map<Local, Node>();
-  /** Whether the expression that `#key` looked at loads. */
+  /** What the expression that `#key` looked at reads. */
   #readsState = false;
+  #readVariables: Local[] = NO_LOCALS;
 
   constructor(variables: ReadonlySet<Local>) {
     this.#variables = variables;
@@ -129,9 +132,9 @@ class Finder {
       this.#setTimes.set(local, ++this.#time);
       return s;
     }
-    const variables: Local[] = [];
     this.#readsState = false;
-    const key = isWorthKeeping(value) ? this.#key(value, variables) : NONE;
+    this.#readVariables = NO_LOCALS;
+    const key = isWorthKeeping(value) ? this.#key(value) : NONE;
     if (key === NONE) {
       this.#noticeCalls(value);
       return s;
@@ -142,26 +145,34 @@ class Finder {
       return undefined;
     }
     if (this.#depth) this.#trail.push({ key, before: known });
-    const readsState = this.#readsState;
-    this.#known.set(key, { local, value, time: this.#time, readsState, variables });
+    this.#known.set(key, {
+      local,
+      value,
+      time: this.#time,
+      readsState: this.#readsState,
+      variables: this.#readVariables,
+    });
     return s;
   }
-  /** A number that equal expressions share; `variables` gets those that they read. */
-  #key(node: Node, variables: Local[]): number {
+  /** A number that equal expressions share; notes what they read. */
+  #key(node: Node): number {
     switch (node.kind) {
       case 'const':
         if (node.value instanceof Uint8Array) return NONE;
         return Number(node.value) & 0x7fff_ffff;
       case 'local':
         if (node.local.parameter !== undefined) return node.local.parameter;
-        if (this.#variables.has(node.local)) variables.push(node.local);
+        if (this.#variables.has(node.local)) {
+          if (this.#readVariables === NO_LOCALS) this.#readVariables = [node.local];
+          else this.#readVariables.push(node.local);
+        }
         return node.local.id & 0x7fff_ffff;
       case 'op': {
         if (operationKind(node.op) !== 'pure' || node.lanes) return NONE;
-        return this.#combine(nameKey(node.op), node.args, variables);
+        return this.#combine(nameKey(node.op), node.args);
       }
       case 'select':
-        return this.#combine(1, [node.condition, node.whenTrue, node.otherwise], variables);
+        return this.#combine(1, [node.condition, node.whenTrue, node.otherwise]);
       case 'load': {
         const isKept =
           isStateAddress(node.address) && !isDynamic(node.address) && isSettled(node.offset);
@@ -172,10 +183,10 @@ class Finder {
         return NONE;
     }
   }
-  #combine(first: number, args: readonly Node[], variables: Local[]): number {
+  #combine(first: number, args: readonly Node[]): number {
     let key = first;
     for (const arg of args) {
-      const part = this.#key(arg, variables);
+      const part = this.#key(arg);
       if (part === NONE) return NONE;
       key = (Math.imul(key, 0x9e37_79b1) + part) & 0x7fff_ffff;
     }

@@ -5,6 +5,7 @@
 import type { Local, Node, Statement } from '../../lift/ir.ts';
 import {
   ending,
+  forEachExpression,
   forEachOperand,
   mapNode,
   mapOperands,
@@ -24,9 +25,11 @@ interface Movable {
   readonly variables: readonly Local[];
 }
 
+const NO_LOCALS: Local[] = [];
+
 class TreeBuilder {
   readonly #variables: ReadonlySet<Local>;
-  readonly #uses: ReadonlyMap<Local, number>;
+  readonly #readOnce: ReadonlySet<Local>;
   readonly #movable = new Map<Local, Movable>();
   /** When a variable was last set. */
   readonly #setTimes = new Map<Local, number>();
@@ -36,10 +39,13 @@ class TreeBuilder {
   #time = 0;
   #loop = 0;
   #loops = 0;
+  /** What the value that `#lookInto` has seen reads; undefined: it does more than that, and stays. */
+  #reads: Movable['reads'] | undefined = 'nothing';
+  #readVariables: Local[] = NO_LOCALS;
 
-  constructor(variables: ReadonlySet<Local>, uses: ReadonlyMap<Local, number>) {
+  constructor(variables: ReadonlySet<Local>, once: ReadonlySet<Local>) {
     this.#variables = variables;
-    this.#uses = uses;
+    this.#readOnce = once;
   }
 
   list(statements: readonly Statement[]): readonly Statement[] {
@@ -139,9 +145,11 @@ class TreeBuilder {
   /** Remembers a set that its only use may take. */
   #offer(s: Statement & { kind: 'set' }, list: (Statement | undefined)[]): void {
     const { local, value } = s;
-    if (this.#variables.has(local) || this.#uses.get(local) !== 1) return;
-    const variables: Local[] = [];
-    const reads = this.#dependencies(value, variables);
+    if (this.#variables.has(local) || !this.#readOnce.has(local)) return;
+    this.#reads = 'nothing';
+    this.#readVariables = NO_LOCALS;
+    this.#lookInto(value);
+    const reads = this.#reads;
     if (reads === undefined) return;
     this.#movable.set(local, {
       value,
@@ -150,44 +158,42 @@ class TreeBuilder {
       time: this.#time,
       loop: this.#loop,
       reads,
-      variables,
+      variables: this.#readVariables,
     });
   }
-  /** What the value reads; undefined: it does more than that, and stays. */
-  #dependencies(node: Node, variables: Local[]): Movable['reads'] | undefined {
-    let reads: Movable['reads'] | undefined = 'nothing';
-    const visit = (n: Node): void => {
-      if (n.kind === 'const') return;
-      if (n.kind === 'local') {
-        if (this.#variables.has(n.local)) variables.push(n.local);
-        return;
-      }
-      if (n.kind === 'call' || (n.kind === 'op' && operationKind(n.op) === 'effect'))
-        reads = undefined;
-      else if (n.kind === 'load' && reads !== undefined) {
-        if (!isStateAddress(n.address)) reads = 'memory';
-        else if (reads === 'nothing') reads = 'state';
-      }
-      forEachOperand(n, visit);
-    };
-    visit(node);
-    return reads;
-  }
+  /** Finds what a value reads. */
+  readonly #lookInto = (node: Node): void => {
+    if (node.kind === 'const') return;
+    if (node.kind === 'local') {
+      if (!this.#variables.has(node.local)) return;
+      if (this.#readVariables === NO_LOCALS) this.#readVariables = [node.local];
+      else this.#readVariables.push(node.local);
+      return;
+    }
+    if (node.kind === 'call' || (node.kind === 'op' && operationKind(node.op) === 'effect'))
+      this.#reads = undefined;
+    else if (node.kind === 'load' && this.#reads !== undefined) {
+      if (!isStateAddress(node.address)) this.#reads = 'memory';
+      else if (this.#reads === 'nothing') this.#reads = 'state';
+    }
+    forEachOperand(node, this.#lookInto);
+  };
 }
 
-/** How often each local is read. */
-function countUses(statements: readonly Statement[]): ReadonlyMap<Local, number> {
-  const uses = new Map<Local, number>();
+/** Locals that are read once. */
+function readOnce(statements: readonly Statement[]): ReadonlySet<Local> {
+  const once = new Set<Local>();
+  const often = new Set<Local>();
   const visit = (node: Node): void => {
-    if (node.kind === 'local') uses.set(node.local, (uses.get(node.local) ?? 0) + 1);
-    else if (node.kind !== 'const') forEachOperand(node, visit);
+    if (node.kind === 'local') {
+      if (often.has(node.local)) return;
+      if (!once.delete(node.local)) once.add(node.local);
+      else often.add(node.local);
+    } else if (node.kind !== 'const') forEachOperand(node, visit);
   };
   const walk = (list: readonly Statement[]): void => {
     for (const s of list) {
-      mapOperands(s, (node) => {
-        visit(node);
-        return node;
-      });
+      forEachExpression(s, visit);
       if (s.kind === 'if') {
         walk(s.whenTrue);
         walk(s.otherwise);
@@ -199,7 +205,7 @@ function countUses(statements: readonly Statement[]): ReadonlyMap<Local, number>
     }
   };
   walk(statements);
-  return uses;
+  return once;
 }
 
 export function buildTrees(
@@ -207,5 +213,5 @@ export function buildTrees(
   context: PassContext,
 ): readonly Statement[] {
   const variables = variablesOf(statements, context);
-  return new TreeBuilder(variables, countUses(statements)).list(statements);
+  return new TreeBuilder(variables, readOnce(statements)).list(statements);
 }

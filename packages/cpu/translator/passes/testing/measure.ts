@@ -7,12 +7,14 @@ import type { Statement } from '../../../lift/ir.ts';
 import { printStatements } from '../../../lift/print.ts';
 import { verify } from '../../../lift/verify.ts';
 import { optimise, PIPELINE } from '../index.ts';
+import { variablesOf } from '../pass.ts';
 import { type Block, blocksOf } from './blocks.ts';
 
 const PAGE_BYTES = 4096;
 const PAGES = 24;
 const CODE_BYTES = 1 << 20;
-const ROUNDS = 5;
+const ROUNDS = 13;
+const WARM_UP = 5;
 
 const file = process.argv[2] ?? '/bin/bash';
 const show = Number(process.env.SHOW ?? 0);
@@ -65,26 +67,32 @@ for (const [n, block] of blocks.entries()) {
     console.log(printStatements(list));
   }
 }
-for (let round = 0; round < ROUNDS; round++)
-  for (const block of blocks) {
-    let list = block.statements;
-    for (const [k, { pass }] of PIPELINE.entries()) {
-      const start = performance.now();
-      list = pass(list, block.context);
-      if (round) steps[k]!.time += performance.now() - start;
-    }
+/** Microseconds of this process, not of others on this machine. */
+const spent = () => process.cpuUsage().user;
+const contexts = blocks.map((b) => ({
+  ...b.context,
+  variables: variablesOf(b.statements, b.context),
+}));
+let lists = blocks.map((b) => b.statements);
+for (let round = 0; round < ROUNDS; round++) {
+  lists = blocks.map((b) => b.statements);
+  for (const [k, { pass }] of PIPELINE.entries()) {
+    const start = spent();
+    lists = lists.map((list, n) => pass(list, contexts[n]!));
+    if (round >= WARM_UP) steps[k]!.time += spent() - start;
   }
+}
 const percent = (a: number, b: number) => `${((100 * a) / b).toFixed(1)} %`;
 console.log(`before: ${before.bytes} bytes, ${before.locals} locals`);
 for (const s of steps)
   console.log(
     `${s.name.padEnd(16)} ${s.bytes} bytes (${percent(s.bytes, before.bytes)}), ${s.locals} locals ` +
-      `(${percent(s.locals, before.locals)}), ${((s.time * 1000) / (ROUNDS - 1) / instructions).toFixed(2)} µs an instruction`,
+      `(${percent(s.locals, before.locals)}), ${(s.time / (ROUNDS - WARM_UP) / instructions).toFixed(2)} µs an instruction`,
   );
-let total = 0;
 for (let round = 0; round < ROUNDS; round++) {
-  const start = performance.now();
+  const start = spent();
   for (const block of blocks) optimise(block.statements, block.context);
-  total = performance.now() - start;
+  if (round % 4 && round !== ROUNDS - 1) continue;
+  const time = (spent() - start) / instructions;
+  console.log(`optimise, round ${round}: ${time.toFixed(2)} µs an instruction`);
 }
-console.log(`optimise: ${((total * 1000) / instructions).toFixed(2)} µs an instruction`);
