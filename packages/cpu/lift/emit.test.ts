@@ -4,7 +4,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { GPR, S } from '../state/layout.ts';
+import { Emitter } from './emit.ts';
 import { type FunctionRef, fn } from './function.ts';
+import { newLocal } from './lift.ts';
 import { Evaluator } from './testing/evaluate.ts';
 import { Program, Random } from './testing/random-program.ts';
 import { build, CPU_BASE, compile } from './testing/run.ts';
@@ -79,4 +81,35 @@ test('locals of scopes that are over are used again', () => {
   });
   const { run } = compile([ref]);
   assert.deepEqual([run('f', 0), run('f', 3), run('f', 199), run('f', 200)], [0, 36, 398 * 398, 0]);
+});
+
+test('a local that is read right behind its set is kept on the stack by a tee', () => {
+  const ref = fn('f', {
+    params: { x: 'i32' },
+    result: 'i32',
+    build(l, { x }) {
+      const sum = l.let(x.add(5));
+      l.return(sum.mul(sum));
+    },
+  });
+  const emitter = new Emitter({
+    params: ['i32', 'i32'],
+    functionIndex: () => 0,
+    exit: () => undefined,
+  });
+  emitter.body(build(ref).statements);
+  // local.get 1, i32.const 5, i32.add, local.tee 2, local.get 2, i32.mul, return
+  const want = [0x20, 1, 0x41, 5, 0x6a, 0x22, 2, 0x20, 2, 0x6c, 0x0f];
+  assert.deepEqual([...emitter.finish().code], want);
+  assert.equal(compile([ref]).run('f', 2), 49);
+});
+
+test('a place takes a local for its scope and no code', () => {
+  const variable = newLocal('i64');
+  const value = { kind: 'const', type: 'i64', value: 0n } as const;
+  const emitter = new Emitter({ params: ['i32'], functionIndex: () => 0, exit: () => undefined });
+  emitter.body([{ kind: 'set', local: variable, value, isPlace: true }]);
+  const { code, locals } = emitter.finish();
+  assert.equal(code.length, 0);
+  assert.deepEqual(locals, ['i64']);
 });

@@ -86,8 +86,11 @@ export class Emitter {
     const { code } = this;
     switch (s.kind) {
       case 'set':
-        this.expression(s.value);
-        code.localSet(this.local(s.local));
+        if (s.isPlace) this.local(s.local);
+        else {
+          this.expression(s.value);
+          code.localSet(this.local(s.local));
+        }
         return;
       case 'store':
         this.expression(s.address);

@@ -34,7 +34,8 @@ export type Label = { readonly id: number };
 export type InstructionExit = 'fault' | 'jump' | 'retry' | 'again';
 
 export type Statement =
-  | { readonly kind: 'set'; readonly local: Local; readonly value: Node }
+  /** `isPlace`: the local is only given its place here; it is set again before it is read. */
+  | { readonly kind: 'set'; readonly local: Local; readonly value: Node; readonly isPlace?: true }
   | { readonly kind: 'store'; readonly op: string; readonly address: Node; readonly offset: number; readonly value: Node; readonly lane?: number }
   | { readonly kind: 'effect'; readonly op: string; readonly args: readonly Node[] }
   | { readonly kind: 'call'; readonly callee: FunctionRef; readonly args: readonly Node[] }

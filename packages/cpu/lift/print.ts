@@ -51,7 +51,7 @@ class Printer {
   #statement(s: Statement): void {
     switch (s.kind) {
       case 'set':
-        this.#line(`${this.#name(s.local)} = ${this.#node(s.value)}`);
+        this.#line(`${this.#name(s.local)} = ${s.isPlace ? 'unset' : this.#node(s.value)}`);
         return;
       case 'store':
         this.#line(`${s.op} ${this.#place(s.address, s.offset)} <- ${this.#node(s.value)}`);

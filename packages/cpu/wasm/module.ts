@@ -79,6 +79,10 @@ export class ByteWriter {
     const bytes = new TextEncoder().encode(text);
     return this.u32(bytes.length).bytes(bytes);
   }
+  /** Writes over a byte that was written. */
+  patch(offset: number, value: number): void {
+    this.#bytes[offset] = value;
+  }
   /** A copy of what was written. */
   take(): Uint8Array<ArrayBuffer> {
     return this.#bytes.slice(0, this.length);
@@ -94,11 +98,22 @@ export class CodeWriter extends ByteWriter {
     this.bytes(op.code).u32(op.align).u32(offset);
     return lane === undefined ? this : this.byte(lane);
   }
+  /** The last local.set: where it begins and ends, and the local. */
+  #set = { start: -1, end: -1, index: -1 };
+
+  /** A get right behind the set of the same local makes that a tee. */
   localGet(index: number): this {
-    return this.byte(0x20).u32(index);
+    if (this.#set.end !== this.length || this.#set.index !== index)
+      return this.byte(0x20).u32(index);
+    this.patch(this.#set.start, 0x22);
+    this.#set.end = -1;
+    return this;
   }
   localSet(index: number): this {
-    return this.byte(0x21).u32(index);
+    const start = this.length;
+    this.byte(0x21).u32(index);
+    this.#set = { start, end: this.length, index };
+    return this;
   }
   i32(value: number): this {
     return this.byte(0x41).s32(value);

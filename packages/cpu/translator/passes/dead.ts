@@ -166,11 +166,11 @@ class Elimination {
     const isPlace =
       this.#setsBefore.get(local) === 0 && (this.#read.has(local) || this.#setLater.has(local));
     if (!isPlace) return this.#drop(s);
-    if (value.kind === 'const' || !isDroppable(value)) {
+    if (!isDroppable(value)) {
       this.#use(value);
       return s;
     }
-    return { ...s, value: zero(local) };
+    return s.isPlace ? s : { kind: 'set', local, value: zero(local), isPlace: true };
   }
   /** Nobody reads the local; what computing its value does stays. */
   #drop(s: Statement & { kind: 'set' }): Statement | undefined {
@@ -233,8 +233,7 @@ function reachable(statements: readonly Statement[]): readonly Statement[] {
 }
 const ENDS: ReadonlySet<Statement['kind']> = new Set(['branch', 'exit', 'return', 'trap']);
 
-function zero(local: Local): Node {
-  const { type } = local;
+function zero({ type }: Local): Node {
   const value = type === 'v128' ? new Uint8Array(16) : type === 'i64' ? 0n : 0;
   return { kind: 'const', type, value };
 }

@@ -98,7 +98,7 @@ class Propagation {
     } else this.#own.add(local);
     if (value.kind === 'op') this.#extension(local, value);
     else if (value.kind === 'const') {
-      if (isCheap(value)) this.#learn(local, value);
+      if (isCheap(value) && !s.isPlace) this.#learn(local, value);
     } else if (value.kind === 'local') {
       const source = value.local;
       if (isVariable && this.#own.has(source)) {
