@@ -7,7 +7,7 @@ import { PostedInterrupts } from './apic/posted-interrupts.ts';
 import type { LocalApicState } from './apic/state.ts';
 import { BLOCK_LENGTH_MAX, type BlockStore } from './decode/block-store.ts';
 import { type DisassembledInstruction, disassemble } from './decode/disassembler.ts';
-import { engine, WASM_PAGES_MAX } from './interpreter/engine.ts';
+import { engine } from './interpreter/engine.ts';
 import { type EngineInstance, type HostFunctions, instantiate } from './interpreter/instance.ts';
 import { EXIT_REASON } from './interpreter/service.ts';
 import { FAULT_HAS_CODE, FAULT_PENDING } from './lift/lift.ts';
@@ -29,7 +29,7 @@ import { type MemoryLayout, PAGE_BYTES, RAM_BASE, vcpuBase } from './state/memor
 import { type PowerOnState, powerOnState } from './state/power-on.ts';
 import { placeOffset, registerPlace } from './state/register-names.ts';
 import { TRANSIENT, VISIBLE_FIELDS } from './state/visible.ts';
-import { HOT_THRESHOLD, Translator } from './translator/translator.ts';
+import { HOT_THRESHOLD, TranslationLoader, type TranslationSource } from './translator/loader.ts';
 
 /** The way out of the processor. Values are unsigned; an 8-byte access is made of two of 4, low half first. */
 export interface Bus {
@@ -112,8 +112,8 @@ export interface VcpuOptions {
   readonly ferr?: IrqLine;
   /** INIT arrived at the boot processor. */
   readonly initRequested?: () => void;
-  /** Whether hot code is translated to WebAssembly; all else is interpreted. */
-  readonly translates?: boolean;
+  /** Makes WebAssembly of hot code; without it all code is interpreted. */
+  readonly translation?: TranslationSource;
   /**
    * `run` retires exactly what it is asked to, and what `instructionCount` counts is the same on every host and with
    * every engine (microcode/exact.ts). Instructions that meet devices or the clock take longer.
@@ -205,23 +205,18 @@ export class Vcpu {
       host: this.#hostFunctions(),
       engine: engine(world ? 'several' : 'one'),
     });
-    if (options.translates) {
-      const { handlers, firstFunction } = engine();
-      const { memory, blocks } = options;
-      const { exports } = this.#instance;
-      this.translator = new Translator({
-        memory,
-        wasmPagesMax: WASM_PAGES_MAX,
-        handlers,
-        blocks,
-        exports,
-        firstFunction,
+    if (options.translation) {
+      this.translations = new TranslationLoader({
+        source: options.translation,
+        memory: options.memory,
+        blocks: options.blocks,
+        exports: this.#instance.exports,
       });
     }
     this.reset();
   }
   /** Undefined when all code is interpreted. */
-  readonly translator: Translator | undefined;
+  readonly translations: TranslationLoader | undefined;
   #startUpVector = 0;
   readonly #posted: PostedInterrupts | undefined;
   #wasX87Error = false;
@@ -230,6 +225,7 @@ export class Vcpu {
 
   /** Runs about that many instructions; comes back earlier when there is nothing to run or somebody asks. */
   run(instructionsMax: number): ExitReason {
+    this.translations?.load();
     const { world } = this.#options;
     world?.enter();
     const code = this.#options.exact
@@ -360,7 +356,7 @@ export class Vcpu {
     this.#set(S.activity, this.index === 0 ? 0 : 2);
     // Other workers may be setting these two at this moment.
     Atomics.and(this.#words, (this.#base + S.events.offset) >> 2, EVENT.posted | EVENT.park);
-    this.#set(S.hotThreshold, this.#options.translates ? HOT_THRESHOLD : 0);
+    this.#set(S.hotThreshold, this.#options.translation ? HOT_THRESHOLD : 0);
     this.#set(S.exact, this.#options.exact ? 1 : 0);
     this.#setI64(S.aloneAt, -1n);
   }
@@ -553,8 +549,11 @@ export class Vcpu {
         blocks.invalidate(gpa >>> 0, bytes) as undefined,
       decodeBlock: (gpa: number, mode: number) =>
         blocks.find(gpa >>> 0, mode, () => this.#nextCodePage()),
-      blockIsHot: (gpa: number, mode: number) =>
-        Number(this.translator?.translate(gpa >>> 0, mode)),
+      blockIsHot: (gpa: number, mode: number) => {
+        this.translations?.request(gpa >>> 0, mode);
+        this.translations?.load();
+        return undefined;
+      },
       takeInterrupt: () => {
         const vector = this.apic.acknowledge();
         if (vector >= 0) this.#trace?.interrupt?.(vector);

@@ -40,9 +40,9 @@ export class Engines {
   }
   /** One outcome for each run. */
   translate({ test, slice }: Run): Outcome[] {
-    if (this.#translator.cpu.translator.counters.regions > REGIONS_MAX)
+    if (this.#translator.cpu.translator.translator.counters.regions > REGIONS_MAX)
       this.#translator = translating();
-    const { counters } = this.#translator.cpu.translator;
+    const { counters } = this.#translator.cpu.translator.translator;
     const before = counters.regions;
     const outcomes = Array.from({ length: TRANSLATED_RUNS }, () =>
       runOn(this.#translator, test, TRANSLATED_MAX, slice),

@@ -9,26 +9,18 @@
 
 import { assert } from '@mimic/base';
 import { blockHash, MODE_SINGLE } from '../interpreter/block-cache.ts';
-import type { HandlerTable, TableForm } from '../interpreter/handlers.ts';
-import type { Variant } from '../interpreter/operands.ts';
-import { PSEUDO_HANDLERS, R, RECORD_BYTES, RECORD_FLAGS } from '../interpreter/record.ts';
-import type { OperandSpec } from '../isa/instruction.ts';
+import type { HandlerNumbers } from '../interpreter/handlers.ts';
+import { PSEUDO_HANDLERS, R, RECORD_BYTES } from '../interpreter/record.ts';
 import { type CpuModel, cpuModel } from '../model/cpu-model.ts';
 import { SHARED } from '../smp/shared-words.ts';
 import { World } from '../smp/world.ts';
-import { at, S, SEGMENT, TLB_ENTRIES, TLB_ENTRY, TLB_MODES, TLB_OFFSET } from '../state/layout.ts';
+import { S, TLB_ENTRIES, TLB_ENTRY, TLB_MODES, TLB_OFFSET } from '../state/layout.ts';
 import {
   BLOCK_HASH_ENTRIES, BLOCK_HASH_ENTRY_BYTES, BLOCK_HASH_OFFSET, PAGE, PAGE_BLOCKS_BASE, PAGE_BYTES, PAGE_FLAGS_BASE,
-  RAM_BASE, RECORDS_BASE, RECORDS_BYTES, vcpuBase,
+  PAGE_VERSIONS_BASE, RAM_BASE, RECORDS_BASE, RECORDS_BYTES, TRANSLATED_RECORDS_BASE, vcpuBase,
 } from '../state/memory-map.ts'; // biome-ignore format: one import
-import {
-  addressRegisterOffset,
-  type Decoded,
-  decodeInstruction,
-  INSTRUCTION_LENGTH_MAX,
-  registerStateOffset,
-  vectorIndexOffset,
-} from './decoder.ts';
+import { decodeInstruction, INSTRUCTION_LENGTH_MAX } from './decoder.ts';
+import { RecordWriter } from './record-writer.ts';
 
 /** Instructions of one block at most. */
 export const BLOCK_LENGTH_MAX = 64;
@@ -36,17 +28,6 @@ export const BLOCK_LENGTH_MAX = 64;
 /** u32 words of a block header. */
 const HEADER = { next: 0, gpa: 1, bytes: 2, mode: 3, records: 4, first: 5, keyGpa: 6 } as const;
 const CODE_BITS = [16, 32, 64] as const;
-const REG_SOURCES = new Set(['reg', 'xmm', 'mmx', 'segment', 'control', 'debug']);
-const RM_SOURCES = new Set([
-  'rm',
-  'rmRegister',
-  'opcode',
-  'xmmRm',
-  'xmmRmRegister',
-  'mmxRm',
-  'mmxRmRegister',
-  'sti',
-]);
 
 /** What looking for a block comes to besides its address: there is none, or it crosses into a page not yet known. */
 const NONE = 0;
@@ -57,16 +38,22 @@ const BLOCK_ROOM_BYTES = (BLOCK_LENGTH_MAX + 4) * RECORD_BYTES;
 /** Finds where the page behind an instruction that crosses lies: guest-physical address, or undefined after a fault. */
 export type NextPage = () => number | undefined;
 
-/** One decoded instruction with its record, for the translator. */
-export interface DecodedRecord {
-  readonly record: number;
+/** A translated region as a block. */
+export interface TranslatedBlock {
+  /** Where it is entered, guest-physical. */
+  readonly gpa: number;
+  readonly mode: number;
   readonly handler: number;
-  readonly table: TableForm;
-  readonly variant: Variant;
-  readonly length: number;
-  /** The block ends behind it whatever it does: it changes modes, mappings or the like. */
-  readonly ends: boolean;
+  /** Place of its function in the table. */
+  readonly slot: number;
+  /** The bytes that it was made from: first, and behind the last. Within the entry's page. */
+  readonly start: number;
+  readonly end: number;
+  /** Address of the memory for its header and records. */
+  readonly records: number;
 }
+/** Bytes that a translated block needs for its header and records. */
+export const TRANSLATED_BLOCK_BYTES: number = 3 * RECORD_BYTES;
 
 export class BlockStore {
   /** Whose instructions are decoded; others raise #UD. */
@@ -76,9 +63,10 @@ export class BlockStore {
   readonly #u16: Uint16Array;
   readonly #u32: Uint32Array;
   readonly #i64: BigInt64Array;
-  readonly #handlers: HandlerTable;
+  readonly #handlers: HandlerNumbers;
   readonly #ramBytes: number;
   readonly #vcpuCount: number;
+  readonly #writer: RecordWriter;
   readonly #crossing = new Uint8Array(INSTRUCTION_LENGTH_MAX);
   readonly #world: World;
   /** The vCPU whose table finds what is inserted. */
@@ -88,7 +76,7 @@ export class BlockStore {
 
   constructor(options: {
     memory: WebAssembly.Memory;
-    handlers: HandlerTable;
+    handlers: HandlerNumbers;
     ramBytes: number;
     vcpuCount: number;
     /** With several workers: whose store this is. Only the first worker's makes the store anew. */
@@ -106,6 +94,7 @@ export class BlockStore {
     this.#u32 = new Uint32Array(buffer);
     this.#i64 = new BigInt64Array(buffer);
     this.#handlers = options.handlers;
+    this.#writer = new RecordWriter(buffer, options.handlers);
     this.#ramBytes = options.ramBytes;
     this.#vcpuCount = options.vcpuCount;
     this.#index = options.index ?? 0;
@@ -133,9 +122,26 @@ export class BlockStore {
     const pages = this.#ramBytes / PAGE_BYTES;
     for (let page = 0; page < pages; page++) {
       if (!(this.#u8[PAGE_FLAGS_BASE + page]! & PAGE.hasCode)) continue;
-      Atomics.and(this.#u8, PAGE_FLAGS_BASE + page, ~PAGE.hasCode);
-      this.#u32[PAGE_BLOCKS_BASE / 4 + page] = 0;
+      this.#keepTranslated(page);
     }
+  }
+
+  /** Takes all blocks but the translated ones out of a page's list. */
+  #keepTranslated(page: number): void {
+    let link = PAGE_BLOCKS_BASE / 4 + page;
+    for (let block = this.#u32[link]!; block; block = this.#u32[link]!) {
+      const word = block / 4;
+      if (block < TRANSLATED_RECORDS_BASE) {
+        this.#u32[link] = this.#u32[word + HEADER.next]!;
+        continue;
+      }
+      const first = this.#u32[word + HEADER.first]!;
+      this.#insert(this.#u32[word + HEADER.keyGpa]!, this.#u32[word + HEADER.mode]!, first);
+      link = word + HEADER.next;
+    }
+    if (this.#u32[PAGE_BLOCKS_BASE / 4 + page]) return;
+    Atomics.and(this.#u8, PAGE_FLAGS_BASE + page, ~PAGE.hasCode);
+    this.#u32[PAGE_VERSIONS_BASE / 4 + page]!++;
   }
 
   /**
@@ -200,59 +206,25 @@ export class BlockStore {
     return this.#isRam(gpa) && !(this.#u8[PAGE_FLAGS_BASE + (gpa >>> 12)]! & PAGE.hasCode);
   }
 
-  /** Decodes one instruction into a record of its own; undefined when it is invalid or crosses into the next page. */
-  decodeRecord(gpa: number, mode: number): DecodedRecord | undefined {
-    if (!this.#isRam(gpa) || this.#free + 2 * RECORD_BYTES > RECORDS_BASE + RECORDS_BYTES)
-      return undefined;
-    const codeBits = CODE_BITS[mode & 3]!;
-    const offset = gpa % PAGE_BYTES;
-    const start = RAM_BASE + gpa;
-    const d = decodeInstruction(
-      this.#u8,
-      start,
-      start - offset + PAGE_BYTES,
-      codeBits,
-      this.#lacking,
-    );
-    if (d.status !== 'ok' || !d.candidate) return undefined;
-    const variant = {
-      bits: d.bits,
-      isMemory: usesMemory(d),
-      mode64: codeBits === 64,
-      locked: d.lock,
-    };
-    const { table } = d.candidate;
-    const { length } = d;
+  /**
+   * Makes translated code the block at an address: its first record is one that the given handler runs. The memory for
+   * it, TRANSLATED_RECORDS bytes at `records`, is the translator's. From now on writes to the code drop it.
+   */
+  install(region: TranslatedBlock): void {
+    const { gpa, mode, handler, slot, records: header } = region;
     this.#world.lock();
-    const record = this.#free;
-    this.#free += RECORD_BYTES;
-    this.#world.unlock();
-    this.#write(record, d, offset, codeBits === 64);
-    const handler = this.#u16[(record + R.handler) / 2]!;
-    return { record, handler, table, variant, length, ends: table.form.ends === true };
-  }
-
-  /** Makes translated code the block at an address: its first record is one that the given handler runs. Gives the record. */
-  install(region: {
-    gpa: number;
-    mode: number;
-    handler: number;
-    start: number;
-    end: number;
-  }): number {
-    const { gpa, mode, handler, start, end } = region;
-    this.#world.lock();
-    const header = this.#free;
     const first = header + RECORD_BYTES;
-    this.#free += 3 * RECORD_BYTES;
-    this.#blank(first, handler, gpa % PAGE_BYTES);
-    this.#lookUp(first + RECORD_BYTES, gpa % PAGE_BYTES, 0);
+    const offset = gpa % PAGE_BYTES;
+    this.#writer.blank(first, handler, offset);
+    this.#i64[(first + R.immediate) / 8] = BigInt(slot);
+    this.#lookUp(first + RECORD_BYTES, offset, 0);
+    const last = first + RECORD_BYTES;
     this.#finish({
       header,
-      gpa: start,
+      gpa: region.start,
       mode,
-      end,
-      record: first + RECORD_BYTES,
+      end: region.end,
+      record: last,
       keyGpa: gpa,
       first,
     });
@@ -262,11 +234,22 @@ export class BlockStore {
     }
     this.#insert(gpa, mode, first);
     this.#world.unlock();
-    return first;
   }
-  /** Whether translation may begin now: there is room for a region's records. */
-  get hasRoom(): boolean {
-    return this.#free + 256 * RECORD_BYTES < RECORDS_BASE + RECORDS_BYTES;
+  /** Drops a translated block. */
+  uninstall(region: TranslatedBlock): void {
+    const head = PAGE_BLOCKS_BASE / 4 + (region.start >>> 12);
+    let link = head;
+    for (let block = this.#u32[head]!; block; block = this.#u32[link]!) {
+      const word = block / 4;
+      if (block === region.records) {
+        this.#drop(word);
+        this.#u32[link] = this.#u32[word + HEADER.next]!;
+      } else link = word + HEADER.next;
+    }
+  }
+  /** Counts the writes to a page while it held code: what was made from it before such a write is out of date. */
+  pageVersion(gpa: number): number {
+    return this.#u32[PAGE_VERSIONS_BASE / 4 + (gpa >>> 12)]!;
   }
 
   #isRam(gpa: number): boolean {
@@ -309,8 +292,7 @@ export class BlockStore {
     this.#u32[word + 1] = mode;
     this.#u32[word + 2] = first;
     // Entries are counted until a block is hot; a translated one stays as it is.
-    const isTranslated = this.#u16[(first + R.handler) / 2]! > this.#handlers.invalid;
-    this.#u32[word + 3] = isTranslated ? 0x8000_0000 : 0;
+    this.#u32[word + 3] = first >= TRANSLATED_RECORDS_BASE ? 0x8000_0000 : 0;
   }
 
   #decode(gpa: number, mode: number, next: number | undefined): number {
@@ -341,7 +323,7 @@ export class BlockStore {
         if (count > 0) break;
         return next === undefined ? CROSSES : this.#decodeCrossing(gpa, mode, codeBits, next);
       }
-      const ends = this.#write(record, decoded, position & 0xfff, codeBits === 64);
+      const ends = this.#writer.write(record, decoded, position & 0xfff, codeBits === 64);
       record += RECORD_BYTES;
       position += decoded.length;
       if (ends) break;
@@ -375,10 +357,10 @@ export class BlockStore {
     const alias = header + RECORD_BYTES;
     const first = alias + RECORD_BYTES;
     const offset = gpa & 0xfff;
-    this.#blank(first, PSEUDO_HANDLERS.verifyNextPage, offset);
+    this.#writer.blank(first, PSEUDO_HANDLERS.verifyNextPage, offset);
     this.#i64[(first + R.immediate) / 8] = BigInt(next >>> 12);
     this.#i64[(first + R.displacement) / 8] = BigInt(blockHash(gpa, mode));
-    this.#write(first + RECORD_BYTES, decoded, offset, codeBits === 64);
+    this.#writer.write(first + RECORD_BYTES, decoded, offset, codeBits === 64);
     const last = first + 2 * RECORD_BYTES;
     this.#lookUp(last, (offset + decoded.length) & 0xfff, PAGE_BYTES);
     const end = gpa - offset + PAGE_BYTES;
@@ -450,6 +432,7 @@ export class BlockStore {
 
   #invalidatePage(page: number, gpa: number, bytes: number): void {
     const head = PAGE_BLOCKS_BASE / 4 + page;
+    this.#u32[PAGE_VERSIONS_BASE / 4 + page]!++;
     let link = head;
     for (let block = this.#u32[head]!; block; block = this.#u32[link]!) {
       const word = block / 4;
@@ -485,112 +468,15 @@ export class BlockStore {
     }
   }
 
-  #blank(record: number, handler: number, pageOffset: number): void {
-    this.#u8.fill(0, record, record + RECORD_BYTES);
-    this.#u16[(record + R.handler) / 2] = handler;
-    this.#u16[(record + R.pageOffset) / 2] = pageOffset;
-  }
   #invalid(record: number, pageOffset: number): void {
-    this.#blank(record, this.#handlers.invalid, pageOffset);
+    this.#writer.blank(record, this.#handlers.invalid, pageOffset);
   }
   /** The record behind the last instruction; behind the page's end its offset is beyond the page. */
   #lookUp(record: number, pageOffset: number, wrapBytes: number): void {
-    this.#blank(
+    this.#writer.blank(
       record,
       PSEUDO_HANDLERS.lookUp,
       pageOffset + (pageOffset < PAGE_BYTES ? wrapBytes : 0),
     );
   }
-
-  /** Writes a record; gives whether the block ends behind it. */
-  #write(record: number, d: Decoded, pageOffset: number, isMode64: boolean): boolean {
-    if (d.status !== 'ok' || !d.candidate) {
-      this.#blank(
-        record,
-        d.status === 'tooLong' ? this.#handlers.tooLong : this.#handlers.invalid,
-        pageOffset,
-      );
-      this.#u8[record + R.length] = d.length;
-      return true;
-    }
-    const { table } = d.candidate;
-    const handler = this.#handlers.find(table, {
-      bits: d.bits,
-      isMemory: usesMemory(d),
-      mode64: isMode64,
-      locked: d.lock,
-    });
-    this.#blank(record, handler, pageOffset);
-    this.#u8[record + R.length] = d.length;
-    this.#u8[record + R.flags] = recordFlags(d, isMode64);
-    this.#u8[record + R.segment] = d.segment;
-    for (const operand of table.form.operands) this.#register(record, operand, d);
-    if (d.isMemory) this.#address(record, d, pageOffset);
-    this.#u16[(record + R.segmentBase) / 2] = segmentBaseOffset(d.segment, isMode64);
-    this.#i64[(record + R.immediate) / 8] = d.immediate;
-    for (const operand of table.form.operands) this.#vexRegister(record, operand, d);
-    return table.form.ends === true || this.#handlers.neverFallsThrough(handler);
-  }
-  #register(record: number, operand: OperandSpec, d: Decoded): void {
-    if (REG_SOURCES.has(operand.source)) {
-      this.#u16[(record + R.reg) / 2] = registerStateOffset(operand, d.reg, d.bits, d.hasRex);
-    } else if (RM_SOURCES.has(operand.source) && !d.isMemory) {
-      this.#u16[(record + R.rm) / 2] = registerStateOffset(operand, d.rm, d.bits, d.hasRex);
-    }
-  }
-  /** Behind the immediate, whose field these share. */
-  #vexRegister(record: number, operand: OperandSpec, d: Decoded): void {
-    const { source } = operand;
-    const offset = (n: number) => registerStateOffset(operand, n, d.bits, true);
-    if (source === 'vvvv' || source === 'xmmVvvv')
-      this.#u16[(record + R.vvvv) / 2] = offset(d.vvvv);
-    else if (source === 'xmmIs4') this.#u16[(record + R.is4) / 2] = offset(d.is4);
-  }
-  #address(record: number, d: Decoded, pageOffset: number): void {
-    this.#u16[(record + R.rm) / 2] = addressRegisterOffset(d.base);
-    this.#u16[(record + R.index) / 2] = d.candidate!.isVsib
-      ? vectorIndexOffset(d.index)
-      : addressRegisterOffset(d.index);
-    this.#u8[record + R.scale] = d.scale;
-    // rip-relative: S.ripBase plus the instruction's place in the page.
-    const displacement = d.base === 16 ? d.displacement + BigInt(pageOffset) : d.displacement;
-    this.#i64[(record + R.displacement) / 8] = BigInt.asIntN(64, displacement);
-  }
-}
-
-/** The form's ModRM.rm operand is memory (a moffs form has no such variant). */
-function usesMemory(d: Decoded): boolean {
-  return (
-    d.isMemory &&
-    !d.candidate!.table.form.operands.some((o) => o.source === 'moffs') &&
-    d.candidate!.allowsMemory &&
-    hasRmOperand(d)
-  );
-}
-function hasRmOperand(d: Decoded): boolean {
-  return d.candidate!.table.form.operands.some(
-    (o) =>
-      o.source === 'rm' ||
-      o.source === 'rmMemory' ||
-      o.source === 'xmmRm' ||
-      o.source === 'mmxRm' ||
-      o.source === 'vsib',
-  );
-}
-
-function recordFlags(d: Decoded, isMode64: boolean): number {
-  const size = d.addressBits === 64 ? 2 : d.addressBits === 32 ? 1 : 0;
-  return (
-    (d.rep ? RECORD_FLAGS.rep : 0) |
-    (d.repne ? RECORD_FLAGS.repne : 0) |
-    (d.lock ? RECORD_FLAGS.lock : 0) |
-    (isMode64 && d.addressBits === 64 ? 0 : RECORD_FLAGS.checkedAddress) |
-    (!isMode64 && d.addressBits === 32 ? RECORD_FLAGS.legacy32 : 0) |
-    (size << RECORD_FLAGS.addressSizeShift)
-  );
-}
-
-function segmentBaseOffset(segment: number, isMode64: boolean): number {
-  if (isMode64 && segment !== SEGMENT.fs && segment !== SEGMENT.gs) return S.zero.offset;
-  return at(S.segBase, segment);
 }

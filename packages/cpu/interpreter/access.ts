@@ -2,30 +2,33 @@
 // `calls` makes each access a call of a small function; `inlined` puts the probe into the caller, for hot handlers.
 
 import { type FunctionRef, fn } from '../lift/function.ts';
-import type { AccessBytes, AccessStrategy, Lift } from '../lift/lift.ts';
+import type { AccessBytes, AccessOptions, AccessStrategy, Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { loadSlow, probeWrite, storeSlow } from '../microcode/memory.ts';
 import { S, TLB_ENTRIES, TLB_ENTRY } from '../state/layout.ts';
 import { lockedUpdate } from './locked.ts';
 
-const LOADS: Readonly<Record<AccessBytes, string>> = {
+/** #SS. */
+const STACK_FAULT = 12;
+
+export const LOADS: Readonly<Record<AccessBytes, string>> = {
   1: 'i32.load8_u',
   2: 'i32.load16_u',
   4: 'i32.load',
   8: 'i64.load',
   16: 'v128.load',
 };
-const STORES: Readonly<Record<AccessBytes, string>> = {
+export const STORES: Readonly<Record<AccessBytes, string>> = {
   1: 'i32.store8',
   2: 'i32.store16',
   4: 'i32.store',
   8: 'i64.store',
   16: 'v128.store',
 };
-const TYPES = { 1: 'i32', 2: 'i32', 4: 'i32', 8: 'i64', 16: 'v128' } as const;
+export const TYPES = { 1: 'i32', 2: 'i32', 4: 'i32', 8: 'i64', 16: 'v128' } as const;
 
 /** Probes the TLB: whether it hits for all bytes of the access, and the host address if so. */
-function probe(
+export function probe(
   l: Lift,
   bytes: number,
   linear: Value,
@@ -48,7 +51,7 @@ function probe(
   };
 }
 
-function slowLoad(l: Lift, bytes: AccessBytes, linear: Value, tlb: Value): Value {
+export function slowLoad(l: Lift, bytes: AccessBytes, linear: Value, tlb: Value): Value {
   if (bytes === 16) {
     const low = l.call(loadSlow, linear, 8, tlb);
     const high = l.call(loadSlow, linear.add(8n), 8, tlb);
@@ -69,24 +72,48 @@ function slowStore(l: Lift, bytes: AccessBytes, linear: Value, value: Value, tlb
   l.run(storeSlow, linear, value.u64(), bytes, tlb);
 }
 
-function inlineLoad(l: Lift, bytes: AccessBytes, linear: Value, tlb: Value): Value {
+/** #SS(0) for a stack access whose address is not canonical; no such address is in the TLB. */
+export function checkStack(l: Lift, linear: Value, options: AccessOptions): void {
+  if (options.stack) l.raiseIf(linear.shl(16).shrs(16).ne(linear), STACK_FAULT, 0);
+}
+
+function inlineLoad(
+  l: Lift,
+  bytes: AccessBytes,
+  linear: Value,
+  tlb: Value,
+  options: AccessOptions = {},
+): Value {
   const address = l.let(linear);
   const p = probe(l, bytes, address, tlb, TLB_ENTRY.readTag);
   const result = l.var(TYPES[bytes], bytes === 16 ? l.op('i64x2.splat', 0n) : 0);
   l.unlikely(
     p.miss,
-    () => result.set(slowLoad(l, bytes, address, tlb)),
+    () => {
+      checkStack(l, address, options);
+      result.set(slowLoad(l, bytes, address, tlb));
+    },
     () => result.set(l.loadRaw(LOADS[bytes], p.host())),
   );
   return result.get();
 }
 
-function inlineStore(l: Lift, bytes: AccessBytes, linear: Value, value: Value, tlb: Value): void {
+function inlineStore(
+  l: Lift,
+  bytes: AccessBytes,
+  linear: Value,
+  value: Value,
+  tlb: Value,
+  options: AccessOptions = {},
+): void {
   const address = l.let(linear);
   const p = probe(l, bytes, address, tlb, TLB_ENTRY.writeTag);
   l.unlikely(
     p.miss,
-    () => slowStore(l, bytes, address, value, tlb),
+    () => {
+      checkStack(l, address, options);
+      slowStore(l, bytes, address, value, tlb);
+    },
     () => l.storeRaw(STORES[bytes], p.host(), 0, value),
   );
 }
@@ -138,14 +165,20 @@ const probes = bySize((bytes) =>
 function strategy(isInline: boolean, isShared: boolean): AccessStrategy {
   const access: AccessStrategy = {
     isShared,
-    load(l, bytes, linear, { system }) {
-      const tlb = l.get(system ? S.tlbSystem : S.tlb);
-      return isInline ? inlineLoad(l, bytes, linear, tlb) : l.call(loads[bytes], linear, tlb);
+    load(l, bytes, linear, options) {
+      const tlb = l.get(options.system ? S.tlbSystem : S.tlb);
+      if (isInline) return inlineLoad(l, bytes, linear, tlb, options);
+      checkStack(l, linear, options);
+      return l.call(loads[bytes], linear, tlb);
     },
-    store(l, bytes, linear, value, { system }) {
-      const tlb = l.get(system ? S.tlbSystem : S.tlb);
-      if (isInline) inlineStore(l, bytes, linear, value, tlb);
-      else l.run(stores[bytes], linear, value, tlb);
+    store(l, bytes, linear, value, options) {
+      const tlb = l.get(options.system ? S.tlbSystem : S.tlb);
+      if (isInline) {
+        inlineStore(l, bytes, linear, value, tlb, options);
+        return;
+      }
+      checkStack(l, linear, options);
+      l.run(stores[bytes], linear, value, tlb);
     },
     update(l, bytes, linear, locked) {
       const address = l.let(linear);

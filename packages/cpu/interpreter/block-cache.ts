@@ -1,16 +1,16 @@
 // Decoded blocks by physical address and mode: the look-up, which every taken branch goes through. Filling and
 // invalidating are the decoder's (decode/block-store.ts).
 
-import { BLOCK_LENGTH_MAX } from '../decode/block-store.ts';
-import { INSTRUCTION_LENGTH_MAX } from '../decode/decoder.ts';
 import { type FunctionRef, fn, imported } from '../lift/function.ts';
 import { checkInstructionBreakpoint } from '../microcode/debug-register.ts';
+import { rememberJump } from '../microcode/jump-cache.ts';
 import { translateFetch } from '../microcode/memory.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 import {
   BLOCK_HASH_ENTRIES,
   BLOCK_HASH_ENTRY_BYTES,
   BLOCK_HASH_OFFSET,
+  PAGE_BYTES,
 } from '../state/memory-map.ts';
 import { PSEUDO_HANDLERS, R, RECORD_BYTES } from './record.ts';
 
@@ -20,13 +20,16 @@ export const MODE_SINGLE = 4;
 /** Decodes a block and gives its first record, or 0 with a fault recorded. */
 export const decodeBlock: FunctionRef = imported('decodeBlock', { gpa: 'i32', mode: 'i32' }, 'i32');
 
-/** A block was entered often: the translator may replace it in the hash. */
+/** A block was entered often: the translator is told, and may replace it in the hash some time later. */
 export const blockIsHot: FunctionRef = imported('blockIsHot', { gpa: 'i32', mode: 'i32' });
 
 /** Index of the hash entry for a block; the decoder computes the same. */
 export function blockHash(gpa: number, mode: number): number {
   return (gpa ^ (gpa >>> 13) ^ (mode << 7)) & (BLOCK_HASH_ENTRIES - 1);
 }
+
+/** No less than the bytes of the longest block, and those that translated code may be made from. */
+const NEAR_LIMIT_BYTES = PAGE_BYTES;
 
 /** Raises #GP(0) when a block's one instruction does not end within the `left` bytes up to CS's limit. */
 const checkLength: FunctionRef = fn('checkLength', {
@@ -53,11 +56,9 @@ export const findBlock: FunctionRef = fn('findBlock', {
     const isLegacy = l.let(l.get(S.codeBits).ne(64));
     const limit = l.let(l.get(S.segLimit, SEGMENT.cs).u64());
     l.unlikely(isLegacy.and(rip.gtu(limit)), () => l.raise(13, 0));
-    // Within the longest block's bytes of the limit instructions run one by one, so that each can be seen to end within it.
+    // Near the limit instructions run one by one, so that each can be seen to end within it.
     const left = l.let(limit.sub(rip).add(1n));
-    const isNearLimit = l.let(
-      isLegacy.and(left.ltu(BigInt(BLOCK_LENGTH_MAX * INSTRUCTION_LENGTH_MAX))),
-    );
+    const isNearLimit = l.let(isLegacy.and(left.ltu(BigInt(NEAR_LIMIT_BYTES))));
     l.set(S.ripBase, rip.sub(offset));
     l.unlikely(linear.sub(offset).ne(l.get(S.codePageLinear)), () => {
       const gpa = l.call(translateFetch, linear);
@@ -90,10 +91,16 @@ export const findBlock: FunctionRef = fn('findBlock', {
     const entry = l.let(hash.mul(BLOCK_HASH_ENTRY_BYTES).add(l.cpu));
     const isHit = l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET).eq(gpa);
     l.if(isHit.and(l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET + 4).eq(key)), () => {
-      const entries = l.let(l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET + 12).add(1));
-      l.storeRaw('i32.store', entry, BLOCK_HASH_OFFSET + 12, entries);
-      l.unlikely(entries.eq(l.get(S.hotThreshold)), () => l.run(blockIsHot, gpa, key));
       const found = l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET + 8);
+      const entries = l.let(l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET + 12).add(1));
+      l.if(
+        entries.ges(0),
+        () => {
+          l.storeRaw('i32.store', entry, BLOCK_HASH_OFFSET + 12, entries);
+          l.unlikely(entries.eq(l.get(S.hotThreshold)), () => l.run(blockIsHot, gpa, key));
+        },
+        () => l.run(rememberJump, rip, l.loadRaw('i32.load', found, R.immediate)),
+      );
       l.unlikely(isNearLimit, () => l.run(checkLength, found, left));
       l.return(found);
     });

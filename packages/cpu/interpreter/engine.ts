@@ -6,6 +6,7 @@ import { readFlagsFunction, writeFlagsFunction } from '../microcode/host-interfa
 import { flushPage, flushTlb, translateFetch } from '../microcode/memory.ts';
 import { updateMode } from '../microcode/mode.ts';
 import { walk } from '../microcode/page-walk.ts';
+import { probeTranslated, storeTranslated } from '../translator/memory.ts';
 import { STRATEGIES, type Strategies } from './access.ts';
 import { buildHandlers, type HandlerTable } from './handlers.ts';
 import { buildLoop, FIRST_HANDLER } from './loop.ts';
@@ -28,6 +29,8 @@ const ROOTS: readonly FunctionRef[] = [
   readFlagsFunction,
   writeFlagsFunction,
   updateMode,
+  storeTranslated,
+  probeTranslated,
 ];
 
 /** Pages of the largest memory that a machine can have; an instance's memory may be smaller. */

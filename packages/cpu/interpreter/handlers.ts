@@ -24,11 +24,8 @@ export interface Handler {
   readonly neverFallsThrough: boolean;
 }
 
-export interface HandlerTable {
-  /** Inlined handlers, in the order of their numbers; these come right after the pseudo handlers. */
-  readonly hot: readonly Handler[];
-  /** Handlers as functions, numbered behind the hot ones. */
-  readonly functions: readonly FunctionRef[];
+/** Numbers of handlers: all that decoding needs to know of them. */
+export interface HandlerNumbers {
   /** Number of the handler for a variant of a form. */
   find(form: TableForm, variant: Variant): number;
   neverFallsThrough(handler: number): boolean;
@@ -39,6 +36,13 @@ export interface HandlerTable {
   /** The handler of everything that raises #UD, and of what is longer than 15 bytes: #GP(0). */
   readonly invalid: number;
   readonly tooLong: number;
+}
+
+export interface HandlerTable extends HandlerNumbers {
+  /** Inlined handlers, in the order of their numbers; these come right after the pseudo handlers. */
+  readonly hot: readonly Handler[];
+  /** Handlers as functions, numbered behind the hot ones. */
+  readonly functions: readonly FunctionRef[];
   /** The local that holds the record's address in inlined handlers. */
   readonly recordLocal: Local;
 }

@@ -5,7 +5,7 @@ import type { InstructionContext, LiftOperand, OperandSpec } from '../isa/instru
 import { RFLAGS } from '../lift/flags.ts';
 import { type FunctionRef, fn } from '../lift/function.ts';
 import type { AccessBytes, Lift, UpdateAccess } from '../lift/lift.ts';
-import { constant, type Value } from '../lift/value.ts';
+import { constant, constantOf, type Value } from '../lift/value.ts';
 import { countExactly } from '../microcode/exact.ts';
 import { MODE_SINGLE_STEP } from '../microcode/mode.ts';
 import { isFlatData, segmentLinear } from '../microcode/segment-access.ts';
@@ -268,11 +268,37 @@ class MemoryOperand implements LiftOperand {
     return l.choose(
       isChecked,
       'i64',
-      () => l.call(checkedLinear, record, address, bytes, access === 'write' ? 1 : 0),
+      () => this.#checked(address, bytes, access === 'write' ? 1 : 0),
       () =>
         address.add(
           l.loadRaw('i64.load', l.cpu.add(l.loadRaw('i32.load16_u', record, R.segmentBase))),
         ),
+    );
+  }
+  /** The address with its checks; where the record is known, it need not exist at run time. */
+  #checked(address: Value, bytes: number, write: number): Value {
+    const l = this.#l;
+    const record = this.#record;
+    if (constantOf(record) === undefined)
+      return l.call(checkedLinear, record, address, bytes, write);
+    const segment = Number(constantOf(l.loadRaw('i32.load8_u', record, R.segment)));
+    const isLegacy32 = l.loadRaw('i32.load8_u', record, R.flags).and(RECORD_FLAGS.legacy32).nez();
+    const checked = () => {
+      const offset = wrap(l, address, addressBits(l, record));
+      return l.call(segmentLinear, segment, offset, bytes, write);
+    };
+    const isFlat = () => isFlatData(l.get(S.segAttributes, segment), l.get(S.segLimit, segment));
+    return l.choose(
+      isLegacy32,
+      'i64',
+      () =>
+        l.choose(
+          isFlat(),
+          'i64',
+          () => l.get(S.segBase, segment).add(address).and(0xffff_ffffn),
+          checked,
+        ),
+      checked,
     );
   }
   effective(): Value {

@@ -6,6 +6,7 @@ import type { ValueType } from '../wasm/opcodes.ts';
 import { wasmOp } from '../wasm/opcodes.ts';
 import type { FunctionRef } from './function.ts';
 import type { InstructionExit, Local, Node, Statement } from './ir.ts';
+import { eachExpression, eachNode, eachStatement } from './traverse.ts';
 
 export interface EmitOptions {
   readonly params: readonly ValueType[];
@@ -36,11 +37,38 @@ export class Emitter {
   body(statements: readonly Statement[]): void {
     this.#scopes.push([]);
     for (const statement of statements) this.#statement(statement);
-    for (const local of this.#scopes.pop()!) {
-      const index = this.#indices.get(local)!;
-      this.#indices.delete(local);
-      this.#freeList(local.type).push(index);
-    }
+    for (const local of this.#scopes.pop()!) this.#release(local);
+  }
+  /** Emits statements in the scope that is open; a local that they set for themselves gives its place away behind its last use. */
+  sequence(statements: readonly Statement[], keep: ReadonlySet<Local>): void {
+    const lastUses = new Map<Local, number>();
+    statements.forEach((s, n) => {
+      eachStatement([s], (inner) => {
+        if (inner.kind === 'set') lastUses.set(inner.local, n);
+        eachExpression(inner, (expression) =>
+          eachNode(expression, (node) => {
+            if (node.kind === 'local') lastUses.set(node.local, n);
+          }),
+        );
+      });
+    });
+    this.#scopes.push([]);
+    statements.forEach((s, n) => {
+      this.#statement(s);
+      const own = this.#scopes.at(-1)!;
+      this.#scopes[this.#scopes.length - 1] = own.filter((local) => {
+        if (keep.has(local) || lastUses.get(local)! > n) return true;
+        this.#release(local);
+        return false;
+      });
+    });
+    const kept = this.#scopes.pop()!;
+    this.#scopes.at(-1)!.push(...kept);
+  }
+  #release(local: Local): void {
+    const index = this.#indices.get(local)!;
+    this.#indices.delete(local);
+    this.#freeList(local.type).push(index);
   }
   /** Opens a label around what is emitted until `close`; `depth` finds it for a branch. */
   open(kind: 'block' | 'loop', label: number): void {

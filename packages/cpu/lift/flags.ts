@@ -3,8 +3,9 @@
 // CF as 0 or 1. SDM vol 1 §3.4.3.1.
 
 import { S } from '../state/layout.ts';
+import type { FlagOrigin } from './ir.ts';
 import type { Lift } from './lift.ts';
-import type { Value } from './value.ts';
+import { Value } from './value.ts';
 
 /** Bits of RFLAGS. SDM vol 1 figure 3-8. */
 export const RFLAGS = {
@@ -16,16 +17,22 @@ export const ARITHMETIC_FLAGS = 0x8d5;
 
 export type ArithmeticKind = 'add' | 'adc' | 'sub' | 'sbb';
 
+/** The value, marked with the operation that it is a flag of, for whoever can compute a condition from its operands. */
+function from(value: Value, origin: FlagOrigin): Value {
+  return value.node.kind === 'op' ? new Value({ ...value.node, origin }) : value;
+}
+
 /** Sign-extends a result of `bits` to i64. */
 function wide(value: Value, bits: number): Value {
   return bits === 64 ? value : value.sext(bits).s64();
 }
 
-/** ZF, SF and PF from a result. */
-export function setResultFlags(l: Lift, bits: number, result: Value): void {
+/** ZF, SF and PF from a result; gives it sign-extended to i64. */
+export function setResultFlags(l: Lift, bits: number, result: Value): Value {
   const r = l.let(wide(result, bits));
   l.set(S.flagZ, r);
   l.set(S.flagSP, r);
+  return r;
 }
 
 /**
@@ -41,11 +48,13 @@ export function setArithmeticFlags(
   result: Value,
 ): void {
   const r = l.let(result);
-  setResultFlags(l, bits, r);
-  setCarry(l, carryOut(kind, bits, a, b, r));
+  const [x, y] = [l.let(a), l.let(b)];
+  const signed = setResultFlags(l, bits, r);
+  const origin: FlagOrigin = { kind, bits, a: x.node, b: y.node, result: signed.node };
+  setCarry(l, from(carryOut(kind, bits, x, y, r), origin));
   const overflow =
-    kind === 'add' || kind === 'adc' ? a.xor(r).and(b.xor(r)) : a.xor(b).and(a.xor(r));
-  l.set(S.flagO, wide(overflow, bits));
+    kind === 'add' || kind === 'adc' ? x.xor(r).and(y.xor(r)) : x.xor(y).and(x.xor(r));
+  l.set(S.flagO, from(wide(overflow, bits), origin));
   l.set(S.flagA, a.xor(b).xor(r).i32());
 }
 
@@ -130,6 +139,11 @@ export const CONDITIONS = [
 
 /** Whether the condition holds: 1 or 0 (an i32). */
 export function condition(l: Lift, code: number): Value {
+  const value = conditionValue(l, code);
+  return value.node.kind === 'op' ? new Value({ ...value.node, condition: code }) : value;
+}
+
+function conditionValue(l: Lift, code: number): Value {
   const base = (): Value => {
     switch (code >> 1) {
       case 0:

@@ -12,6 +12,16 @@ export interface Local {
   readonly parameter?: number;
 }
 
+/** The addition or subtraction that flags come from, with its operands as locals or constants. */
+export interface FlagOrigin {
+  readonly kind: 'add' | 'adc' | 'sub' | 'sbb';
+  readonly bits: number;
+  readonly a: Node;
+  readonly b: Node;
+  /** Sign-extended to i64. */
+  readonly result: Node;
+}
+
 export type Node =
   | { readonly kind: 'const'; readonly type: ValueType; readonly value: number | bigint | Uint8Array }
   | { readonly kind: 'local'; readonly type: ValueType; readonly local: Local }
@@ -22,6 +32,10 @@ export type Node =
       readonly args: readonly Node[];
       /** Lane index, or the 16 lanes of a shuffle. */
       readonly lanes?: readonly number[];
+      /** CF or OF of this operation. */
+      readonly origin?: FlagOrigin;
+      /** The condition code that the node tests (lift/flags.ts). */
+      readonly condition?: number;
     }
   | { readonly kind: 'select'; readonly type: ValueType; readonly condition: Node; readonly whenTrue: Node; readonly otherwise: Node }
   /** A load from memory at address + offset. */

@@ -16,6 +16,8 @@ export type AccessBytes = 1 | 2 | 4 | 8 | 16;
 export interface AccessOptions {
   /** An implicit supervisor access (descriptor tables, TSS) whatever the CPL. */
   readonly system?: boolean;
+  /** A stack access: an address that is not canonical raises #SS(0). */
+  readonly stack?: boolean;
 }
 
 /** A read-modify-write access: the write cannot fault any more, except that a locked one may ask for a retry. */
@@ -126,6 +128,10 @@ export class Lift {
   /** Sets a local of whoever builds the function around this. */
   assign(local: Local, value: Value): void {
     this.#statements.push({ kind: 'set', local, value: value.node });
+  }
+  /** Adds statements that were built elsewhere. */
+  append(statements: readonly Statement[]): void {
+    this.#statements.push(...statements);
   }
   /** Both values are computed; the condition picks one. */
   select(condition: Value, then: Operand, otherwise: Operand): Value {

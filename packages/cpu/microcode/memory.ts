@@ -19,6 +19,7 @@ import {
 import { PAGE, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
 import { checkDataBreakpoint } from './debug-register.ts';
 import { seesTime } from './exact.ts';
+import { forgetJumps } from './jump-cache.ts';
 import { PF, PTE, walk } from './page-walk.ts';
 import { busRead, busWrite, markDirty, noteWrite, ramAddress } from './physical-memory.ts';
 
@@ -43,6 +44,7 @@ export const flushTlb: FunctionRef = fn('flushTlb', {
     }
     l.set(S.tlbsUsed, 0);
     l.set(S.codePageLinear, -1n);
+    l.run(forgetJumps);
   },
 });
 
@@ -62,6 +64,7 @@ export const flushPage: FunctionRef = fn('flushPage', {
         l.storeRaw('i64.store', entry, field, tag);
     }
     l.set(S.codePageLinear, -1n);
+    l.run(forgetJumps);
   },
 });
 
@@ -138,7 +141,7 @@ function nextPage(l: Lift, linear: Value): Value {
 }
 
 /** Access bits of a data access at the current privilege; implicit supervisor accesses use the system TLB. */
-function dataAccess(l: Lift, tlb: Value, write: boolean): Value {
+export function dataAccess(l: Lift, tlb: Value, write: boolean): Value {
   const user = l
     .get(S.cpl)
     .eq(3)

@@ -8,6 +8,7 @@ import type { Value } from '../lift/value.ts';
 import { CR0, CR4, EFER } from '../state/control-bits.ts';
 import { S, SEGMENT, TLB_BYTES, TLB_MODE, TLB_OFFSET } from '../state/layout.ts';
 import { VECTOR_TRAP } from './avx/check.ts';
+import { updateContext } from './jump-cache.ts';
 import { ATTRIBUTES } from './segment-access.ts';
 
 /** Values of `S.legacyMode`. */
@@ -51,6 +52,7 @@ export const updateMode: FunctionRef = fn('updateMode', {
     updateTlbs(l);
     updateFpuTrap(l, cr0);
     updateVectorTrap(l, cr0, legacy);
+    l.run(updateContext);
   },
 });
 

@@ -68,7 +68,8 @@ export function setStackPointer(l: Lift, i: StackContext | undefined, value: Val
 export function push(l: Lift, i: StackContext | undefined, bits: number, value: Value): void {
   const bytes = (bits / 8) as AccessBytes;
   const top = l.let(stackPointer(l, i).sub(bytes));
-  l.store(bytes, stackLinear(l, i, top, bytes, 'write'), value);
+  if (i?.mode64) l.store(bytes, top, value, { stack: true });
+  else l.store(bytes, stackLinear(l, i, top, bytes, 'write'), value);
   setStackPointer(l, i, top);
 }
 
@@ -83,7 +84,9 @@ export interface Popped {
 export function pop(l: Lift, i: StackContext | undefined, bits: number): Popped {
   const bytes = (bits / 8) as AccessBytes;
   const top = stackPointer(l, i);
-  const value = l.let(l.load(bytes, stackLinear(l, i, top, bytes, 'read')));
+  const value = i?.mode64
+    ? l.let(l.load(bytes, top, { stack: true }))
+    : l.let(l.load(bytes, stackLinear(l, i, top, bytes, 'read')));
   return {
     value,
     commit(extraBytes) {

@@ -213,6 +213,10 @@ export const S = {
   codeChanged: field('codeChanged', 'i32'),
   /** Times that a block is entered before it is handed to the translator; never, when there is none. */
   hotThreshold: field('hotThreshold', 'i32'),
+  /** Counts what makes cached translations of code addresses useless: flushes of any TLB. */
+  generation: field('generation', 'i32'),
+  /** Generation, privilege and decoding mode in one word: what a jump-cache entry must have been filled under; -1: no entry counts. */
+  context: field('context', 'i32'),
   /** Instructions that `run` may still retire. */
   budget: field('budget', 'i32'),
   /** 1: what `instructionCount` counts depends on the guest alone (microcode/exact.ts). */
@@ -287,8 +291,14 @@ export const EVENT = {
 /** Registers end here; TLBs begin. */
 export const TLB_OFFSET: number = Math.ceil(cursor / 4096) * 4096;
 export const TLB_BYTES: number = TLB_ENTRIES * TLB_ENTRY.size;
-/** Bytes of one vCPU: registers and TLBs. */
-export const VCPU_BYTES: number = TLB_OFFSET + TLB_MODES * TLB_BYTES;
+/** Entries of the jump cache, a power of two: where translated code goes on for an address, behind the TLBs. */
+export const JUMP_CACHE_ENTRIES = 4096;
+/** One entry: rip i64, S.context i32, slot of the region in the table i32. */
+export const JUMP_CACHE_ENTRY = { size: 16, rip: 0, context: 8, slot: 12 } as const;
+export const JUMP_CACHE_OFFSET: number = TLB_OFFSET + TLB_MODES * TLB_BYTES;
+export const JUMP_CACHE_BYTES: number = JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY.size;
+/** Bytes of one vCPU: registers, TLBs and jump cache. */
+export const VCPU_BYTES: number = JUMP_CACHE_OFFSET + JUMP_CACHE_BYTES;
 
 /** Offset of element `index` of a field. */
 export function at(f: Field, index: number): number {

@@ -52,6 +52,13 @@ export const PAGE_BLOCKS_BASE: number = 16 * MIB;
 export const RECORDS_BASE: number = 20 * MIB;
 export const RECORDS_BYTES: number = 40 * MIB;
 
+/** Records that belong to translated code. */
+export const TRANSLATED_RECORDS_BASE: number = RECORDS_BASE + RECORDS_BYTES;
+export const TRANSLATED_RECORDS_BYTES: number = 8 * MIB;
+
+/** One u32 for each page of RAM: counts writes to it while it held code. */
+export const PAGE_VERSIONS_BASE: number = TRANSLATED_RECORDS_BASE + TRANSLATED_RECORDS_BYTES;
+
 /** Guest-physical 0. */
 export const RAM_BASE: number = 96 * MIB;
 

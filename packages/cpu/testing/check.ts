@@ -18,7 +18,8 @@ import {
   YMM_HIGH,
 } from '../state/layout.ts';
 import { planMemory, RAM_BASE, vcpuBase } from '../state/memory-map.ts';
-import { Translator } from '../translator/translator.ts';
+import { InThreadTranslator, translatorOptions } from '../translator/in-thread.ts';
+import { TranslationLoader } from '../translator/loader.ts';
 
 export const CODE_ADDRESS = 0x10_0000;
 export const DATA_ADDRESS = 0x20_0000;
@@ -86,22 +87,19 @@ export class TestCpu {
     });
     this.set('ramBytes', BigInt(RAM_BYTES));
     this.#hotThreshold = options.hotThreshold ?? 0;
-    const { handlers, firstFunction } = engine();
-    const { exports } = this.#instance;
     const { memory, blocks } = this;
-    this.translator = new Translator({
-      memory,
-      wasmPagesMax: 65536,
-      handlers,
-      blocks,
-      exports,
-      firstFunction,
+    this.translator = new InThreadTranslator({
+      ...translatorOptions(memory),
+      counts: true,
       ...(EACH_TRANSLATED ? { lengthMax: 1, lengthMin: 1 } : {}),
     });
+    const { exports } = this.#instance;
+    this.loader = new TranslationLoader({ source: this.translator, memory, blocks, exports });
   }
   /** Entries after which a block is translated; 0: never. */
   readonly #hotThreshold: number;
-  readonly translator: Translator;
+  readonly translator: InThreadTranslator;
+  readonly loader: TranslationLoader;
   #host(): Readonly<Record<string, (...args: never[]) => number | bigint | undefined>> {
     return {
       busRead: () => -1n,
@@ -114,7 +112,11 @@ export class TestCpu {
           const page = this.#instance.call('translateFetch', next) as bigint;
           return this.get('fault') ? undefined : Number(page);
         }),
-      blockIsHot: (gpa: number, mode: number) => Number(this.translator.translate(gpa >>> 0, mode)),
+      blockIsHot: (gpa: number, mode: number) => {
+        this.loader.request(gpa >>> 0, mode);
+        this.loader.load();
+        return undefined;
+      },
       takeInterrupt: () => -1,
       tscChanged: () => undefined,
       randomI64: () => 0x1234_5678_9abc_def0n,
@@ -143,6 +145,8 @@ export class TestCpu {
     this.set('ramBytes', BigInt(RAM_BYTES));
     this.set('hotThreshold', this.#hotThreshold);
     this.set('stopOnFault', 1);
+    this.set('generation', 1);
+    this.set('context', 16 | (cpl === 3 ? 8 : 0) | (bits === 64 ? 2 : bits === 32 ? 1 : 0));
     this.set('tlbsUsed', 15);
     this.set('codeBits', bits);
     this.set('mode', bits === 64 ? 2 : bits === 32 ? 1 : 0);
@@ -247,7 +251,10 @@ export class TestCpu {
       this.set('fault', 0);
       return false;
     }
-    return this.translator.translate(gpa, mode);
+    const { regions } = this.translator.translator.counters;
+    this.loader.request(gpa, mode);
+    this.loader.load();
+    return this.translator.translator.counters.regions > regions;
   }
   /** Runs freely until the budget is used, a fault or a halt. */
   runFreely(budget: number): number {

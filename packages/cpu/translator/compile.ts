@@ -1,5 +1,6 @@
 // A region as one WebAssembly function: structured control flow over its blocks, registers in locals, state written
-// back where the region is left. The function is called like a handler and says how it ended.
+// back where the region is left. It is called like a handler and says how it ended, or goes straight on to the region
+// that follows (link.ts).
 
 import { inlined } from '../interpreter/access.ts';
 import { EXIT_CODES, TRANSLATED_FAULT } from '../lift/assemble.ts';
@@ -7,23 +8,36 @@ import { Emitter } from '../lift/emit.ts';
 import type { FunctionRef } from '../lift/function.ts';
 import type { InstructionExit, Local, Statement } from '../lift/ir.ts';
 import { FAULT_NON_CANONICAL, Lift, newLocal } from '../lift/lift.ts';
+import { someStatement } from '../lift/traverse.ts';
 import { Value } from '../lift/value.ts';
-import { storeSlow } from '../microcode/memory.ts';
-import { S, SEGMENT } from '../state/layout.ts';
+import { EVENT, S } from '../state/layout.ts';
 import type { CodeWriter, FunctionBody } from '../wasm/module.ts';
 import { wasmOp } from '../wasm/opcodes.ts';
 import { analyse, type FlowGraph } from './control-flow.ts';
-import type { Region, RegionBlock, RegionInstruction } from './region.ts';
+import { type FlagLiveness, flagLiveness } from './flag-liveness.ts';
+import { FlagSinker, localsOf, NOTHING_PENDING, type Pending } from './flag-sinking.ts';
+import type { RegionInstruction } from './instructions.ts';
+import { linkStatements } from './link.ts';
+import { FAULT_INTERPRET } from './memory.ts';
+import type { Region, RegionBlock } from './region.ts';
 
-const LABEL = { fault: 1, exit: 2, loops: 1_000_000, blocks: 2_000_000 } as const;
-/** In the local that tells where a fault happened: the access went through SS. */
-const THROUGH_SS = 0x1_0000;
+const LABEL = { fault: 1, leave: 2, exit: 3, loops: 1_000_000, blocks: 2_000_000 } as const;
+/** The local that tells where in its block an instruction stands: offset in the page, whether its memory operand goes through
+ *  SS, and how many instructions of the block have retired and not been counted. */
+const PLACE = { offset: 0xffff, throughSs: 0x1_0000, retiredShift: 17 } as const;
 
 export interface CompileOptions {
   readonly functionIndex: (callee: FunctionRef) => number;
+  /** Type of handlers and regions in the module. */
   readonly handlerType: number;
   readonly tableIndex: (handler: number) => number;
-  readonly segmentOf: (record: number) => number;
+  /** Address of the record of an instruction that its handler runs. */
+  readonly recordOf: (instruction: RegionInstruction) => number;
+  /** Address of the u16 that holds the region's handler number as long as the region is valid. */
+  readonly validAt: number;
+  readonly handler: number;
+  /** Instructions are counted, and loops end when the budget is used up. */
+  readonly counts: boolean;
 }
 
 export function compileRegion(region: Region, options: CompileOptions): FunctionBody {
@@ -34,18 +48,25 @@ class RegionCompiler {
   readonly #region: Region;
   readonly #options: CompileOptions;
   readonly #flow: FlowGraph;
+  readonly #flags: FlagLiveness;
   readonly #e: Emitter;
   readonly #code: CodeWriter;
-  readonly #faultAt: Local = newLocal('i32');
-  readonly #mustLeave: Local = newLocal('i32');
+  readonly #place: Local = newLocal('i32');
   readonly #budgetAtEntry: Local = newLocal('i32');
   readonly #status: Local = newLocal('i32');
+  readonly #entriesOf = new Map<number, number>();
+  readonly #inherited = new Map<number, Pending>();
+  readonly #kept = new Set<Local>();
   #block: RegionBlock;
 
   constructor(region: Region, options: CompileOptions) {
     this.#region = region;
     this.#options = options;
     this.#flow = analyse(region.entry, (offset) => region.blocks.get(offset)!.successors);
+    this.#flags = flagLiveness(region.blocks, this.#flow.order, region.registers, {
+      staysInside: (from, to) => this.#staysInside(from, to),
+      isBackEdge: (from, to) => this.#flow.isBackEdge(from, to),
+    });
     this.#block = region.blocks.get(region.entry)!;
     this.#e = new Emitter({
       params: ['i32', 'i32'],
@@ -53,24 +74,17 @@ class RegionCompiler {
       exit: (_e, exit, target) => this.#exit(exit, target),
     });
     this.#code = this.#e.code;
+    this.#countEntries();
   }
 
   compile(): FunctionBody {
     const e = this.#e;
-    const locals = [
-      this.#faultAt,
-      this.#mustLeave,
-      this.#budgetAtEntry,
-      this.#status,
-      this.#region.ripBase,
-    ];
-    for (const local of [...locals, ...this.#region.locals.all.map((p) => p.local)]) e.local(local);
-    this.#lift((l) => {
-      l.assign(this.#region.ripBase, l.get(S.ripBase));
-      l.assign(this.#budgetAtEntry, l.get(S.budget));
-      l.set(S.codeChanged, 0);
-    });
-    this.#reload();
+    const { ripBase, next, tlb, registers } = this.#region;
+    for (const local of [this.#place, this.#budgetAtEntry, this.#status, ripBase, next, tlb])
+      e.local(local);
+    for (const { local } of registers.all) e.local(local);
+    this.#enter();
+    e.open('block', LABEL.leave);
     e.open('block', LABEL.exit);
     e.open('block', LABEL.fault);
     this.#tree(this.#region.entry);
@@ -78,16 +92,21 @@ class RegionCompiler {
     e.close();
     this.#leaveWithFault();
     e.close();
+    this.#goOn();
+    e.close();
     this.#spill();
     this.#account();
-    this.#code.i32(EXIT_CODES.jump);
+    this.#lift((l) => this.#returnJump(l));
     return e.finish();
   }
 
   #lift(build: (l: Lift) => void): void {
+    this.#e.body(this.#statements(build));
+  }
+  #statements(build: (l: Lift) => void): readonly Statement[] {
     const l = new Lift({ cpu: newLocal('i32', 0), access: inlined, mayFault: true });
     build(l);
-    this.#e.body(l.statements);
+    return l.statements;
   }
   #value(local: Local): Value {
     return new Value({ kind: 'local', type: local.type, local });
@@ -97,26 +116,78 @@ class RegionCompiler {
     return this.#value(this.#region.ripBase).add(BigInt(offset));
   }
 
-  // --- state in and out of locals ---
+  // --- in and out ---
 
+  /** Turns back if the region is no longer valid or an event waits; then registers into locals. */
+  #enter(): void {
+    const { handler, validAt } = this.#options;
+    this.#lift((l) => {
+      const isStale = l.loadRaw('i32.load16_u', l.i32(validAt)).ne(handler);
+      const events = l.get(S.events);
+      l.unlikely(isStale.or(events), () => {
+        // The interpreter must get somewhere although events that are held back stay.
+        l.if(isStale.or(this.#eventsNow(l, events)), () => {
+          l.set(S.runOne, isStale.eqz());
+          this.#returnJump(l);
+        });
+      });
+      l.assign(this.#region.ripBase, l.get(S.rip).sub(BigInt(this.#region.entry)));
+      l.set(S.ripBase, this.#value(this.#region.ripBase));
+      if (!this.#options.counts) return;
+      const budget = l.get(S.budget);
+      l.assign(this.#budgetAtEntry, budget);
+      // What the budget does not surely cover the interpreter runs, one by one.
+      l.unlikely(budget.lts(this.#region.length), () => {
+        l.set(S.runOne, 1);
+        this.#returnJump(l);
+      });
+    });
+    this.#reload(this.#flags.liveAt(this.#region.entry));
+  }
+  /** Back to the loop, which counts the call of a handler as one instruction. */
+  #returnJump(l: Lift): void {
+    if (this.#options.counts) {
+      l.set(S.budget, l.get(S.budget).add(1));
+      l.set(S.instructionCount, l.get(S.instructionCount).sub(1n));
+    }
+    l.return(EXIT_CODES.jump);
+  }
+  /** Counts the instructions of the block up to and with the one whose place is noted. */
+  #countRetired(l: Lift, last: 0 | 1): void {
+    if (!this.#options.counts) return;
+    const retired = this.#value(this.#place).shru(PLACE.retiredShift).add(last);
+    l.set(S.budget, l.get(S.budget).sub(retired));
+  }
+  /** Events without a maskable interrupt that must wait for RFLAGS.IF. */
+  #eventsNow(l: Lift, events: Value): Value {
+    const interruptFlag = l.get(S.rflags).shru(9).and(EVENT.interrupt);
+    return events.and(interruptFlag.or(~EVENT.interrupt));
+  }
   #spill(): void {
-    for (const { offset, type, local } of this.#region.locals.all) {
+    for (const { offset, type, local, isWritten } of this.#region.registers.all) {
+      if (!isWritten) continue;
       this.#code
         .localGet(0)
         .localGet(this.#e.local(local))
         .memoryOp(wasmOp(`${type}.store`), offset);
     }
   }
-  #reload(): void {
-    for (const { offset, type, local } of this.#region.locals.all) {
+  #reload(flags: number): void {
+    this.#code
+      .localGet(0)
+      .memoryOp(wasmOp('i32.load'), S.tlb.offset)
+      .localSet(this.#e.local(this.#region.tlb));
+    for (const { offset, type, local, flag } of this.#region.registers.all) {
+      if (flag && !(flag & flags)) continue;
       this.#code
         .localGet(0)
         .memoryOp(wasmOp(`${type}.load`), offset)
         .localSet(this.#e.local(local));
     }
   }
-  /** What loops retired, which the budget has counted. */
+  /** What was retired since the region was entered, which the budget has counted. */
   #account(): void {
+    if (!this.#options.counts) return;
     this.#lift((l) => {
       const retired = this.#value(this.#budgetAtEntry).sub(l.get(S.budget)).u64();
       l.set(S.instructionCount, l.get(S.instructionCount).add(retired));
@@ -124,18 +195,59 @@ class RegionCompiler {
   }
   #leaveWithFault(): void {
     this.#spill();
+    this.#lift((l) => this.#countRetired(l, 0));
     this.#account();
     this.#lift((l) => {
-      const at = this.#value(this.#faultAt);
-      l.set(S.rip, this.#value(this.#region.ripBase).add(at.and(0xffff).u64()));
-      const isStack = at.and(THROUGH_SS).nez();
+      const at = this.#value(this.#place);
+      l.set(S.rip, this.#value(this.#region.ripBase).add(at.and(PLACE.offset).u64()));
       const fault = l.get(S.fault);
+      l.if(fault.eq(FAULT_INTERPRET), () => {
+        l.set(S.fault, 0);
+        l.set(S.runOne, 1);
+        this.#returnJump(l);
+      });
+      const isStack = at.and(PLACE.throughSs).nez();
       l.if(fault.and(FAULT_NON_CANONICAL).nez().and(isStack), () => l.set(S.fault, fault.sub(1)));
     });
     this.#code.i32(TRANSLATED_FAULT).return();
   }
+  /** To the region that follows, without a detour through the loop if the jump cache knows it. */
+  #goOn(): void {
+    this.#spill();
+    this.#account();
+    this.#lift((l) => l.set(S.rip, this.#value(this.#region.next)));
+    this.#e.body(
+      this.#statements((l) =>
+        linkStatements(l, this.#value(this.#region.next), (slot) => {
+          l.assign(this.#status, slot);
+          l.exit('again', GO_ON);
+        }),
+      ),
+    );
+    this.#lift((l) => this.#returnJump(l));
+  }
 
   // --- control flow ---
+
+  #staysInside(from: number, to: number): boolean {
+    return (
+      this.#region.blocks.has(to) &&
+      this.#flow.position.has(to) &&
+      !this.#flow.isIrreducible(from, to)
+    );
+  }
+  /** Ways into each block: one that has a single one takes over the flags as they are. */
+  #countEntries(): void {
+    const { blocks, entry } = this.#region;
+    const count = (to: number) => this.#entriesOf.set(to, (this.#entriesOf.get(to) ?? 0) + 1);
+    count(entry);
+    for (const offset of this.#flow.order) {
+      const block = blocks.get(offset)!;
+      for (const { targets } of block.instructions) targets.forEach(count);
+      const last = block.instructions.at(-1)!;
+      if (last.fallsThrough) count(last.offset + last.length);
+    }
+  }
 
   /** A block, and behind it the blocks that it dominates: each is reached by leaving the WebAssembly block that ends there. */
   #tree(offset: number): void {
@@ -154,128 +266,169 @@ class RegionCompiler {
 
   #emitBlock(block: RegionBlock): void {
     this.#block = block;
+    const sinker = this.#sinker(block);
+    let statements: Statement[] = [];
+    const flush = () => {
+      this.#e.sequence(statements, this.#kept);
+      statements = [];
+    };
+    let retired = 0;
     for (const instruction of block.instructions) {
-      if (instruction.statements) this.#emitSimple(instruction, instruction.statements);
-      else this.#emitHandlerCall(instruction);
+      if (instruction.statements) {
+        statements.push(...this.#note(instruction, instruction.statements, retired));
+        statements.push(...sinker.sink(instruction.statements));
+        retired++;
+      } else {
+        statements.push(...sinker.store());
+        flush();
+        this.#emitHandlerCall(instruction, retired);
+        retired = 0;
+      }
     }
     const last = block.instructions.at(-1)!;
-    if (last.fallsThrough) this.#goTo(last.offset + last.decoded.length);
-    else this.#code.unreachable();
+    if (!last.fallsThrough) {
+      flush();
+      this.#code.unreachable();
+      return;
+    }
+    const next = last.offset + last.length;
+    if (this.#options.counts)
+      statements.push(...this.#noting(last.offset, Math.max(retired - 1, 0)));
+    if (this.#options.counts && retired === 0)
+      statements.push(...this.#statements((l) => l.set(S.budget, l.get(S.budget).add(1))));
+    statements.push(...sinker.storeFor(next));
+    flush();
+    this.#jump(next);
   }
 
-  #emitSimple(instruction: RegionInstruction, statements: readonly Statement[]): void {
-    const { list, hasStore } = this.#noticeStores(statements);
-    this.#setFaultPlace(instruction);
-    this.#e.body(list);
-    if (hasStore && instruction.fallsThrough) this.#leaveIfCodeChanged(instruction);
+  #sinker(block: RegionBlock): FlagSinker {
+    const from = block.offset;
+    return new FlagSinker(
+      {
+        registers: this.#region.registers,
+        liveAt: (to) => (this.#staysInside(from, to) ? this.#flags.liveAt(to) : undefined),
+        inherits: (to) => this.#entriesOf.get(to) === 1,
+        lookForEvents: (to, stores) =>
+          this.#flow.isBackEdge(from, to) ? this.#lookForEvents(to, stores) : [],
+        passOn: (to, pending) => {
+          this.#inherited.set(to, pending);
+          for (const local of localsOf(pending)) this.#kept.add(local);
+        },
+      },
+      this.#inherited.get(from) ?? NOTHING_PENDING,
+    );
   }
-  /** Cheap: a constant that only the fault path reads. */
-  #setFaultPlace(instruction: RegionInstruction): void {
-    const isStack = this.#options.segmentOf(instruction.decoded.record) === SEGMENT.ss;
-    this.#code
-      .i32(instruction.offset | (isStack ? THROUGH_SS : 0))
-      .localSet(this.#e.local(this.#faultAt));
-  }
-  #leaveIfCodeChanged(instruction: RegionInstruction): void {
-    this.#lift((l) => {
-      l.unlikely(this.#value(this.#mustLeave), () => {
-        l.set(S.rip, this.#rip(instruction.offset + instruction.decoded.length));
+
+  /** Loops look for events, and where instructions are counted for a used-up budget, each time round. */
+  #lookForEvents(to: number, stores: readonly Statement[]): readonly Statement[] {
+    return this.#statements((l) => {
+      const leave = () => {
+        l.append(stores);
+        l.set(S.rip, this.#rip(to));
         l.exit('again');
-      });
+      };
+      this.#countRetired(l, 1);
+      const events = l.get(S.events);
+      l.unlikely(events, () => l.if(this.#eventsNow(l, events), leave));
+      if (this.#options.counts) l.unlikely(l.get(S.budget).lts(this.#region.length), leave);
     });
   }
-  /** Behind each slow store, notes whether it changed decoded code. */
-  #noticeStores(statements: readonly Statement[]): {
-    list: readonly Statement[];
-    hasStore: boolean;
-  } {
-    let hasStore = false;
-    const l = new Lift({ cpu: newLocal('i32', 0), access: inlined, mayFault: true });
-    l.assign(this.#mustLeave, l.get(S.codeChanged));
-    const note = l.statements;
-    const walk = (list: readonly Statement[]): readonly Statement[] =>
-      list.flatMap((s): readonly Statement[] => {
-        if (s.kind === 'call' && s.callee === storeSlow) {
-          hasStore = true;
-          return [s, ...note];
-        }
-        if (s.kind === 'if')
-          return [{ ...s, whenTrue: walk(s.whenTrue), otherwise: walk(s.otherwise) }];
-        if (s.kind === 'loop' || s.kind === 'block') return [{ ...s, body: walk(s.body) }];
-        if (s.kind === 'switch')
-          return [{ ...s, cases: s.cases.map(walk), otherwise: walk(s.otherwise) }];
-        return [s];
-      });
-    return { list: walk(statements), hasStore };
+
+  /** Notes the instruction's place, if anybody may ask: a constant that only ways out read. */
+  #note(
+    instruction: RegionInstruction,
+    statements: readonly Statement[],
+    retired: number,
+  ): readonly Statement[] {
+    const asks = (s: Statement) =>
+      s.kind === 'exit' && (s.exit === 'fault' || this.#options.counts);
+    if (!someStatement(statements, asks)) return [];
+    return this.#noting(instruction.offset | (instruction.isStack ? PLACE.throughSs : 0), retired);
+  }
+  #noting(place: number, retired: number): readonly Statement[] {
+    return this.#statements((l) =>
+      l.assign(this.#place, l.i32(place | (retired << PLACE.retiredShift))),
+    );
   }
 
   /** The instruction's handler, called with all state in its place. */
-  #emitHandlerCall(instruction: RegionInstruction): void {
-    const { decoded } = instruction;
+  #emitHandlerCall(instruction: RegionInstruction, retired: number): void {
+    const { handlerType, tableIndex, recordOf } = this.#options;
     const code = this.#code;
-    const status = this.#e.local(this.#status);
-    this.#setFaultPlace(instruction);
+    const end = instruction.offset + instruction.length;
+    this.#e.body(
+      this.#statements((l) => {
+        l.append(this.#noting(instruction.offset | (instruction.isStack ? PLACE.throughSs : 0), 0));
+        l.set(S.codeChanged, 0);
+        if (this.#options.counts) l.set(S.budget, l.get(S.budget).sub(retired));
+      }),
+    );
     this.#spill();
-    code.localGet(0).i32(decoded.record).i32(this.#options.tableIndex(decoded.handler));
-    code.callIndirect(this.#options.handlerType).localSet(status);
-    this.#reload();
+    code
+      .localGet(0)
+      .i32(recordOf(instruction))
+      .i32(tableIndex(instruction.handler))
+      .callIndirect(handlerType)
+      .localSet(this.#e.local(this.#status));
+    this.#reload(~0);
     this.#lift((l) => {
       const ended = this.#value(this.#status);
       l.if(ended, () => {
         l.if(ended.eq(EXIT_CODES.fault), () => l.exit('fault'));
         // A jump has set S.rip; 'retry' and 'again' run the instruction anew, from the interpreter.
-        l.if(ended.ne(EXIT_CODES.jump), () => l.set(S.rip, this.#rip(instruction.offset)));
+        l.if(
+          ended.ne(EXIT_CODES.jump),
+          () => l.set(S.rip, this.#rip(instruction.offset)),
+          () => this.#countRetired(l, 1),
+        );
         l.exit('again');
       });
-      if (decoded.ends || !instruction.fallsThrough) {
-        l.set(S.rip, this.#rip(instruction.offset + decoded.length));
+      this.#countRetired(l, 1);
+      const leave = () => {
+        l.set(S.rip, this.#rip(end));
         l.exit('again');
-      } else {
-        l.unlikely(l.get(S.codeChanged), () => {
-          l.set(S.rip, this.#rip(instruction.offset + decoded.length));
-          l.exit('again');
-        });
-      }
+      };
+      if (instruction.ends || !instruction.fallsThrough) leave();
+      else l.unlikely(l.get(S.codeChanged), leave);
     });
   }
 
-  /** Exits of statements: 'fault', a 'jump' that may stay in the region, and our own 'again' with S.rip set. */
+  /**
+   * Exits of statements: 'fault', a 'jump' that may stay in the region, else with `next` set; and our own 'again' with
+   * S.rip set, or to go on with the region whose slot the status local holds.
+   */
   #exit(exit: InstructionExit, target: number | undefined): void {
     if (exit === 'fault') this.#code.br(this.#e.depth(LABEL.fault));
-    else if (exit === 'jump' && target !== undefined) this.#goTo(target);
-    else this.#code.br(this.#e.depth(LABEL.exit));
+    else if (exit === 'jump' && target !== undefined) this.#jump(target);
+    else if (exit === 'jump') {
+      this.#lift((l) => this.#countRetired(l, 1));
+      this.#code.br(this.#e.depth(LABEL.exit));
+    } else if (target === GO_ON) this.#callNext();
+    else this.#code.br(this.#e.depth(LABEL.leave));
+  }
+  #callNext(): void {
+    this.#code
+      .localGet(0)
+      .i32(0)
+      .localGet(this.#e.local(this.#status))
+      .returnCallIndirect(this.#options.handlerType);
   }
 
   /** Continues at an offset of the page: in the region if it has a block there, else outside. */
-  #goTo(offset: number): void {
+  #jump(offset: number): void {
     const from = this.#block.offset;
-    const isOutside = !this.#region.blocks.has(offset) || !this.#flow.position.has(offset);
-    if (isOutside || this.#flow.isIrreducible(from, offset)) {
-      this.#lift((l) => l.set(S.rip, this.#rip(offset)));
+    if (this.#flow.isBackEdge(from, offset)) {
+      this.#code.br(this.#e.depth(LABEL.loops + offset));
+      return;
+    }
+    this.#lift((l) => this.#countRetired(l, 1));
+    if (this.#staysInside(from, offset)) this.#code.br(this.#e.depth(LABEL.blocks + offset));
+    else {
+      this.#lift((l) => l.assign(this.#region.next, this.#rip(offset)));
       this.#code.br(this.#e.depth(LABEL.exit));
-    } else if (this.#flow.isBackEdge(from, offset)) {
-      this.#backEdge(from, offset);
-    } else this.#code.br(this.#e.depth(LABEL.blocks + offset));
-  }
-
-  /** Loops look for events and a used-up budget each time round. */
-  #backEdge(from: number, to: number): void {
-    this.#lift((l) => {
-      const left = l.let(l.get(S.budget).sub(this.#loopLength(from, to)));
-      l.set(S.budget, left);
-      l.unlikely(left.les(0).or(l.get(S.events)), () => {
-        l.set(S.rip, this.#rip(to));
-        l.exit('again');
-      });
-    });
-    this.#code.br(this.#e.depth(LABEL.loops + to));
-  }
-  /** Instructions between a loop's header and its back edge, at most. */
-  #loopLength(from: number, to: number): number {
-    const { order, position } = this.#flow;
-    let count = 0;
-    for (let n = position.get(to)!; n <= position.get(from)!; n++)
-      count += this.#region.blocks.get(order[n]!)!.instructions.length;
-    return count;
+    }
   }
 }
+
+/** Target of an 'again' that calls the next region. */
+const GO_ON = -1;

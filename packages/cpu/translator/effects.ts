@@ -1,22 +1,23 @@
-// Which functions touch what the translator keeps in locals: general registers and arithmetic flags. Microcode that
-// does not (TLB misses, unit checks) can be called with the registers where they are.
+// Which functions touch what the translator keeps in locals: general registers, XMM registers and arithmetic flags.
+// Microcode that does not (TLB misses, unit checks) can be called with the registers where they are.
 
 import { calls } from '../interpreter/access.ts';
 import type { FunctionRef } from '../lift/function.ts';
 import type { Node, Statement } from '../lift/ir.ts';
 import { Lift, newLocal } from '../lift/lift.ts';
+import { eachExpression, eachNode, someStatement } from '../lift/traverse.ts';
 import { Value } from '../lift/value.ts';
-import { S } from '../state/layout.ts';
+import { type Field, S } from '../state/layout.ts';
 
-/** Registers and flags lie between these offsets of the vCPU's state; `zero`, `rip` and `ripBase` among them do not count. */
-const FIRST = S.gpr.offset;
-const GPR_END = S.gpr.offset + 128;
-const FLAGS_FIRST = S.flagZ.offset;
-const FLAGS_END = S.flagA.offset + 4;
+const end = (f: Field): number => f.offset + f.stride * f.count;
 
-/** Whether an offset in the vCPU's state is kept in a local. */
+/** Whether an offset in the vCPU's state is kept in a local. `rip` and `zero` lie between registers and flags and are not. */
 export function isPromoted(offset: number): boolean {
-  return (offset >= FIRST && offset < GPR_END) || (offset >= FLAGS_FIRST && offset < FLAGS_END);
+  return (
+    (offset >= S.gpr.offset && offset < end(S.gpr)) ||
+    (offset >= S.flagZ.offset && offset < end(S.flagA)) ||
+    (offset >= S.xmm.offset && offset < end(S.xmm))
+  );
 }
 
 const known = new Map<FunctionRef, boolean>();
@@ -27,8 +28,8 @@ export function touchesRegisters(ref: FunctionRef): boolean {
   if (cached !== undefined) return cached;
   // A recursive call adds nothing new.
   known.set(ref, false);
-  // A host function may look at anything.
-  const result = ref.build === undefined || touches(build(ref));
+  // The host looks at registers between two runs only.
+  const result = ref.build !== undefined && touches(build(ref));
   known.set(ref, result);
   return result;
 }
@@ -53,87 +54,47 @@ export function stateOffset(address: Node, offset: number): number | 'unknown' |
   return b.kind === 'const' && base !== 'unknown' ? base + Number(b.value) : 'unknown';
 }
 
-function touchesAddress(address: Node, offset: number): boolean {
+function reachesPromoted(address: Node, offset: number): boolean {
   const at = stateOffset(address, offset);
   // An index that is not known stays within its array, which `offset` names.
   if (at === 'unknown') return isPromoted(offset);
   return at !== undefined && isPromoted(at);
 }
 
-function touchesNode(node: Node): boolean {
-  switch (node.kind) {
-    case 'load':
-      return touchesAddress(node.address, node.offset) || touchesNode(node.address);
-    case 'op':
-      return node.args.some(touchesNode);
-    case 'call':
-      return touchesRegisters(node.callee) || node.args.some(touchesNode);
-    case 'select':
-      return [node.condition, node.whenTrue, node.otherwise].some(touchesNode);
-    default:
-      return false;
-  }
+/** The region has the TLB in force in a local, too. */
+function setsTlb(s: Statement & { kind: 'store' }): boolean {
+  return stateOffset(s.address, s.offset) === S.tlb.offset;
 }
 
-/** Whether any of the statements reads or writes registers or flags. */
+function someNode(s: Statement, is: (node: Node) => boolean): boolean {
+  let found = false;
+  eachExpression(s, (expression) =>
+    eachNode(expression, (node) => {
+      found ||= is(node);
+    }),
+  );
+  return found;
+}
+
+const callsToucher = (node: Node) => node.kind === 'call' && touchesRegisters(node.callee);
+
+/** Whether any of the statements reads or writes registers or flags, or chooses another TLB. */
 export function touches(statements: readonly Statement[]): boolean {
-  return statements.some((s) => {
-    switch (s.kind) {
-      case 'set':
-        return touchesNode(s.value);
-      case 'store':
-        return (
-          touchesAddress(s.address, s.offset) || touchesNode(s.address) || touchesNode(s.value)
-        );
-      case 'effect':
-        return s.args.some(touchesNode);
-      case 'call':
-        return touchesRegisters(s.callee) || s.args.some(touchesNode);
-      case 'if':
-        return touchesNode(s.condition) || touches(s.whenTrue) || touches(s.otherwise);
-      case 'switch':
-        return touchesNode(s.selector) || s.cases.some(touches) || touches(s.otherwise);
-      case 'loop':
-      case 'block':
-        return touches(s.body);
-      case 'return':
-        return s.value !== undefined && touchesNode(s.value);
-      default:
-        return false;
-    }
-  });
+  const isToucher = (node: Node) =>
+    callsToucher(node) || (node.kind === 'load' && reachesPromoted(node.address, node.offset));
+  return someStatement(
+    statements,
+    (s) =>
+      (s.kind === 'store' && (reachesPromoted(s.address, s.offset) || setsTlb(s))) ||
+      (s.kind === 'call' && touchesRegisters(s.callee)) ||
+      someNode(s, isToucher),
+  );
 }
 
 /** Whether a call among the statements goes to a function that touches registers. */
 export function callsWithRegisters(statements: readonly Statement[]): boolean {
-  let found = false;
-  const inNode = (node: Node): void => {
-    if (node.kind === 'call') found ||= touchesRegisters(node.callee);
-    if (node.kind === 'call' || node.kind === 'op') node.args.forEach(inNode);
-    else if (node.kind === 'load') inNode(node.address);
-    else if (node.kind === 'select')
-      [node.condition, node.whenTrue, node.otherwise].forEach(inNode);
-  };
-  const walk = (list: readonly Statement[]): void => {
-    for (const s of list) {
-      if (s.kind === 'set') inNode(s.value);
-      else if (s.kind === 'store') [s.address, s.value].forEach(inNode);
-      else if (s.kind === 'effect') s.args.forEach(inNode);
-      else if (s.kind === 'call') {
-        found ||= touchesRegisters(s.callee);
-        s.args.forEach(inNode);
-      } else if (s.kind === 'if') {
-        inNode(s.condition);
-        walk(s.whenTrue);
-        walk(s.otherwise);
-      } else if (s.kind === 'switch') {
-        inNode(s.selector);
-        s.cases.forEach(walk);
-        walk(s.otherwise);
-      } else if (s.kind === 'loop' || s.kind === 'block') walk(s.body);
-      else if (s.kind === 'return' && s.value) inNode(s.value);
-    }
-  };
-  walk(statements);
-  return found;
+  return someStatement(
+    statements,
+    (s) => (s.kind === 'call' && touchesRegisters(s.callee)) || someNode(s, callsToucher),
+  );
 }

@@ -1,18 +1,23 @@
-// Turns loads and stores of general registers and arithmetic flags into WebAssembly locals, one for each register of a
-// region. Parts of a register (AL, AH, AX) become shifts and masks of the whole.
+// Turns loads and stores of general registers, XMM registers and arithmetic flags into WebAssembly locals, one for each
+// register of a region. Parts of a register (AL, AH, AX, a lane) become shifts and masks or lane operations of the whole.
 
 import type { Local, Node, Statement } from '../lift/ir.ts';
 import { newLocal } from '../lift/lift.ts';
-import { constant, Value } from '../lift/value.ts';
+import { mapOperands, mapStatement } from '../lift/traverse.ts';
+import { constant, lanewise, Value } from '../lift/value.ts';
 import { S } from '../state/layout.ts';
 import type { ValueType } from '../wasm/opcodes.ts';
 import { isPromoted, stateOffset } from './effects.ts';
 
-const FLAG_FIELDS = [S.flagZ, S.flagSP, S.flagO, S.flagC, S.flagA] as const;
+/** The arithmetic flags, in the order of their bits in a set of flags. */
+export const FLAG_FIELDS = [S.flagZ, S.flagSP, S.flagO, S.flagC, S.flagA] as const;
+const VECTOR_BYTES = 16;
 /** Bits that a load or store of this name covers. */
 const WIDTH: Readonly<Record<string, number>> = {
-  'i64.load': 64, 'i32.load': 32, 'i32.load16_u': 16, 'i32.load8_u': 8, 'i64.load32_u': 32, 'i64.load16_u': 16, 'i64.load8_u': 8,
-  'i64.store': 64, 'i32.store': 32, 'i32.store16': 16, 'i32.store8': 8,
+  'v128.load': 128, 'i64.load': 64, 'i32.load': 32, 'i32.load16_u': 16, 'i32.load8_u': 8, 'i64.load32_u': 32, 'i64.load16_u': 16,
+  'i64.load8_u': 8, 'f64.load': 64, 'f32.load': 32,
+  'v128.store': 128, 'i64.store': 64, 'i32.store': 32, 'i32.store16': 16, 'i32.store8': 8, 'i64.store32': 32, 'i64.store16': 16,
+  'i64.store8': 8, 'f64.store': 64, 'f32.store': 32,
 }; // biome-ignore format: loads, then stores
 
 /** A register or flag that a region keeps in a local. */
@@ -20,131 +25,148 @@ export interface Promoted {
   readonly offset: number;
   readonly type: ValueType;
   readonly local: Local;
+  /** Bit in a set of flags; 0 for registers. */
+  readonly flag: number;
+  /** The region sets it somewhere. */
+  isWritten: boolean;
 }
 
 /** The locals of one region. */
 export class RegisterLocals {
   readonly #byOffset = new Map<number, Promoted>();
+  readonly #byLocal = new Map<Local, Promoted>();
+  readonly all: Promoted[] = [];
+  readonly #ripBase: Local;
 
-  get all(): readonly Promoted[] {
-    return [...this.#byOffset.values()];
+  /** `ripBase` holds S.ripBase. */
+  constructor(ripBase: Local) {
+    this.#ripBase = ripBase;
+  }
+
+  /** The register or flag that a local stands for. */
+  of(local: Local): Promoted | undefined {
+    return this.#byLocal.get(local);
   }
   /** Rewrites statements of one instruction. Gives undefined when it uses a register in a way that has no rule. */
   rewrite(statements: readonly Statement[]): readonly Statement[] | undefined {
     try {
-      return statements.map((s) => this.#statement(s));
+      return this.#list(statements);
     } catch (error) {
       if (error === UNKNOWN_ACCESS) return undefined;
       throw error;
     }
   }
 
-  #place(offset: number): { promoted: Promoted; shift: number } {
-    const flag = FLAG_FIELDS.find((f) => f.offset === offset);
-    const start = flag ? offset : offset - (offset % 8);
+  #place(offset: number): { promoted: Promoted; byte: number } {
+    const flag = FLAG_FIELDS.findIndex((f) => f.offset === offset);
+    const isVector = offset >= S.xmm.offset && offset < S.xmm.offset + S.xmm.stride * S.xmm.count;
+    const bytes = isVector ? VECTOR_BYTES : 8;
+    const from = isVector ? S.xmm.offset : 0;
+    const start = flag >= 0 ? offset : offset - ((offset - from) % bytes);
     let promoted = this.#byOffset.get(start);
     if (!promoted) {
-      const type = flag?.type ?? 'i64';
-      promoted = { offset: start, type, local: newLocal(type) };
+      const type = FLAG_FIELDS[flag]?.type ?? (isVector ? 'v128' : 'i64');
+      const bit = flag < 0 ? 0 : 1 << flag;
+      promoted = { offset: start, type, local: newLocal(type), flag: bit, isWritten: false };
       this.#byOffset.set(start, promoted);
+      this.#byLocal.set(promoted.local, promoted);
+      this.all.push(promoted);
     }
-    return { promoted, shift: (offset - start) * 8 };
+    return { promoted, byte: offset - start };
   }
 
   #load(name: string, offset: number): Node {
-    const { promoted, shift } = this.#place(offset);
+    const { promoted, byte } = this.#place(offset);
     const whole = new Value({ kind: 'local', type: promoted.type, local: promoted.local });
     const width = WIDTH[name];
+    if (width === undefined) return fail();
+    if (promoted.type === 'v128') return extract(whole, name, width, byte).node;
     if (promoted.type === 'i32') return name === 'i32.load' ? whole.node : fail();
-    if (width === undefined || (width === 64 && shift)) return fail();
-    if (width === 64) return whole.node;
-    const part = name.startsWith('i64') ? whole.shru(shift) : whole.shru(shift).i32();
+    if (width === 64 && name === 'i64.load') return byte ? fail() : whole.node;
+    if (name.startsWith('f')) return fail();
+    const shifted = whole.shru(byte * 8);
+    const part = name.startsWith('i64') ? shifted : shifted.i32();
     return width === 32 && part.type === 'i32' ? part.node : part.zext(width).node;
   }
 
   #store(name: string, offset: number, value: Value): Statement {
-    const { promoted, shift } = this.#place(offset);
+    const { promoted, byte } = this.#place(offset);
     const { local, type } = promoted;
+    promoted.isWritten = true;
     const width = WIDTH[name];
+    if (width === undefined) return fail();
+    const whole = new Value({ kind: 'local', type, local });
+    if (type === 'v128')
+      return { kind: 'set', local, value: insert(whole, name, width, byte, value).node };
     if (type === 'i32')
       return name === 'i32.store' ? { kind: 'set', local, value: value.node } : fail();
-    if (width === undefined || (width === 64 && shift)) return fail();
+    if (name.startsWith('f') || width + byte * 8 > 64) return fail();
     if (width === 64) return { kind: 'set', local, value: value.node };
-    const mask = ((1n << BigInt(width)) - 1n) << BigInt(shift);
-    const kept = new Value({ kind: 'local', type, local }).and(~mask);
+    const mask = ((1n << BigInt(width)) - 1n) << BigInt(byte * 8);
     const inserted = value
       .u64()
-      .and((1n << BigInt(width)) - 1n)
-      .shl(shift);
-    return { kind: 'set', local, value: kept.or(inserted).node };
+      .zext(width)
+      .shl(byte * 8);
+    return { kind: 'set', local, value: whole.and(BigInt.asIntN(64, ~mask)).or(inserted).node };
   }
 
-  #node(node: Node): Node {
-    switch (node.kind) {
-      case 'load': {
-        const at = stateOffset(node.address, node.offset);
-        if (at === 'unknown') return fail();
-        if (at !== undefined && isPromoted(at)) return this.#load(node.op, at);
-        if (at === S.zero.offset && node.op === 'i64.load') return constant('i64', 0).node;
-        return { ...node, address: this.#node(node.address) };
-      }
-      case 'op':
-        return { ...node, args: node.args.map((arg) => this.#node(arg)) };
-      case 'call':
-        return { ...node, args: node.args.map((arg) => this.#node(arg)) };
-      case 'select':
-        return {
-          ...node,
-          condition: this.#node(node.condition),
-          whenTrue: this.#node(node.whenTrue),
-          otherwise: this.#node(node.otherwise),
-        };
-      default:
-        return node;
-    }
-  }
-
-  #list(statements: readonly Statement[]): readonly Statement[] {
-    return statements.map((s) => this.#statement(s));
-  }
+  #node = (node: Node): Node => {
+    if (node.kind !== 'load') return mapOperands(node, this.#node);
+    const at = stateOffset(node.address, node.offset);
+    if (at === 'unknown') return isPromoted(node.offset) ? fail() : mapOperands(node, this.#node);
+    if (at !== undefined && isPromoted(at)) return node.value ? fail() : this.#load(node.op, at);
+    if (at === S.ripBase.offset && node.op === 'i64.load')
+      return { kind: 'local', type: 'i64', local: this.#ripBase };
+    if (at === S.zero.offset && node.op === 'i64.load') return constant('i64', 0).node;
+    return mapOperands(node, this.#node);
+  };
+  #list = (statements: readonly Statement[]): readonly Statement[] =>
+    statements.map((s) => this.#statement(s));
 
   #statement(s: Statement): Statement {
-    switch (s.kind) {
-      case 'set':
-        return { ...s, value: this.#node(s.value) };
-      case 'store': {
-        const at = stateOffset(s.address, s.offset);
-        if (at === 'unknown') return fail();
-        const value = this.#node(s.value);
-        if (at !== undefined && isPromoted(at)) return this.#store(s.op, at, new Value(value));
-        return { ...s, address: this.#node(s.address), value };
-      }
-      case 'effect':
-      case 'call':
-        return { ...s, args: s.args.map((arg) => this.#node(arg)) };
-      case 'if':
-        return {
-          ...s,
-          condition: this.#node(s.condition),
-          whenTrue: this.#list(s.whenTrue),
-          otherwise: this.#list(s.otherwise),
-        };
-      case 'switch':
-        return {
-          ...s,
-          selector: this.#node(s.selector),
-          cases: s.cases.map((c) => this.#list(c)),
-          otherwise: this.#list(s.otherwise),
-        };
-      case 'loop':
-      case 'block':
-        return { ...s, body: this.#list(s.body) };
-      case 'return':
-        return s.value ? { ...s, value: this.#node(s.value) } : s;
-      default:
-        return s;
+    if (s.kind === 'store') {
+      const at = stateOffset(s.address, s.offset);
+      if (at === 'unknown' && isPromoted(s.offset)) return fail();
+      if (typeof at === 'number' && isPromoted(at))
+        return s.lane === undefined
+          ? this.#store(s.op, at, new Value(this.#node(s.value)))
+          : fail();
     }
+    return mapStatement(s, this.#node, this.#list);
   }
+}
+
+const SHAPES: Readonly<Record<number, string>> = {
+  8: 'i8x16',
+  16: 'i16x8',
+  32: 'i32x4',
+  64: 'i64x2',
+};
+
+/** A part of a vector as a load of that name gives it. */
+function extract(whole: Value, name: string, width: number, byte: number): Value {
+  if (width === 128) return byte ? fail() : whole;
+  if (byte % (width / 8)) return fail();
+  const lane = [(byte * 8) / width];
+  if (name.startsWith('f')) return lanewise(`f${width}x${128 / width}.extract_lane`, lane, whole);
+  const sign = width < 32 ? '_u' : '';
+  const part = lanewise(`${SHAPES[width]}.extract_lane${sign}`, lane, whole);
+  return name.startsWith('i64') ? part.u64() : part;
+}
+
+/** The vector with a part replaced as a store of that name does. */
+function insert(whole: Value, name: string, width: number, byte: number, value: Value): Value {
+  if (width === 128) return byte ? fail() : value;
+  if (byte % (width / 8)) return fail();
+  const lane = [(byte * 8) / width];
+  if (value.type === 'f64' || value.type === 'f32')
+    return lanewise(`f${width}x${128 / width}.replace_lane`, lane, whole, value);
+  const part = width < 64 && name.startsWith('i64') ? value.i32() : value;
+  const { node } = part;
+  // A float's bits go straight into the lane.
+  if (node.kind === 'op' && node.op.includes('.reinterpret_f'))
+    return insert(whole, name, width, byte, new Value(node.args[0]!));
+  return lanewise(`${SHAPES[width]}.replace_lane`, lane, whole, part);
 }
 
 /** Thrown and caught within this file only. */

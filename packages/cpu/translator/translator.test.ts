@@ -28,7 +28,7 @@ function run(
     rip: cpu.get('rip'),
     rflags: cpu.call('readRflags'),
     data: Buffer.from(cpu.read(DATA_ADDRESS, 256)).toString('hex'),
-    regions: cpu.translator.counters.regions,
+    regions: cpu.translator.translator.counters.regions,
   };
 }
 

@@ -1,160 +1,191 @@
-// Replaces hot blocks by WebAssembly made from the same meanings. A translated region is a handler like any other: the
-// block's first record names it, the interpreter's loop calls it, and dropping the block drops it.
+// Makes WebAssembly modules from hot blocks: many regions a module, from the same meanings that the interpreter has.
+// It reads the machine's memory and needs nothing else of the machine, so it may live in a thread of its own;
+// loader.ts puts what it makes in force.
 
-import type { BlockStore } from '../decode/block-store.ts';
-import type { HandlerTable } from '../interpreter/handlers.ts';
-import { R } from '../interpreter/record.ts';
-import { calleesOf } from '../lift/assemble.ts';
+import { TRANSLATED_BLOCK_BYTES, type TranslatedBlock } from '../decode/block-store.ts';
+import type { HandlerNumbers } from '../interpreter/handlers.ts';
+import { RECORD_BYTES } from '../interpreter/record.ts';
 import type { FunctionRef } from '../lift/function.ts';
-import { storeSlow } from '../microcode/memory.ts';
-import { MODE_SINGLE_STEP } from '../microcode/mode.ts';
-import { RECORDS_BASE, RECORDS_BYTES } from '../state/memory-map.ts';
-import { ModuleBuilder } from '../wasm/module.ts';
+import { TRANSLATED_RECORDS_BASE, TRANSLATED_RECORDS_BYTES } from '../state/memory-map.ts';
+import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
 import { compileRegion } from './compile.ts';
+import { InstructionSource, type RegionInstruction } from './instructions.ts';
 import { buildRegion, REGION_LENGTH_MAX, type Region } from './region.ts';
 
-/** Times that a block is entered before it is translated. */
-export const HOT_THRESHOLD = 500;
 /** A region with fewer instructions that need no handler gains nothing. */
-const SIMPLE_MIN = 3;
+const SIMPLE_MIN = 2;
 /** Handler numbers have 16 bits; regions take those that instructions leave. */
 const HANDLER_MAX = 0xffff;
+
+/** A block that is entered often. */
+export interface TranslationRequest {
+  /** Guest-physical address of its first instruction, and its decoding mode. */
+  readonly gpa: number;
+  readonly mode: number;
+  /** Version of its page when it was found to be hot: what was made from a page that has changed since is not used. */
+  readonly version: number;
+}
+
+/** A region of a translated module. */
+export interface TranslatedRegion extends TranslatedBlock {
+  /** Name under which the module exports it. */
+  readonly name: string;
+  readonly version: number;
+  readonly instructions: number;
+}
+
+export interface Translation {
+  readonly module: WebAssembly.Module;
+  readonly regions: readonly TranslatedRegion[];
+}
 
 export interface TranslatorOptions {
   readonly memory: WebAssembly.Memory;
   readonly wasmPagesMax: number;
-  readonly handlers: HandlerTable;
-  readonly blocks: BlockStore;
-  /** Exports of the interpreter's instance: its functions by name, and its table. */
-  readonly exports: Readonly<Record<string, unknown>>;
+  readonly handlers: HandlerNumbers;
+  /** Instructions that the processor's model does not have. */
+  readonly lacking?: ReadonlySet<string> | undefined;
   /** Number of the first handler that is a function: the table's entry 0. */
   readonly firstFunction: number;
+  /** First entry of the table that is free for regions. */
+  readonly firstSlot: number;
+  /** Instructions are counted exactly, and the budget ends loops; else only events do. */
+  readonly counts: boolean;
+  /** Several processors use the memory. */
+  readonly isShared?: boolean;
   /** Instructions of a region, at most and at least (those that need no handler); tests translate each alone. */
   readonly lengthMax?: number;
   readonly lengthMin?: number;
 }
 
-interface TableWithGrow extends WebAssembly.Table {
-  grow(count: number): number;
-  set(index: number, value: unknown): void;
-}
-
 export class Translator {
   readonly #options: TranslatorOptions;
-  readonly #table: TableWithGrow;
-  readonly #view: DataView;
-  /** Regions translated, refused, and milliseconds spent. */
-  readonly counters = { regions: 0, refused: 0, instructions: 0, milliseconds: 0 };
+  readonly #source: InstructionSource;
+  readonly #u8: Uint8Array;
+  #slot: number;
+  #records = TRANSLATED_RECORDS_BASE;
+  /** Regions translated, requests refused, guest instructions, bytes of WebAssembly, milliseconds spent. */
+  readonly counters = { regions: 0, refused: 0, instructions: 0, bytes: 0, milliseconds: 0 };
 
   constructor(options: TranslatorOptions) {
     this.#options = options;
-    this.#table = options.exports.table as TableWithGrow;
-    this.#view = new DataView(options.memory.buffer);
+    this.#source = new InstructionSource(options.memory, options.handlers, options.lacking);
+    this.#u8 = new Uint8Array(options.memory.buffer);
+    this.#slot = options.firstSlot;
   }
 
-  /** Translates the block at an address, if it can be; from then on the hash leads to the translation. */
-  translate(gpa: number, mode: number): boolean {
+  /** One module for all requests that can be translated; undefined when none can. */
+  translate(requests: readonly TranslationRequest[]): Translation | undefined {
     const started = performance.now();
-    let isTranslated = false;
-    if (
-      !(mode & MODE_SINGLE_STEP) &&
-      this.#options.blocks.hasRoom &&
-      this.#table.length + this.#options.firstFunction < HANDLER_MAX
-    ) {
-      const { blocks, handlers } = this.#options;
-      const region = buildRegion({
-        blocks,
-        handlers,
-        gpa,
-        mode,
-        known: (load, address) => this.#known(load, address),
-        lengthMax: this.#options.lengthMax ?? REGION_LENGTH_MAX,
-      });
-      if (region && simpleCount(region) >= (this.#options.lengthMin ?? SIMPLE_MIN)) {
-        this.#install(region, gpa, mode);
-        isTranslated = true;
-      } else this.counters.refused++;
+    const module = new RegionModule(this.#options);
+    const regions: TranslatedRegion[] = [];
+    for (const request of requests) {
+      const region = this.#region(request);
+      if (region) regions.push(this.#compile(module, region, request));
+      else this.counters.refused++;
+    }
+    let translation: Translation | undefined;
+    if (regions.length) {
+      const bytes = module.encode();
+      this.counters.bytes += bytes.length;
+      translation = { module: new WebAssembly.Module(bytes), regions };
     }
     this.counters.milliseconds += performance.now() - started;
-    return isTranslated;
+    return translation;
   }
 
-  /** What a load from a decoded record gives: records do not change while their region lives. */
-  #known(load: string, address: number): number | bigint | undefined {
-    if (address < RECORDS_BASE || address >= RECORDS_BASE + RECORDS_BYTES) return undefined;
-    switch (load) {
-      case 'i32.load8_u':
-        return this.#view.getUint8(address);
-      case 'i32.load16_u':
-        return this.#view.getUint16(address, true);
-      case 'i32.load':
-        return this.#view.getInt32(address, true);
-      case 'i64.load8_u':
-        return BigInt(this.#view.getUint8(address));
-      case 'i64.load16_u':
-        return BigInt(this.#view.getUint16(address, true));
-      case 'i64.load':
-        return this.#view.getBigInt64(address, true);
-      default:
-        return undefined;
-    }
+  #region({ gpa, mode }: TranslationRequest): Region | undefined {
+    const { firstFunction, lengthMax, lengthMin } = this.#options;
+    if (firstFunction + this.#slot > HANDLER_MAX) return undefined;
+    const region = buildRegion({
+      source: this.#source,
+      gpa,
+      mode,
+      lengthMax: lengthMax ?? REGION_LENGTH_MAX,
+      isShared: this.#options.isShared ?? false,
+    });
+    if (!region || region.simple < (lengthMin ?? SIMPLE_MIN)) return undefined;
+    const free = TRANSLATED_RECORDS_BASE + TRANSLATED_RECORDS_BYTES - this.#records;
+    if (TRANSLATED_BLOCK_BYTES + region.length * RECORD_BYTES > free) return undefined;
+    return region;
   }
 
-  #install(region: Region, gpa: number, mode: number): void {
-    const { exports, memory, wasmPagesMax, handlers, firstFunction, blocks } = this.#options;
-    const module = new ModuleBuilder({ memoryPagesMax: wasmPagesMax });
-    module.importTable();
-    const indices = new Map<FunctionRef, number>();
-    for (const ref of calleesIn(region)) {
+  #compile(
+    module: RegionModule,
+    region: Region,
+    { version }: TranslationRequest,
+  ): TranslatedRegion {
+    const { handlers, firstFunction, counts } = this.#options;
+    const records = this.#records;
+    this.#records += TRANSLATED_BLOCK_BYTES;
+    const recordAddresses = new Map<RegionInstruction, number>();
+    const recordOf = (instruction: RegionInstruction) => {
+      let address = recordAddresses.get(instruction);
+      if (address === undefined) {
+        address = this.#records;
+        this.#records += RECORD_BYTES;
+        this.#u8.set(instruction.record!, address);
+        recordAddresses.set(instruction, address);
+      }
+      return address;
+    };
+    const slot = this.#slot++;
+    const handler = firstFunction + slot;
+    const name = `guest_${region.gpa.toString(16)}_${region.mode}`;
+    const body = compileRegion(region, {
+      functionIndex: (callee) => module.functionIndex(callee),
+      handlerType: module.handlerType,
+      tableIndex: (n) => handlers.tableIndex(n),
+      recordOf,
+      validAt: records + RECORD_BYTES,
+      handler,
+      counts,
+    });
+    module.add(name, body);
+    this.counters.regions++;
+    this.counters.instructions += region.length;
+    const { gpa, mode, length: instructions } = region;
+    const page = gpa - region.entry;
+    const [start, end] = [page + region.start, page + region.end];
+    return { gpa, mode, handler, start, end, records, slot, name, version, instructions };
+  }
+}
+
+/** A module under construction: imports are declared as bodies ask for them. */
+class RegionModule {
+  readonly #module: ModuleBuilder;
+  readonly #imports = new Map<FunctionRef, number>();
+  readonly #bodies: { name: string; body: FunctionBody }[] = [];
+  readonly handlerType: number;
+
+  constructor(options: { wasmPagesMax: number }) {
+    this.#module = new ModuleBuilder({ memoryPagesMax: options.wasmPagesMax });
+    this.#module.importTable();
+    this.handlerType = this.#module.typeIndex({ params: ['i32', 'i32'], results: ['i32'] });
+  }
+
+  functionIndex(ref: FunctionRef): number {
+    let index = this.#imports.get(ref);
+    if (index === undefined) {
       const type = {
         params: ['i32' as const, ...ref.params],
         results: ref.result ? [ref.result] : [],
       };
-      indices.set(ref, module.importFunction('code', ref.name, type));
+      index = this.#module.importFunction('code', ref.name, type);
+      this.#imports.set(ref, index);
     }
-    const handlerType = module.typeIndex({ params: ['i32', 'i32'], results: ['i32'] });
-    const index = module.declareFunction('region', { params: ['i32', 'i32'], results: ['i32'] });
-    const body = compileRegion(region, {
-      functionIndex: (callee) => indices.get(callee)!,
-      handlerType,
-      tableIndex: (handler) => handlers.tableIndex(handler),
-      segmentOf: (record) => this.#view.getUint8(record + R.segment),
-    });
-    module.defineFunction(index, body);
-    module.exportFunction('region', index);
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
-      env: { memory, table: this.#table },
-      code: exports as Readonly<Record<string, unknown>>,
-    });
-    const slot = this.#table.grow(1);
-    this.#table.set(slot, instance.exports.region);
-    const page = gpa - (gpa % 4096);
-    blocks.install({
-      gpa,
-      mode,
-      handler: firstFunction + slot,
-      start: page + region.start,
-      end: page + region.end,
-    });
-    this.counters.regions++;
-    for (const block of region.blocks.values())
-      this.counters.instructions += block.instructions.length;
+    return index;
   }
-}
-
-/** Instructions that run without their handler. */
-function simpleCount(region: Region): number {
-  let simple = 0;
-  for (const block of region.blocks.values())
-    for (const i of block.instructions) if (i.statements) simple++;
-  return simple;
-}
-
-function calleesIn(region: Region): ReadonlySet<FunctionRef> {
-  const found = new Set<FunctionRef>([storeSlow]);
-  for (const block of region.blocks.values()) {
-    for (const i of block.instructions)
-      if (i.statements) calleesOf(i.statements, (callee) => found.add(callee));
+  add(name: string, body: FunctionBody): void {
+    this.#bodies.push({ name, body });
   }
-  return found;
+  encode(): Uint8Array<ArrayBuffer> {
+    for (const { name, body } of this.#bodies) {
+      const type = { params: ['i32' as const, 'i32' as const], results: ['i32' as const] };
+      const index = this.#module.declareFunction(name, type);
+      this.#module.defineFunction(index, body);
+      this.#module.exportFunction(name, index);
+    }
+    return this.#module.encode();
+  }
 }

@@ -157,6 +157,9 @@ export class CodeWriter extends ByteWriter {
   callIndirect(typeIndex: number): this {
     return this.byte(0x11).u32(typeIndex).byte(0);
   }
+  returnCallIndirect(typeIndex: number): this {
+    return this.byte(0x13).u32(typeIndex).byte(0);
+  }
   drop(): this {
     return this.byte(0x1a);
   }

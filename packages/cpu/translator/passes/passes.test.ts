@@ -118,7 +118,7 @@ test('random programs do the same behind each pass', () => {
     const program = new Program(l, new Random(77 + n * 104_729), [], [note], { hasExits: true });
     program.scope(1 + (n % 4));
     program.scope(2);
-    const locals = new RegisterLocals();
+    const locals = new RegisterLocals(newLocal('i64'));
     const statements = locals.rewrite(l.statements)!;
     return {
       statements,

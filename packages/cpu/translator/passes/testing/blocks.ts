@@ -1,17 +1,14 @@
 // Blocks of real machine code as a region has them: operands known, registers in locals, memory accesses inline.
 
-import { BlockStore } from '../../../decode/block-store.ts';
-import { inlined } from '../../../interpreter/access.ts';
 import { engine } from '../../../interpreter/engine.ts';
-import { bindOperand, recordContext } from '../../../interpreter/operands.ts';
 import { calleesOf } from '../../../lift/assemble.ts';
 import type { Local, Statement } from '../../../lift/ir.ts';
-import { type KnownMemory, Lift, newLocal } from '../../../lift/lift.ts';
-import { constant, Value } from '../../../lift/value.ts';
-import { loadSlow, probeWrite, storeSlow } from '../../../microcode/memory.ts';
-import { checkUnit } from '../../../microcode/unit-check.ts';
-import { S } from '../../../state/layout.ts';
+import { newLocal } from '../../../lift/lift.ts';
+import { loadSlow } from '../../../microcode/memory.ts';
 import { planMemory, RAM_BASE } from '../../../state/memory-map.ts';
+import { translatedAccess } from '../../access.ts';
+import { InstructionSource } from '../../instructions.ts';
+import { probeTranslated, storeTranslated } from '../../memory.ts';
 import { type Promoted, RegisterLocals } from '../../registers.ts';
 import type { PassContext } from '../pass.ts';
 
@@ -20,7 +17,7 @@ const CODE_ADDRESS = 0x10_0000;
 const PAGE_BYTES = 4096;
 const MODE_64 = 2;
 /** What straight code may call: it leaves registers alone. */
-const SLOW_PATHS: ReadonlySet<unknown> = new Set([loadSlow, storeSlow, probeWrite]);
+const SLOW_PATHS: ReadonlySet<unknown> = new Set([loadSlow, storeTranslated, probeTranslated]);
 
 export interface Block {
   readonly statements: readonly Statement[];
@@ -44,51 +41,46 @@ export function blocksOf(page: Uint8Array, entries: readonly number[], lengthMax
     shared: true,
   });
   const { handlers } = engine();
-  const store = new BlockStore({ memory, handlers, ramBytes: RAM_BYTES, vcpuCount: 1 });
+  const source = new InstructionSource(memory, handlers, undefined);
   new Uint8Array(memory.buffer).set(page.subarray(0, PAGE_BYTES), RAM_BASE + CODE_ADDRESS);
-  const view = new DataView(memory.buffer);
-  const known: KnownMemory = (load, address) => readKnown(view, load, address);
   const seen = new Set<number>();
   const result: Block[] = [];
   for (const entry of entries) {
-    const block = blockAt(entry, { store, known, seen, lengthMax });
+    const block = blockAt(entry, { source, seen, lengthMax });
     if (block.count) result.push(block);
   }
   return result;
 }
 
 interface Surroundings {
-  readonly store: BlockStore;
-  readonly known: KnownMemory;
+  readonly source: InstructionSource;
   /** Offsets that are in a block already. */
   readonly seen: Set<number>;
   readonly lengthMax: number;
 }
 
 function blockAt(entry: number, o: Surroundings): Block {
-  const locals = new RegisterLocals();
-  const ripBase = newLocal('i64');
+  const [ripBase, next, tlb] = [newLocal('i64'), newLocal('i64'), newLocal('i32')];
+  const registers = new RegisterLocals(ripBase);
+  const locals = { registers, ripBase, next, access: translatedAccess(tlb) };
   const statements: Statement[] = [];
   let count = 0;
   for (let offset = entry; count < o.lengthMax && !o.seen.has(offset); count++) {
     o.seen.add(offset);
-    const decoded = o.store.decodeRecord(CODE_ADDRESS + offset, MODE_64);
-    if (!decoded || decoded.ends) break;
-    const lifted = liftAt(offset, decoded, ripBase, o.known);
-    const rewritten = lifted && locals.rewrite(lifted);
-    if (!rewritten) break;
-    statements.push(...rewritten);
-    offset += decoded.length;
-    if (rewritten.at(-1)?.kind !== 'exit') continue;
+    const instruction = o.source.read(CODE_ADDRESS, offset, MODE_64, locals);
+    if (!instruction?.statements || !isStraight(instruction.statements)) break;
+    statements.push(...instruction.statements);
+    offset += instruction.length;
+    if (instruction.statements.at(-1)?.kind !== 'exit') continue;
     count++;
     break;
   }
-  const mutable = new Set(locals.all.map((r) => r.local));
-  const given = [...mutable, ripBase];
+  const mutable = new Set([...registers.all.map((r) => r.local), next]);
+  const given = [...mutable, ripBase, tlb];
   return {
     statements,
     context: { mutable },
-    registers: locals.all,
+    registers: registers.all,
     ripBase,
     given,
     count,
@@ -96,58 +88,10 @@ function blockAt(entry: number, o: Surroundings): Block {
   };
 }
 
-type Decoded = NonNullable<ReturnType<BlockStore['decodeRecord']>>;
-
-function liftAt(
-  offset: number,
-  { record, table, variant, length }: Decoded,
-  ripBase: Local,
-  known: KnownMemory,
-): readonly Statement[] | undefined {
-  const l = new Lift({ cpu: newLocal('i32', 0), access: inlined, mayFault: true, known });
-  const at = constant('i32', record);
-  const rip = (there: number) =>
-    new Value({ kind: 'local', type: 'i64', local: ripBase }).add(BigInt(there));
-  const context = {
-    ...recordContext(l, at, variant, () => {}),
-    bits: variant.bits,
-    mode64: variant.mode64,
-    rip: () => rip(offset),
-    nextRip: () => rip(offset + length),
-    jump: (target: Value) => {
-      l.set(S.rip, target);
-      l.exit('jump');
-    },
-  };
-  const { instruction, form } = table;
-  const operands = form.operands.map((spec, n) =>
-    bindOperand(l, at, spec, variant, instruction.access?.[n] ?? (n === 0 ? 'rw' : 'r')),
-  );
-  if (form.unit) checkUnit(l, form.unit);
-  instruction.lift(l, context, ...operands);
-  let isStraight = true;
-  calleesOf(l.statements, (callee) => {
-    isStraight &&= SLOW_PATHS.has(callee);
+function isStraight(statements: readonly Statement[]): boolean {
+  let result = true;
+  calleesOf(statements, (callee) => {
+    result &&= SLOW_PATHS.has(callee);
   });
-  return isStraight ? l.statements : undefined;
-}
-
-/** Records do not change while the code lives. */
-function readKnown(view: DataView, load: string, address: number): number | bigint | undefined {
-  switch (load) {
-    case 'i32.load8_u':
-      return view.getUint8(address);
-    case 'i32.load16_u':
-      return view.getUint16(address, true);
-    case 'i32.load':
-      return view.getInt32(address, true);
-    case 'i64.load8_u':
-      return BigInt(view.getUint8(address));
-    case 'i64.load16_u':
-      return BigInt(view.getUint16(address, true));
-    case 'i64.load':
-      return view.getBigInt64(address, true);
-    default:
-      return undefined;
-  }
+  return result;
 }

@@ -1,0 +1,164 @@
+// Walking over built statements: what a pass needs so that it only says what it changes or looks for.
+// Nodes and statements are immutable; mapping gives the same object back where nothing changed.
+
+import type { Node, Statement } from './ir.ts';
+
+/** The node with its operands mapped. */
+export function mapOperands(node: Node, map: (operand: Node) => Node): Node {
+  switch (node.kind) {
+    case 'op':
+    case 'call': {
+      const args = mapList(node.args, map);
+      return args === node.args ? node : { ...node, args };
+    }
+    case 'select': {
+      const condition = map(node.condition);
+      const whenTrue = map(node.whenTrue);
+      const otherwise = map(node.otherwise);
+      const isSame =
+        condition === node.condition && whenTrue === node.whenTrue && otherwise === node.otherwise;
+      return isSame ? node : { ...node, condition, whenTrue, otherwise };
+    }
+    case 'load': {
+      const address = map(node.address);
+      const value = node.value && map(node.value);
+      if (address === node.address && value === node.value) return node;
+      return { ...node, address, ...(value && { value }) };
+    }
+    default:
+      return node;
+  }
+}
+
+/** The statement with the expressions in it mapped, and lists of statements inside it. */
+export function mapStatement(
+  s: Statement,
+  node: (node: Node) => Node,
+  list: (statements: readonly Statement[]) => readonly Statement[],
+): Statement {
+  switch (s.kind) {
+    case 'set': {
+      const value = node(s.value);
+      return value === s.value ? s : { ...s, value };
+    }
+    case 'store': {
+      const address = node(s.address);
+      const value = node(s.value);
+      return address === s.address && value === s.value ? s : { ...s, address, value };
+    }
+    case 'effect':
+    case 'call': {
+      const args = mapList(s.args, node);
+      return args === s.args ? s : { ...s, args };
+    }
+    case 'if':
+      return {
+        ...s,
+        condition: node(s.condition),
+        whenTrue: list(s.whenTrue),
+        otherwise: list(s.otherwise),
+      };
+    case 'switch':
+      return {
+        ...s,
+        selector: node(s.selector),
+        cases: s.cases.map(list),
+        otherwise: list(s.otherwise),
+      };
+    case 'loop':
+    case 'block':
+      return { ...s, body: list(s.body) };
+    case 'return':
+      return s.value ? { ...s, value: node(s.value) } : s;
+    default:
+      return s;
+  }
+}
+
+function mapList(nodes: readonly Node[], map: (node: Node) => Node): readonly Node[] {
+  let changed: Node[] | undefined;
+  for (let n = 0; n < nodes.length; n++) {
+    const mapped = map(nodes[n]!);
+    if (mapped !== nodes[n]) changed ??= nodes.slice();
+    if (changed) changed[n] = mapped;
+  }
+  return changed ?? nodes;
+}
+
+/** Reports the node and all nodes below it. */
+export function eachNode(node: Node, found: (node: Node) => void): void {
+  found(node);
+  switch (node.kind) {
+    case 'op':
+    case 'call':
+      for (const arg of node.args) eachNode(arg, found);
+      return;
+    case 'select':
+      eachNode(node.condition, found);
+      eachNode(node.whenTrue, found);
+      eachNode(node.otherwise, found);
+      return;
+    case 'load':
+      eachNode(node.address, found);
+      if (node.value) eachNode(node.value, found);
+  }
+}
+
+/** Reports the expressions of one statement, without those of statements inside it. */
+export function eachExpression(s: Statement, found: (node: Node) => void): void {
+  switch (s.kind) {
+    case 'set':
+      found(s.value);
+      return;
+    case 'store':
+      found(s.address);
+      found(s.value);
+      return;
+    case 'effect':
+    case 'call':
+      for (const arg of s.args) found(arg);
+      return;
+    case 'if':
+      found(s.condition);
+      return;
+    case 'switch':
+      found(s.selector);
+      return;
+    case 'return':
+      if (s.value) found(s.value);
+  }
+}
+
+/** The lists of statements directly inside one. */
+export function innerLists(s: Statement): readonly (readonly Statement[])[] {
+  switch (s.kind) {
+    case 'if':
+      return [s.whenTrue, s.otherwise];
+    case 'switch':
+      return [...s.cases, s.otherwise];
+    case 'loop':
+    case 'block':
+      return [s.body];
+    default:
+      return [];
+  }
+}
+
+/** Reports every statement, outer ones before those inside them. */
+export function eachStatement(
+  statements: readonly Statement[],
+  found: (s: Statement) => void,
+): void {
+  for (const s of statements) {
+    found(s);
+    for (const inner of innerLists(s)) eachStatement(inner, found);
+  }
+}
+
+/** Whether any statement, or one inside it, is so. */
+export function someStatement(
+  statements: readonly Statement[],
+  is: (s: Statement) => boolean,
+): boolean {
+  return statements.some((s) => is(s) || innerLists(s).some((inner) => someStatement(inner, is)));
+}

@@ -1,0 +1,75 @@
+// Guest memory accesses of translated code: the TLB probe inline, all else out of line. What translated code had better
+// not do (write to pages with code, read-modify-write across pages or on the bus) is left to the interpreter.
+
+import { checkStack, LOADS, probe, STORES, slowLoad, TYPES } from '../interpreter/access.ts';
+import { lockedUpdate } from '../interpreter/locked.ts';
+import type { Local } from '../lift/ir.ts';
+import type { AccessStrategy, Lift } from '../lift/lift.ts';
+import { Value } from '../lift/value.ts';
+import { S, TLB_ENTRY } from '../state/layout.ts';
+import { probeTranslated, storeTranslated } from './memory.ts';
+
+/** Accesses that find the TLB in force in a local, which is set where a region is entered. Shared: several processors have
+ *  to agree about memory. */
+export function translatedAccess(tlbLocal: Local, isShared = false): AccessStrategy {
+  const tlbInForce = new Value({ kind: 'local', type: 'i32', local: tlbLocal });
+  const tlbOf = (l: Lift, system: boolean | undefined) =>
+    system ? l.get(S.tlbSystem) : tlbInForce;
+  const probeWrite = (l: Lift, bytes: number, linear: Value, tlb: Value): Value => {
+    const p = probe(l, bytes, linear, tlb, TLB_ENTRY.writeTag);
+    return l.choose(
+      p.miss.eqz(),
+      'i32',
+      () => p.host(),
+      () => l.call(probeTranslated, linear, bytes, tlb),
+    );
+  };
+  const access: AccessStrategy = {
+    isShared,
+    load(l, bytes, linear, options) {
+      const address = l.let(linear);
+      const tlb = tlbOf(l, options.system);
+      const p = probe(l, bytes, address, tlb, TLB_ENTRY.readTag);
+      const result = l.var(TYPES[bytes], bytes === 16 ? l.op('i64x2.splat', 0n) : 0);
+      l.unlikely(
+        p.miss,
+        () => {
+          checkStack(l, address, options);
+          result.set(slowLoad(l, bytes, address, tlb));
+        },
+        () => result.set(l.loadRaw(LOADS[bytes], p.host())),
+      );
+      return result.get();
+    },
+    store(l, bytes, linear, value, options) {
+      const address = l.let(linear);
+      const tlb = tlbOf(l, options.system);
+      if (bytes === 16) {
+        l.storeRaw(STORES[16], probeWrite(l, 16, address, tlb), 0, value);
+        return;
+      }
+      const p = probe(l, bytes, address, tlb, TLB_ENTRY.writeTag);
+      l.unlikely(
+        p.miss,
+        () => {
+          checkStack(l, address, options);
+          l.run(storeTranslated, address, value.u64(), bytes, tlb);
+        },
+        () => l.storeRaw(STORES[bytes], p.host(), 0, value),
+      );
+    },
+    update(l, bytes, linear, locked) {
+      const address = l.let(linear);
+      if (isShared && locked) {
+        const update = () => access.update(l, bytes, address, false);
+        return lockedUpdate(l, bytes, address, { load: LOADS[bytes], type: TYPES[bytes], update });
+      }
+      const host = probeWrite(l, bytes, address, tlbInForce);
+      return {
+        value: l.loadRaw(LOADS[bytes], host),
+        write: (value) => l.storeRaw(STORES[bytes], host, 0, value),
+      };
+    },
+  };
+  return access;
+}

@@ -1,0 +1,67 @@
+// Microcode of translated code's memory accesses that the TLB did not answer.
+
+import { type FunctionRef, fn } from '../lift/function.ts';
+import type { Lift } from '../lift/lift.ts';
+import type { Value } from '../lift/value.ts';
+import { dataAccess, translate } from '../microcode/memory.ts';
+import { busWrite } from '../microcode/physical-memory.ts';
+import { S, TLB_BYTES, TLB_MODE, TLB_OFFSET } from '../state/layout.ts';
+import { PAGE, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
+
+/**
+ * In S.fault: nothing is wrong, but the instruction is one for the interpreter; nothing of it has been done. Translated
+ * code leaves with S.runOne set, so that the interpreter does run it.
+ */
+export const FAULT_INTERPRET = 0x800;
+
+function leave(l: Lift): void {
+  l.set(S.fault, FAULT_INTERPRET);
+  l.exit('fault');
+}
+
+/** Host address for a write, or 0 on the bus; leaves for the interpreter when the page holds decoded code, when the access
+ *  crosses a page, and in modes in which every access is looked at. */
+function writableHost(l: Lift, linear: Value, bytes: Value, tlb: Value): Value {
+  l.unlikely(tlb.eq(l.cpu.add(TLB_OFFSET + TLB_MODE.checked * TLB_BYTES)), () => leave(l));
+  l.unlikely(linear.i32().and(0xfff).add(bytes).gtu(4096), () => leave(l));
+  const host = l.call(translate, linear, dataAccess(l, tlb, true), tlb);
+  const page = l.let(host.sub(RAM_BASE).shru(12));
+  l.if(host, () => {
+    const flags = l.loadRaw('i32.load8_u', page, PAGE_FLAGS_BASE);
+    l.unlikely(flags.and(PAGE.hasCode), () => leave(l));
+  });
+  return host;
+}
+
+export const storeTranslated: FunctionRef = fn('storeTranslated', {
+  params: { linear: 'i64', value: 'i64', bytes: 'i32', tlb: 'i32' },
+  faults: true,
+  build(l, { linear, value, bytes, tlb }) {
+    const host = writableHost(l, linear, bytes, tlb);
+    l.unlikely(host.eqz(), () => {
+      l.run(busWrite, l.get(S.result, 1), bytes, value);
+      l.return();
+    });
+    l.switch(
+      bytes.ctz(),
+      [
+        () => l.storeRaw('i64.store8', host, 0, value),
+        () => l.storeRaw('i64.store16', host, 0, value),
+        () => l.storeRaw('i64.store32', host, 0, value),
+      ],
+      () => l.storeRaw('i64.store', host, 0, value),
+    );
+  },
+});
+
+/** Host address for a read-modify-write of `bytes` bytes. */
+export const probeTranslated: FunctionRef = fn('probeTranslated', {
+  params: { linear: 'i64', bytes: 'i32', tlb: 'i32' },
+  result: 'i32',
+  faults: true,
+  build(l, { linear, bytes, tlb }) {
+    const host = writableHost(l, linear, bytes, tlb);
+    l.unlikely(host.eqz(), () => leave(l));
+    l.return(host);
+  },
+});
