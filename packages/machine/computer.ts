@@ -59,7 +59,9 @@ export interface Computer {
   /** The same for a port of the virtio console. */
   consoleInput(index: number, bytes: Uint8Array): number;
   parts(): PartReport[];
-  /** SHA-256 of all that the guest can see: processor, RAM, devices. */
+  /** All that the guest can see besides RAM, as plain data by part and name: for comparing, not for restoring. */
+  visibleState(): Readonly<Record<string, object>>;
+  /** SHA-256 of RAM and the visible state. */
   stateHash(): string;
   setTrace(kinds: readonly TraceKind[]): void;
 }

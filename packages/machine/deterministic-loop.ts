@@ -7,13 +7,13 @@ import { runCommand } from './commands.ts';
 import type { Computer } from './computer.ts';
 import type { DeterministicConfig } from './deterministic-options.ts';
 import { MachineError } from './errors.ts';
-import { GuestRun } from './guest-run.ts';
+import { Diverged, GuestRun } from './guest-run.ts';
 import type { InstructionTime, Place } from './instruction-time.ts';
-import { errorReport, type GuestSignals, type LoopOptions, tripleFault } from './loop.ts';
+import { errorReport, type GuestSignals, type LoopOptions } from './loop.ts';
 import type { Mailbox } from './mailbox.ts';
 import type { Output } from './output.ts';
 import type { CommandFrame, FinalState, Report, WorkerEnd } from './protocol.ts';
-import { type Input, printInput, RECORDED_COMMANDS, type RecordedInput } from './recording.ts';
+import { type Input, printInput, RECORDED_COMMANDS } from './recording.ts';
 
 /** A sleep that nothing bounds is still looked at once in a while: a lost wake-up costs this, not a hang. */
 const SLEEP_MAX_MS = 1_000;
@@ -22,22 +22,15 @@ const SERIAL_PIECE_BYTES = 16;
 /** A console's driver gives buffers of a page. */
 const CONSOLE_PIECE_BYTES = 4096;
 
-/** The guest is not where the recording says it was. */
-class Diverged extends Error {}
-
 export class DeterministicLoop {
   readonly #computer: Computer;
   readonly #clock: TimerQueue;
   readonly #mailbox: Mailbox;
   readonly #output: Output;
   readonly #send: (report: Report) => void;
-  readonly #signals: GuestSignals;
-  readonly #options: LoopOptions;
   readonly #config: DeterministicConfig;
   readonly #guest: GuestRun;
   readonly #time: InstructionTime;
-  /** What is left of the recording; undefined when there is none. */
-  readonly #replay: RecordedInput[] | undefined;
   #state: 'paused' | 'running' | 'stopped' = 'paused';
 
   constructor(parts: {
@@ -57,11 +50,13 @@ export class DeterministicLoop {
     this.#mailbox = parts.mailbox;
     this.#output = parts.output;
     this.#send = parts.send;
-    this.#signals = parts.signals;
-    this.#options = parts.options;
     this.#config = parts.config;
-    this.#guest = new GuestRun(parts);
-    this.#replay = parts.config.replay && [...parts.config.replay.inputs];
+    this.#guest = new GuestRun({
+      ...parts,
+      replay: parts.config.replay?.inputs,
+      onInput: ({ at, input }) => this.#record(at, input),
+      onReset: () => this.#send({ kind: 'reset' }),
+    });
   }
 
   /** Runs until the machine ends, and gives the state that it ended in. */
@@ -112,45 +107,24 @@ export class DeterministicLoop {
     if (this.#mailbox.consoleInputs[index]!.length > 0) this.#computer.processor.stop();
   }
 
-  /** Input, guest code, output; then goes to where something happens if the guest halted. */
+  /** Input, guest code, output; then goes to where something happens if the guest waits. */
   #slice(bell: number): WorkerEnd | undefined {
-    const ended =
-      this.#replay === undefined ? this.#liveInput() : this.#recordedInput(this.#replay);
-    if (ended !== undefined) return ended;
-    const { count } = this.#guest.place;
+    if (this.#config.replay === undefined) this.#liveInput();
+    else this.#dropTyped();
     const { instructionsMax } = this.#config;
-    if (count >= instructionsMax) return { reason: 'instruction-limit' };
-    const next = this.#replay?.[0]?.at;
-    if (next?.count === count) {
-      // The recorded guest waited here until the next input came.
-      this.#guest.skip(next.ns);
-      return undefined;
-    }
-    const cause = this.#guest.slice(Math.min(instructionsMax, next?.count ?? Infinity));
+    const end = this.#guest.advance(instructionsMax);
     this.#output.flush();
-    if (this.#signals.poweredOff) return { reason: 'power-off' };
-    if (cause === 'shutdown' && !this.#signals.resetAsked) {
-      if (this.#options.onTripleFault === 'stop') return tripleFault(this.#computer.processor);
-      this.#signals.resetAsked = true;
-    }
-    if (this.#signals.resetAsked) {
-      if (this.#options.onReset === 'stop') return { reason: 'reset' };
-      this.#boot();
-    } else if (cause === 'halted') this.#idle(bell);
+    if (end !== undefined && end !== 'waits') return end;
+    if (this.#guest.place.count >= instructionsMax) return { reason: 'instruction-limit' };
+    if (end === 'waits') this.#idle(bell);
     return undefined;
   }
 
   /** The guest waits: for its next timer, or for input. */
   #idle(bell: number): void {
     const deadlineNs = this.#clock.nextDeadlineNs();
-    const isOver = this.#replay?.length === 0 || this.#replay === undefined;
-    if (deadlineNs === undefined) {
-      if (!isOver) throw new Diverged(`the guest waits for ever at ${this.#where()}`);
-      this.#mailbox.sleep(bell, SLEEP_MAX_MS);
-      return;
-    }
-    if (this.#config.idle === 'skip' || this.#replay !== undefined) {
-      this.#guest.skip();
+    if (deadlineNs === undefined || this.#config.idle === 'skip' || this.#config.replay) {
+      if (!this.#guest.skip()) this.#mailbox.sleep(bell, SLEEP_MAX_MS);
       return;
     }
     const now = this.#time.now();
@@ -162,7 +136,7 @@ export class DeterministicLoop {
   // --- input ---
 
   /** What people typed, as far as the guest's ports take it. */
-  #liveInput(): undefined {
+  #liveInput(): void {
     this.#feed(this.#mailbox.serialInput, SERIAL_PIECE_BYTES, (bytes) => ({
       kind: 'serial',
       bytes,
@@ -179,56 +153,10 @@ export class DeterministicLoop {
   ): void {
     while (ring.length > 0) {
       const offered = input(ring.peek(pieceBytes));
-      const taken = this.#give(offered);
+      const taken = this.#guest.give(offered);
       ring.skip(taken);
       if (taken > 0) this.#record(this.#guest.place, input(offered.bytes.slice(0, taken)));
-      this.#guest.settle();
       if (taken < offered.bytes.length) return;
-    }
-  }
-
-  /** Gives input to a port; how many bytes it took. */
-  #give(input: Input): number {
-    if (input.kind === 'serial') return this.#computer.serialInput(input.bytes);
-    if (input.kind === 'console') return this.#computer.consoleInput(input.index, input.bytes);
-    return 0;
-  }
-
-  /** The inputs of the recording that came at this place; the end, if that is where it was stopped. */
-  #recordedInput(inputs: RecordedInput[]): WorkerEnd | undefined {
-    this.#dropTyped();
-    for (;;) {
-      const [first] = inputs;
-      if (first === undefined) return undefined;
-      const { at, input } = first;
-      const { count, ns } = this.#guest.place;
-      if (count > at.count || (count === at.count && ns > at.ns)) {
-        throw new Diverged(
-          `the guest is at ${this.#where()} and never was where its next input came, ${describe(at)}`,
-        );
-      }
-      if (count < at.count || ns < at.ns) return undefined;
-      if (input.kind === 'end') {
-        if (input.reason === 'stopped' || input.reason === 'instruction-limit') {
-          return { reason: input.reason };
-        }
-        throw new Diverged(`the recorded machine ended here (${input.reason}): ${this.#where()}`);
-      }
-      inputs.shift();
-      this.#record(at, input);
-      if (input.kind === 'command') this.#replayCommand(input);
-      else if (this.#give(input) !== input.bytes.length) {
-        throw new Diverged(`the guest does not take the input that it took at ${this.#where()}`);
-      }
-      this.#guest.settle();
-    }
-  }
-
-  #replayCommand(input: Input & { readonly kind: 'command' }): void {
-    if (input.name === 'reset') this.#boot();
-    else {
-      const { name, argument } = input;
-      runCommand(this.#computer, { id: 0, name, argument } as CommandFrame);
     }
   }
 
@@ -246,14 +174,14 @@ export class DeterministicLoop {
 
   /** A recording that ended in another way, or in another state. */
   #compareEnd(end: WorkerEnd, final: FinalState): WorkerEnd | undefined {
-    const recorded = this.#replay?.[0];
+    const recorded = this.#guest.nextInput;
     if (recorded === undefined || end.reason === 'stopped' || end.reason === 'instruction-limit') {
       // Without the recorded end, or stopped by hand before it, there is nothing to compare with.
       if (recorded?.input.kind !== 'end' || recorded.at.count !== final.count) return undefined;
     }
     const { input, at } = recorded;
     if (input.kind !== 'end' || input.reason !== end.reason || at.count !== final.count) {
-      const message = `it ended at ${this.#where()} (${end.reason}), the recorded machine did not`;
+      const message = `it ended at ${this.#guest.where()} (${end.reason}), the recorded machine did not`;
       return { reason: 'diverged', message };
     }
     if (input.sha256 === final.sha256) return undefined;
@@ -261,18 +189,7 @@ export class DeterministicLoop {
     return { reason: 'diverged', message };
   }
 
-  #where(): string {
-    return describe(this.#guest.place);
-  }
-
   // --- commands ---
-
-  #boot(): void {
-    this.#signals.resetAsked = false;
-    this.#computer.boot();
-    this.#guest.settle();
-    this.#send({ kind: 'reset' });
-  }
 
   #takeCommands(): void {
     for (;;) {
@@ -300,19 +217,15 @@ export class DeterministicLoop {
 
   /** A command that changes the guest. */
   #change(frame: CommandFrame): unknown {
-    if (this.#replay !== undefined) {
+    if (this.#config.replay !== undefined) {
       throw new MachineError('BAD_STATE', `${frame.name}: the machine replays a recording`);
     }
     let value: unknown = null;
-    if (frame.name === 'reset') this.#boot();
+    if (frame.name === 'reset') this.#guest.boot();
     else value = runCommand(this.#computer, frame);
     const { name, argument } = frame;
     this.#record(this.#guest.place, { kind: 'command', name, argument });
     this.#guest.settle();
     return value;
   }
-}
-
-function describe({ count, ns }: Place): string {
-  return `instruction ${count} (${(ns / 1e9).toFixed(6)} s)`;
 }

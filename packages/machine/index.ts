@@ -23,6 +23,7 @@ export type {
   StopCause,
 } from './computer.ts';
 export type { DeterministicOptions } from './deterministic-options.ts';
+export { DeterministicRun, type RunHost } from './deterministic-run.ts';
 export { MachineError, type MachineErrorCode } from './errors.ts';
 export type { Host, WorkerHandle, WorkerHost, WorkerStart } from './host.ts';
 export { Machine, type MachineEnd, type MachineEvents, type MachineState } from './machine.ts';

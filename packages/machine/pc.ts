@@ -169,9 +169,13 @@ class PcComputer implements Computer {
   stateHash(): string {
     const hasher = this.#newHasher();
     hashMemory(hasher, this.memory);
-    hashValue(hasher, this.#vcpu.visibleState());
-    hashValue(hasher, this.#board.save());
+    hashValue(hasher, this.visibleState());
     return hasher.hex();
+  }
+
+  visibleState(): Readonly<Record<string, object>> {
+    const { fields, ...rest } = this.#vcpu.visibleState();
+    return { processor: { ...fields, ...rest }, ...this.#board.save() };
   }
 
   setTrace(kinds: readonly TraceKind[]): void {

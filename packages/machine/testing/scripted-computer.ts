@@ -88,6 +88,10 @@ export class ScriptedComputer implements Computer {
     return [{ name: 'pic8259', where: 'ports 0x20-0x21', state: { imr: 0xff, fifo: this.#fifo } }];
   }
 
+  visibleState(): Readonly<Record<string, object>> {
+    return { script: { state: this.#state, left: this.#lines } };
+  }
+
   stateHash(): string {
     return toHex(new TextEncoder().encode(this.#state));
   }
