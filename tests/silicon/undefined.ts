@@ -35,7 +35,7 @@ const SHIFT = /^(SHL|SAL|SHR|SAR|ROL|ROR|RCL|RCR|SHLD|SHRD)$/;
 /** Transcendental functions: accurate to 1 ulp, SDM vol 1 §8.3.10; their last bit differs between models. */
 const TRANSCENDENTAL = /^(F2XM1|FYL2X|FYL2XP1|FPTAN|FPATAN|FSIN|FCOS|FSINCOS)$/;
 /** Relative error up to 1.5 * 2^-12: SDM vol 2B, RCPPS, RSQRTPS. */
-const APPROXIMATE = /^R(CP|SQRT)[PS]S$/;
+const APPROXIMATE = /^V?R(CP|SQRT)[PS]S$/;
 const RELATIVE_ERROR_MAX = 2 * 1.5 * 2 ** -12;
 const IS_VECTOR = /^(sse|avx)$/;
 const C1 = 0x200;

@@ -6,7 +6,12 @@ import type { FunctionRef } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { approximate } from '../microcode/sse/approximate.ts';
-import { conversionFunction, scalarFunction, type Width } from '../microcode/sse/lanes.ts';
+import {
+  conversionFunction,
+  scalarFunction,
+  type Width,
+  wideConversion,
+} from '../microcode/sse/lanes.ts';
 import {
   conversionMode,
   softFromInteger,
@@ -14,6 +19,7 @@ import {
   softToInteger,
   softWiden,
 } from '../microcode/sse/soft-convert.ts';
+import { S } from '../state/layout.ts';
 import {
   Ey,
   type Form,
@@ -21,8 +27,6 @@ import {
   Gy,
   type Instruction,
   instruction,
-  type LiftOperand,
-  type OperandSpec,
   Pq,
   Qq,
   SSE,
@@ -134,12 +138,12 @@ function singlesDiffer(l: Lift, v: Value): Value {
 }
 const HIGH_HALF = [8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15];
 
-export type Convert = (l: Lift, a: Value) => Value;
-export const toSingle: Convert = (l, a) => l.call(softFromInteger[32], a);
-export const toDouble: Convert = (l, a) => l.call(softFromInteger[64], a);
-export const narrow: Convert = (l, a) => l.call(softNarrow, a);
-export const widenFloat: Convert = (l, a) => l.call(softWiden, a);
-export const toInteger =
+type Convert = (l: Lift, a: Value) => Value;
+const toSingle: Convert = (l, a) => l.call(softFromInteger[32], a);
+const toDouble: Convert = (l, a) => l.call(softFromInteger[64], a);
+const narrow: Convert = (l, a) => l.call(softNarrow, a);
+const widenFloat: Convert = (l, a) => l.call(softWiden, a);
+const toInteger =
   (from: Width, to: Width, truncates: boolean): Convert =>
   (l, a) =>
     l.call(softToInteger[from][to], a, conversionMode(l, truncates));
@@ -185,23 +189,50 @@ const vectorConversion = (row: VectorRow): FunctionRef =>
     row.convert,
   );
 
-const vectors = VECTORS.map((row): Instruction => {
-  const callee = vectorConversion(row);
-  const quickVector = QUICK_VECTORS[row.name as keyof typeof QUICK_VECTORS];
-  return instruction({
-    ...spec(row.name, row.form),
-    lift(l, _i, dst, src) {
-      const v = widen(l, source(l, src!));
-      const { quick, guards } = quickVector(l, v);
-      const result = l.var('v128', quick);
-      unlessPlain(l, guards, () => result.set(l.call(callee, v)));
-      dst!.write(result.get());
-    },
-  });
+export interface VectorConversion {
+  readonly row: VectorRow;
+  readonly quick: (l: Lift, v: Value) => Quick;
+  readonly slow: FunctionRef;
+  /** Of two vectors. */
+  readonly wide: FunctionRef;
+}
+export const VECTOR_CONVERSIONS: readonly VectorConversion[] = VECTORS.map((row) => {
+  const options = { isSigned: row.isSigned ?? false, lanes: row.lanes };
+  return {
+    row,
+    quick: QUICK_VECTORS[row.name as keyof typeof QUICK_VECTORS],
+    slow: vectorConversion(row),
+    wide: wideConversion(`avx${row.name}`, row.from, row.to, options, row.convert),
+  };
 });
 
+export function convertVector(l: Lift, c: VectorConversion, v: Value): Value {
+  const { quick, guards } = c.quick(l, v);
+  const result = l.var('v128', quick);
+  unlessPlain(l, guards, () => result.set(l.call(c.slow, v)));
+  return result.get();
+}
+/** Two vectors, both by the quick way or neither. */
+export function convertTwo(l: Lift, c: VectorConversion, a: Value, b: Value): [Value, Value] {
+  const both = [a, b].map((v) => c.quick(l, v));
+  const [low, high] = both.map(({ quick }) => l.var('v128', quick));
+  const guards = both.flatMap((q) => q.guards);
+  unlessPlain(l, guards, () => {
+    low!.set(l.call(c.wide, a, b));
+    high!.set(l.get(S.scratch));
+  });
+  return [low!.get(), high!.get()];
+}
+
+const vectors = VECTOR_CONVERSIONS.map((c) =>
+  instruction({
+    ...spec(c.row.name, c.row.form),
+    lift: (l, _i, dst, src) => dst!.write(convertVector(l, c, widen(l, source(l, src!)))),
+  }),
+);
+
 /** Doubles of two integers are exact. */
-const integersToDoubles = (l: Lift, v: Value): Value => l.op('f64x2.convert_low_i32x4_s', v);
+export const integersToDoubles = (l: Lift, v: Value): Value => l.op('f64x2.convert_low_i32x4_s', v);
 
 const CVTDQ2PD: Instruction = instruction({
   ...spec('CVTDQ2PD', form('F3 0F E6 /r', Vx, Wq, SSE)),
@@ -266,110 +297,133 @@ const CVTPI2PD: Instruction = instruction({
 
 // --- Scalars ---
 
-/** A careful conversion of one value whose bits are as wide as the operands are. */
-function carefully(l: Lift, callee: FunctionRef, dst: LiftOperand, value: Value): Value {
-  const result = l.call(callee, value, 0n, 0);
-  return dst.bits === 64 ? result : result.i32();
-}
 const scalar = (name: string, convert: Convert): FunctionRef =>
   scalarFunction(`sse${name}`, convert);
 
-/** Integer to float: 32 bits to double is exact, the others round. */
-function fromGeneral(
-  name: string,
-  encoding: string,
-  operands: readonly [OperandSpec, OperandSpec],
-  width: Width,
-): Instruction {
-  const callee = scalar(name, width === 32 ? toSingle : toDouble);
+/** A general register's integer to float: 32 bits to double is exact, the others round. */
+export interface FromInteger {
+  readonly name: string;
+  readonly encoding: string;
+  readonly width: Width;
+  readonly slow: FunctionRef;
+}
+export const FROM_INTEGER: readonly FromInteger[] = [
+  { name: 'CVTSI2SS', encoding: 'F3 0F 2A', width: 32, slow: scalar('CVTSI2SS', toSingle) },
+  { name: 'CVTSI2SD', encoding: 'F2 0F 2A', width: 64, slow: scalar('CVTSI2SD', toDouble) },
+];
+
+export function integerToFloat(l: Lift, c: FromInteger, value: Value): Value {
+  const { width } = c;
+  const bits = value.type === 'i64' ? 64 : 32;
   const float = `f${width}`;
-  return instruction({
-    ...spec(name, form(encoding, ...operands, SSE)),
-    lift(l, _i, dst, src) {
-      const value = l.let(src!.read());
-      const { bits } = src!;
-      const quick = l.let(l.op(`${float}.convert_i${bits}_s`, value));
-      if (width === 64 && bits === 32) {
-        writeFloat(l, dst!, quick);
-        return;
-      }
-      const result = l.var(quick.type, quick);
-      l.unlikely(roundsSpecially(l), () => {
-        // What is exact is right in any mode. The largest integers are rounded up to a power of two.
-        const back = l.op(`i${bits}.trunc_sat_${float}_s`, quick);
-        const isInexact = back.ne(value).or(l.op(`${float}.eq`, quick, 2 ** (bits - 1)));
-        l.if(isInexact, () => result.set(carefully(l, callee, dst!, value.s64()).float()));
-      });
-      writeFloat(l, dst!, result.get());
-    },
+  const quick = l.let(l.op(`${float}.convert_i${bits}_s`, value));
+  if (width === 64 && bits === 32) return quick;
+  const result = l.var(quick.type, quick);
+  l.unlikely(roundsSpecially(l), () => {
+    // What is exact is right in any mode. The largest integers are rounded up to a power of two.
+    const back = l.op(`i${bits}.trunc_sat_${float}_s`, quick);
+    const isInexact = back.ne(value).or(l.op(`${float}.eq`, quick, 2 ** (bits - 1)));
+    l.if(isInexact, () => {
+      const careful = l.call(c.slow, value.s64(), 0n, 0);
+      result.set((width === 64 ? careful : careful.i32()).float());
+    });
   });
+  return result.get();
 }
 
-/** Float to integer. Quick when it fits, and it is exact or its inexactness is nothing new. */
-function toGeneral(
+/** Float to a general register. Quick when it fits, and it is exact or its inexactness is nothing new. */
+export interface ToInteger {
+  readonly name: string;
+  readonly encoding: string;
+  readonly width: Width;
+  readonly truncates: boolean;
+  readonly slow: Readonly<Record<Width, FunctionRef>>;
+}
+const toGeneral = (
   name: string,
   encoding: string,
-  source: OperandSpec,
   width: Width,
   truncates: boolean,
-): Instruction {
-  const callees = {
+): ToInteger => ({
+  name,
+  encoding,
+  width,
+  truncates,
+  slow: {
     32: scalar(`${name}To32`, toInteger(width, 32, truncates)),
     64: scalar(`${name}To64`, toInteger(width, 64, truncates)),
-  };
-  return instruction({
-    ...spec(name, form(encoding, Gy, source, SSE)),
-    lift(l, _i, dst, src) {
-      const bits = dst!.bits as Width;
-      const x = readFloat(l, src!);
-      const rounded = l.let(truncates ? x.unary('trunc') : x.unary('nearest'));
-      const result = l.var(`i${bits}`, l.op(`i${bits}.trunc_sat_f${width}_s`, rounded));
-      unlessPlain(
-        l,
-        [
-          // The comparison is false for NaNs; the most negative integer takes the careful way.
-          when(
-            l,
-            rounded
-              .abs()
-              .lt(2 ** (bits - 1))
-              .eqz(),
-          ),
-          (slow) => l.if(rounded.ne(x), () => l.unlikely(roundsSpecially(l), slow)),
-        ],
-        () => result.set(carefully(l, callees[bits], dst!, x.bits().u64())),
-      );
-      dst!.write(result.get());
+  },
+});
+export const TO_INTEGER: readonly ToInteger[] = [
+  toGeneral('CVTTSS2SI', 'F3 0F 2C', 32, true),
+  toGeneral('CVTTSD2SI', 'F2 0F 2C', 64, true),
+  toGeneral('CVTSS2SI', 'F3 0F 2D', 32, false),
+  toGeneral('CVTSD2SI', 'F2 0F 2D', 64, false),
+];
+
+export function floatToInteger(l: Lift, c: ToInteger, x: Value, bits: Width): Value {
+  const rounded = l.let(c.truncates ? x.unary('trunc') : x.unary('nearest'));
+  const result = l.var(`i${bits}`, l.op(`i${bits}.trunc_sat_f${c.width}_s`, rounded));
+  // The comparison is false for NaNs; the most negative integer takes the careful way.
+  const fits = rounded.abs().lt(2 ** (bits - 1));
+  unlessPlain(
+    l,
+    [
+      when(l, fits.eqz()),
+      (slow) => l.if(rounded.ne(x), () => l.unlikely(roundsSpecially(l), slow)),
+    ],
+    () => {
+      const careful = l.call(c.slow[bits], x.bits().u64(), 0n, 0);
+      result.set(bits === 64 ? careful : careful.i32());
     },
-  });
+  );
+  return result.get();
 }
 
 const wideningScalar = scalar('CVTSS2SD', widenFloat);
-const CVTSS2SD: Instruction = instruction({
-  ...spec('CVTSS2SD', form('F3 0F 5A /r', Vq, Wd, SSE)),
-  lift(l, _i, dst, src) {
-    const x = readFloat(l, src!);
-    const result = l.var('f64', l.op('f64.promote_f32', x));
-    ifDisordered(l, 'f32', [x], () =>
-      result.set(l.call(wideningScalar, x.bits().u64(), 0n, 0).float()),
-    );
-    writeFloat(l, dst!, result.get());
-  },
-});
-
+/** CVTSS2SD. */
+export function singleToDouble(l: Lift, x: Value): Value {
+  const result = l.var('f64', l.op('f64.promote_f32', x));
+  ifDisordered(l, 'f32', [x], () =>
+    result.set(l.call(wideningScalar, x.bits().u64(), 0n, 0).float()),
+  );
+  return result.get();
+}
 const narrowingScalar = scalar('CVTSD2SS', narrow);
-const CVTSD2SS: Instruction = instruction({
-  ...spec('CVTSD2SS', form('F2 0F 5A /r', Vd, Wq, SSE)),
-  lift(l, _i, dst, src) {
-    const x = readFloat(l, src!);
-    const quick = l.let(l.op('f32.demote_f64', x));
-    // A result that is normal was made of a normal number.
-    const result = quickly(l, 'product', 'f32', [], quick, () =>
-      l.call(narrowingScalar, x.bits(), 0n, 0).i32().float(),
-    );
-    writeFloat(l, dst!, result);
-  },
-});
+/** CVTSD2SS. */
+export function doubleToSingle(l: Lift, x: Value): Value {
+  const quick = l.let(l.op('f32.demote_f64', x));
+  // A result that is normal was made of a normal number.
+  return quickly(l, 'product', 'f32', [], quick, () =>
+    l.call(narrowingScalar, x.bits(), 0n, 0).i32().float(),
+  );
+}
+
+const general: readonly Instruction[] = [
+  ...FROM_INTEGER.map((c) =>
+    instruction({
+      ...spec(c.name, form(`${c.encoding} /r`, c.width === 32 ? Vd : Vq, Ey, SSE)),
+      lift: (l, _i, dst, src) => writeFloat(l, dst!, integerToFloat(l, c, l.let(src!.read()))),
+    }),
+  ),
+  ...TO_INTEGER.map((c) =>
+    instruction({
+      ...spec(c.name, form(`${c.encoding} /r`, Gy, c.width === 32 ? Wd : Wq, SSE)),
+      lift: (l, _i, dst, src) =>
+        dst!.write(floatToInteger(l, c, readFloat(l, src!), dst!.bits as Width)),
+    }),
+  ),
+];
+const scalars: readonly Instruction[] = [
+  instruction({
+    ...spec('CVTSS2SD', form('F3 0F 5A /r', Vq, Wd, SSE)),
+    lift: (l, _i, dst, src) => writeFloat(l, dst!, singleToDouble(l, readFloat(l, src!))),
+  }),
+  instruction({
+    ...spec('CVTSD2SS', form('F2 0F 5A /r', Vd, Wq, SSE)),
+    lift: (l, _i, dst, src) => writeFloat(l, dst!, doubleToSingle(l, readFloat(l, src!))),
+  }),
+];
 
 // --- Approximations ---
 
@@ -406,14 +460,8 @@ export const INSTRUCTIONS_SSE_CONVERT: readonly Instruction[] = [
   ...toMmx,
   CVTPI2PS,
   CVTPI2PD,
-  fromGeneral('CVTSI2SS', 'F3 0F 2A /r', [Vd, Ey], 32),
-  fromGeneral('CVTSI2SD', 'F2 0F 2A /r', [Vq, Ey], 64),
-  toGeneral('CVTTSS2SI', 'F3 0F 2C /r', Wd, 32, true),
-  toGeneral('CVTTSD2SI', 'F2 0F 2C /r', Wq, 64, true),
-  toGeneral('CVTSS2SI', 'F3 0F 2D /r', Wd, 32, false),
-  toGeneral('CVTSD2SI', 'F2 0F 2D /r', Wq, 64, false),
-  CVTSS2SD,
-  CVTSD2SS,
+  ...general,
+  ...scalars,
   ...approximation('RCP', '0F 53'),
   ...approximation('RSQRT', '0F 52'),
 ];

@@ -119,21 +119,28 @@ export function compareFlags(
 
 // --- SSE4.1: dot products ---
 
-function dot(sort: Sort): Instruction {
-  const callee = dotProduct(`sseDP${sort.suffix}`, sort.width);
-  return instruction({
-    name: `DP${sort.suffix}`,
-    manual: `SDM vol 2A, DP${sort.suffix}`,
+export const DOT_PRODUCTS: readonly {
+  readonly name: string;
+  readonly opcode: string;
+  readonly slow: FunctionRef;
+}[] = [
+  { name: 'DPPS', opcode: '40', slow: dotProduct('sseDPPS', 32) },
+  { name: 'DPPD', opcode: '41', slow: dotProduct('sseDPPD', 64) },
+];
+const dots = DOT_PRODUCTS.map(({ name, opcode, slow }) =>
+  instruction({
+    name,
+    manual: `SDM vol 2A, ${name}`,
     feature: 'SSE4.1',
-    forms: [form(`66 0F 3A ${sort === PS ? '40' : '41'} /r`, Vx, Wx, Ib, SSE)],
+    forms: [form(`66 0F 3A ${opcode} /r`, Vx, Wx, Ib, SSE)],
     exceptions: '#XM',
     lift(l, _i, dst, src, immediate) {
       const control = l.let(immediate!.read().i32());
       const b = source(l, src!);
-      dst!.write(l.call(callee, l.let(dst!.read()), b, control));
+      dst!.write(l.call(slow, l.let(dst!.read()), b, control));
     },
-  });
-}
+  }),
+);
 
 /** Packed singles have the prefix F2 where doubles have 66. */
 export const neighbourPrefix = (sort: Sort) => (sort === PS ? 'F2' : '66');
@@ -165,7 +172,7 @@ export const INSTRUCTIONS_SSE_FLOAT: readonly Instruction[] = [
     ...NEIGHBOUR_OPERATIONS.filter(([, o]) => o.sort === sort).map(([opcode, o]) =>
       floatInstruction(o, { feature: 'SSE3', encoding: `${neighbourPrefix(sort)} ${opcode}` }),
     ),
-    dot(sort),
+    dots[sort === PS ? 0 : 1]!,
   ]),
   ...ROUNDINGS.map(([opcode, o]) =>
     floatInstruction(o, {
