@@ -133,6 +133,10 @@ async function runOnce(machine: MachineName, { peer, options }: Plan): Promise<M
   const { items, guest, memory, failure } = await measure(machineCommand(machine, options), {
     ramMiB: RAM_MIB,
     timeoutMs: counts('timeout', values.timeout)[0]! * 1000,
+    onSample: (name, { wall, cpu }) =>
+      process.stderr.write(
+        `  ${name.padEnd(9)} wall ${wall.toFixed(2)} s  cpu ${cpu.toFixed(2)} s\n`,
+      ),
   });
   const title = MACHINE_TITLES[machine];
   if (failure) process.stderr.write(`error: ${title}: ${failure}\n`);

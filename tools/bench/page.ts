@@ -2,7 +2,15 @@
 
 import { GROUPS, ITEMS } from './items.ts';
 import { ratioPlot } from './plot.ts';
-import { type Comparison, compare, OURS, pairings, type Results, type Row } from './results.ts';
+import {
+  type Comparison,
+  compare,
+  OURS,
+  pairings,
+  type Results,
+  type Row,
+  type Times,
+} from './results.ts';
 import { number, type Speedup, speedups, spreadText, title } from './table.ts';
 import { targets } from './targets.ts';
 
@@ -84,7 +92,7 @@ function section(comparison: Comparison, plot: string): string[] {
     ...rows.map(line),
     `| **geomean** | | | **${spreadText(comparison.wall)}** | | | **${spreadText(comparison.cpu)}** | |`,
     '',
-    `Peak memory beyond guest RAM: ${OURS} ${memory.ours.toFixed(0)} MiB, ${peer} ${memory.theirs.toFixed(0)} MiB.`,
+    `Peak memory beyond guest RAM: ${OURS} ${number(memory.ours)} MiB, ${peer} ${number(memory.theirs)} MiB.`,
     '',
     `What the guest sees: under ${OURS} ${code(guests.ours)}, under ${peer} ${code(guests.theirs)}.`,
     '',
@@ -95,7 +103,27 @@ function section(comparison: Comparison, plot: string): string[] {
         `| ${text} | ${number(limit)} | ${number(measured)} | ${met ? 'met' : '**missed**'} |`,
     ),
     '',
+    ...everyRun(comparison),
     ...failures.map((failure) => `Failed: ${failure.split('\n')[0]}\n`),
+  ];
+}
+
+function everyRun({ peer, rows }: Comparison): string[] {
+  const values = ({ every }: Times, key: 'wall' | 'cpu') =>
+    every.map((sample) => sample[key].toFixed(2)).join(' ');
+  return [
+    '<details><summary>Every run, in seconds</summary>',
+    '',
+    `| item | ${OURS} wall | ${peer} wall | ${OURS} CPU | ${peer} CPU |`,
+    '|---|---|---|---|---|',
+    ...rows.map(
+      ({ name, ours, theirs }) =>
+        `| ${name} | ${values(ours, 'wall')} | ${values(theirs, 'wall')} | ` +
+        `${values(ours, 'cpu')} | ${values(theirs, 'cpu')} |`,
+    ),
+    '',
+    '</details>',
+    '',
   ];
 }
 

@@ -12,6 +12,7 @@ const STAT = {
   childSystemTicks: 14,
 } as const;
 const TICKS_PER_SECOND = 100;
+const NANOSECONDS_PER_SECOND = 1e9;
 const KIB_PER_MIB = 1024;
 const PAGES_PER_MIB = 256;
 const PAGE_BYTES = 4096;
@@ -43,8 +44,26 @@ export function cpuSeconds(root: number): number {
   const isInTree = (pid: number): boolean =>
     pid === root || (pid > 1 && isInTree(parents.get(pid) ?? 0));
   let sum = 0;
-  for (const [pid, used] of ticks) if (isInTree(pid)) sum += used;
-  return sum / TICKS_PER_SECOND;
+  for (const [pid, used] of ticks)
+    if (isInTree(pid)) sum += Math.max(used / TICKS_PER_SECOND, threadSeconds(pid));
+  return sum;
+}
+
+/**
+ * CPU seconds of the threads that live: exact to the nanosecond, where stat's ticks are hundredths but have the
+ * threads and children that ended too. Documentation/scheduler/sched-stats.rst.
+ */
+function threadSeconds(pid: number): number {
+  let sum = 0;
+  try {
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      const text = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'latin1');
+      sum += Number(text.split(' ')[0]);
+    }
+  } catch {
+    // A thread ended meanwhile, or the kernel keeps no such numbers: the ticks will do.
+  }
+  return sum / NANOSECONDS_PER_SECOND;
 }
 
 export interface ResidentMemory {

@@ -164,6 +164,7 @@ test('the page names its plots, which are made with it', () => {
   assert.deepEqual([...plots.keys()], ['benchmarks-qemu-amd64-1.svg']);
   assert.ok(text.includes('](benchmarks-qemu-amd64-1.svg)'));
   assert.ok(text.includes('| boot | 5.00 | 2.00 | 2.50 (2.00–3.00) |'));
+  assert.ok(text.includes('| boot | 4.00 6.00 | 2.00 2.00 | 2.00 3.00 | 1.00 1.00 |'));
   assert.ok(text.includes('2 times each'));
   for (const line of text.split('\n').filter((line) => line.startsWith('| pipe')))
     assert.equal(line.split(/(?<!\\)\|/).length, 5);

@@ -55,11 +55,18 @@ export interface Pairing {
   readonly cpuCount: number;
 }
 
+/** Seconds of one machine. */
+export interface Times {
+  /** Run by run. */
+  readonly every: readonly { readonly wall: number; readonly cpu: number }[];
+  readonly wall: Spread;
+  readonly cpu: Spread;
+}
+
 export interface Row {
   readonly name: string;
-  /** Seconds. */
-  readonly ours: { readonly wall: Spread; readonly cpu: Spread };
-  readonly theirs: { readonly wall: Spread; readonly cpu: Spread };
+  readonly ours: Times;
+  readonly theirs: Times;
   /** Ours by theirs, of runs next to each other. */
   readonly wall: Spread;
   readonly cpu: Spread;
@@ -129,14 +136,17 @@ export function compare(results: Results, pairing: Pairing): Comparison {
 }
 
 function row(name: string, ours: readonly MachineRun[], theirs: readonly MachineRun[]): Row {
-  const times = (runs: readonly MachineRun[], key: 'wall' | 'cpu') =>
-    spread(runs.flatMap((run) => time(run, name, key)));
+  const times = (runs: readonly MachineRun[]) => ({
+    every: runs.flatMap(({ items }) => items[name] ?? []),
+    wall: spread(runs.flatMap((run) => time(run, name, 'wall'))),
+    cpu: spread(runs.flatMap((run) => time(run, name, 'cpu'))),
+  });
   const ratios = (key: 'wall' | 'cpu') =>
     spread(ours.flatMap((run, index) => ratio(name, key, run, theirs[index])));
   return {
     name,
-    ours: { wall: times(ours, 'wall'), cpu: times(ours, 'cpu') },
-    theirs: { wall: times(theirs, 'wall'), cpu: times(theirs, 'cpu') },
+    ours: times(ours),
+    theirs: times(theirs),
     wall: ratios('wall'),
     cpu: ratios('cpu'),
     results: sameResults(name, [...ours, ...theirs]),

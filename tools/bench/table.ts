@@ -61,7 +61,7 @@ export function comparisonText(comparison: Comparison): string {
   return [
     `${title(comparison)}: median (least–most) of the runs`,
     ...alignColumns([head, ...rows.map(line), overall]),
-    `peak memory beyond guest RAM: ${OURS} ${memory.ours.toFixed(0)} MiB, ${peer} ${memory.theirs.toFixed(0)} MiB`,
+    `peak memory beyond guest RAM: ${OURS} ${number(memory.ours)} MiB, ${peer} ${number(memory.theirs)} MiB`,
     ...(int === undefined
       ? []
       : [`integer loop: ${(INT_LOOP_INSTRUCTIONS / int / MILLION).toFixed(0)} MIPS`]),
