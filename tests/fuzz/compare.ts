@@ -95,6 +95,19 @@ function itemAt({ program, kept, addresses }: Placed, rip: bigint): number | und
   return found < 0 ? undefined : found;
 }
 
+/** Whether the program came into the middle of an instruction or left its code: nothing is known of flags then. */
+export function goesAstray({ program, kept, addresses }: Placed, trace: Iterable<number>): boolean {
+  const known = new Set<number>();
+  program.items.forEach((item, n) => {
+    if (!kept[n]) return;
+    const [first, next] = [addresses[n]!, addresses[n + 1]!];
+    // Templates may hold several instructions.
+    for (let at = first; at < (item.table ? first + 1 : next); at++) known.add(at);
+  });
+  for (const address of trace) if (!known.has(address)) return true;
+  return false;
+}
+
 /** Flags that are not compared: those that are undefined where the program ended. */
 function undefinedAtEnd(placed: Placed, rip: bigint, isTrap: boolean): number {
   const before = undefinedBefore(placed.program.items, placed.kept);

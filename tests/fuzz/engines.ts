@@ -38,6 +38,10 @@ export class Engines {
   interpret({ test }: Run): Outcome {
     return runOn(this.#interpreter, test, INSTRUCTIONS_MAX, INSTRUCTIONS_MAX);
   }
+  /** Linear addresses of the instructions that the interpreter runs. */
+  trace({ test }: Run): Iterable<number> {
+    return this.#interpreter.trace(test, INSTRUCTIONS_MAX);
+  }
   /** One outcome for each run. */
   translate({ test, slice }: Run): Outcome[] {
     if (this.#translator.cpu.translator.translator.counters.regions > REGIONS_MAX)

@@ -7,7 +7,7 @@ import { disassemble } from '../../packages/cpu/decode/disassembler.ts';
 import { CODE, TEST } from '../silicon/layout.ts';
 import { whyNoSilicon } from '../silicon/native.ts';
 import { WORLDS } from '../silicon/worlds.ts';
-import { engineDifferences, hostDifferences, type Placed, place } from './compare.ts';
+import { engineDifferences, goesAstray, hostDifferences, type Placed, place } from './compare.ts';
 import {
   ENGINES,
   type EngineName,
@@ -69,7 +69,10 @@ export function differencesOf(
       if (found.length) break;
     }
   }
-  if (names.includes('native')) lines.push(...hostDifferences(placed, host(), interpreted));
+  if (names.includes('native')) {
+    const found = hostDifferences(placed, host(), interpreted);
+    if (found.length && !goesAstray(placed, engines.trace(run))) lines.push(...found);
+  }
   return { lines, first: interpreted };
 }
 

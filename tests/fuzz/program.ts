@@ -10,7 +10,8 @@ import { FormPicker } from './forms.ts';
 import { BUILT_AT, type Fixup, type Item, NO_FLAGS } from './item.ts';
 import { aimOf, CODE_MAX, initialState } from './state.ts';
 import {
-  backEdge, bump, call, definer, division, GUARD_REGISTER, indirect, jumpIf, loadFlags, loadRegister, patch,
+  backEdge, bump, type Counter, call, definer, division, GUARD_REGISTER, indirect, jumpIf, loadFlags, loadRegister, onlyLate,
+  patch,
   returnItem,
 } from './templates.ts'; // biome-ignore format: a list
 import { flagEffects, keepNeededDefiners } from './undefined-flags.ts';
@@ -58,6 +59,7 @@ class Maker {
   readonly #worldName: WorldName;
   readonly #world: World;
   readonly #aim: Aim;
+  readonly #counter: Counter;
   readonly #picker: FormPicker;
   readonly #items: Item[] = [];
   /** Items of this routine that begin something whole: branches lead to these. */
@@ -69,6 +71,8 @@ class Maker {
   readonly #places = new Map<number, number>();
   #open: { readonly place: number; readonly start: number }[] = [];
   #nextPlace = FIRST_PLACE;
+  /** How often the program stores into its own code. */
+  readonly #patchPercent: number;
   /** Stores into items that come later. */
   readonly #latePatches: number[] = [];
 
@@ -80,6 +84,11 @@ class Maker {
       roll < 70 ? 'long' : roll < 88 ? 'flat' : random.pick(['segmented', 'small', 'mixed']);
     this.#world = WORLDS[this.#worldName];
     this.#aim = aimOf(random, this.#worldName);
+    this.#counter = {
+      world: this.#world,
+      inRegister: this.#world.bits === 64 && random.chance(65),
+    };
+    this.#patchPercent = random.chance(20) ? 25 : 1;
     this.#picker = new FormPicker(random, this.#world, forHost);
     this.#protected = new Set([
       STACK_POINTER,
@@ -102,7 +111,8 @@ class Maker {
       this.#push(returnItem());
       this.#closeRoutine();
     }
-    for (const at of this.#latePatches) this.#items[at] = this.#patchNear(at + 1, at + 16);
+    for (const at of this.#latePatches)
+      this.#items[at] = this.#patchNear(at + 1, at + 1 + r.pick([3, 16]));
     const items = this.#items.map((item) => settle(item, this.#places));
     if (items.reduce((sum, item) => sum + item.bytes.length, 0) > CODE_MAX) return undefined;
     const kept = this.#forHost ? keepNeededDefiners(items) : items.map((item) => !item.isDefiner);
@@ -128,10 +138,16 @@ class Maker {
       this.#push(item);
     }
   }
-  /** A place a little further on in this routine. */
+  /** A place a little further on in this routine, and what comes next in it. */
   #ahead(): number {
+    return this.#place(this.#starts.length + this.#r.below(5));
+  }
+  #next(): number {
+    return this.#place(this.#starts.length);
+  }
+  #place(start: number): number {
     const place = this.#nextPlace--;
-    this.#open.push({ place, start: this.#starts.length + this.#r.below(5) });
+    this.#open.push({ place, start });
     return place;
   }
 
@@ -152,16 +168,16 @@ class Maker {
     else if (roll < 22) {
       const kind = r.pick(['jump', 'push and return'] as const);
       this.#add(...indirect(world, r, [this.#ahead(), this.#ahead()], kind));
-    } else if (roll < 25) this.#patchSomething();
-    else if (roll < 27) this.#add(...division(world, r));
-    else if (roll < 28 && world.bits !== 16) this.#add(...loadFlags(r));
-    else if (roll < 30 && pointers.length) this.#add(bump(world, r, r.pick(pointers)[0]));
+    } else if (r.chance(this.#patchPercent)) this.#patchSomething();
+    else if (roll < 24) this.#add(...division(world, r));
+    else if (roll < 25 && world.bits !== 16) this.#add(...loadFlags(r));
+    else if (roll < 27 && pointers.length) this.#add(bump(world, r, r.pick(pointers)[0]));
     else for (let tries = 0; tries < TRIES_MAX && !this.#form(this.#picker.pick()); ) tries++;
   }
   #loop(nesting: number, routineCount: number): void {
     const head = this.#items.length;
     this.#block(1 + this.#r.below(7), nesting + 1, routineCount);
-    this.#add(...backEdge(this.#world, this.#r, head, END));
+    this.#add(...backEdge(this.#counter, this.#r, head, END));
   }
   #callRoutine(routineCount: number): void {
     const r = this.#r;
@@ -174,6 +190,7 @@ class Maker {
   /** A store to an immediate, or to an opcode, of an item before or behind it. */
   #patchSomething(): void {
     if (this.#worldName !== 'long' && this.#worldName !== 'flat') return;
+    if (this.#r.chance(60)) this.#add(...onlyLate(this.#counter, this.#r, this.#next()));
     const here = this.#items.length;
     if (this.#r.chance(50)) this.#latePatches.push(this.#push(NOP));
     else this.#push(this.#patchNear(here - 20, here));

@@ -117,11 +117,29 @@ export function indirect(
   return [addressOf(world, a, targets[0]), addressOf(world, b, targets[1]), select, ...last];
 }
 
+/** What a program counts its turns with: GUARD_REGISTER (64-bit code only) or GUARD. */
+export interface Counter {
+  readonly world: World;
+  readonly inRegister: boolean;
+}
+/** SUB (5) or CMP (7) of the guard with a small number. */
+function onGuard({ world, inRegister }: Counter, digit: 5 | 7, value: number): Item {
+  if (inRegister) return plain([0x41, 0x83, 0xc7 | (digit << 3), value], SUB_FLAGS);
+  const offset = BigInt(GUARD - segmentBase(world, 'ds'));
+  const modrm = digit << 3;
+  const bytes =
+    world.bits === 64
+      ? [0x83, modrm | 4, 0x25, ...littleEndian(offset, 4), value]
+      : world.bits === 32
+        ? [0x83, modrm | 5, ...littleEndian(offset, 4), value]
+        : [0x66, 0x83, modrm | 6, ...littleEndian(offset & 0xffffn, 2), value];
+  return plain(bytes, SUB_FLAGS);
+}
 /** Counts the guard down; leaves to `end` when it is used up. Flags: those of SUB, or kept. */
-export function guard(world: World, r: Random, end: number): Item[] {
-  if (world.bits !== 64 || r.chance(30))
-    return [subtractGuard(world), jumpIf(world, 14, end, true)];
-  if (r.chance(50)) return [plain([0x41, 0x83, 0xef, 1], SUB_FLAGS), jumpIf(world, 14, end, true)];
+function guard(counter: Counter, r: Random, end: number): Item[] {
+  const { world } = counter;
+  if (!counter.inRegister || r.chance(60))
+    return [onGuard(counter, 5, 1), jumpIf(world, 14, end, true)];
   // lea r15, [r15-1]; xchg rcx, r15; jrcxz over; jmp behind; over: jmp end; behind: xchg rcx, r15
   return [
     plain([0x4d, 0x8d, 0x7f, 0xff]),
@@ -131,23 +149,16 @@ export function guard(world: World, r: Random, end: number): Item[] {
     plain([0x4c, 0x87, 0xf9]),
   ];
 }
-function subtractGuard(world: World): Item {
-  const offset = BigInt(GUARD - segmentBase(world, 'ds'));
-  const bytes =
-    world.bits === 64
-      ? [0x83, 0x2c, 0x25, ...littleEndian(offset, 4), 1]
-      : world.bits === 32
-        ? [0x83, 0x2d, ...littleEndian(offset, 4), 1]
-        : [0x66, 0x83, 0x2e, ...littleEndian(offset & 0xffffn, 2), 1];
-  return plain(bytes, SUB_FLAGS);
+/** Skips what follows until few turns are left: code is translated by then. */
+export function onlyLate(counter: Counter, r: Random, to: number): Item[] {
+  return [onGuard(counter, 7, 1 + r.below(8)), jumpIf(counter.world, r.pick([15, 5]), to)];
 }
 /** A back edge of any kind: guarded, so that it need not come to an end by itself. */
-export function backEdge(world: World, r: Random, head: number, end: number): Item[] {
+export function backEdge(counter: Counter, r: Random, head: number, end: number): Item[] {
+  const { world } = counter;
   const kind = r.below(10);
-  if (kind < 3 && world.bits === 64)
-    return [plain([0x41, 0x83, 0xef, 1], SUB_FLAGS), jumpIf(world, 15, head)];
-  if (kind < 3) return [subtractGuard(world), jumpIf(world, 15, head)];
-  const guarded = guard(world, r, end);
+  if (kind < 3) return [onGuard(counter, 5, 1), jumpIf(world, 15, head)];
+  const guarded = guard(counter, r, end);
   if (kind < 8) return [...guarded, jumpIf(world, r.below(16), head)];
   if (kind === 8) return [...guarded, jump(world, head)];
   // LOOPNE, LOOPE and LOOP reach 127 bytes: over a near jump.
@@ -161,17 +172,26 @@ export function backEdge(world: World, r: Random, head: number, end: number): It
   ];
 }
 
+const LOGIC_FLAGS: FlagEffects = {
+  reads: 0,
+  defines: ARITHMETIC_FLAGS & ~FLAG_BITS.A!,
+  undefines: FLAG_BITS.A!,
+};
+/** MOV, ADD, SUB, XOR of a byte in memory with an immediate or CL. */
+const BYTE_STORES = [
+  { opcode: 0xc6, reg: 0, flags: NO_FLAGS, isImmediate: true },
+  { opcode: 0x80, reg: 0, flags: SUB_FLAGS, isImmediate: true },
+  { opcode: 0x80, reg: 5, flags: SUB_FLAGS, isImmediate: true },
+  { opcode: 0x88, reg: 1, flags: NO_FLAGS, isImmediate: false },
+  { opcode: 0x00, reg: 1, flags: SUB_FLAGS, isImmediate: false },
+] as const;
+const BYTE_XOR = { opcode: 0x80, reg: 6, flags: LOGIC_FLAGS, isImmediate: true } as const;
+
 /** A store to a byte of another item. Only where data and code segments share their base. */
 export function patch(world: World, r: Random, item: number, offset: number, xor?: number): Item {
-  const value = xor ?? r.below(256);
-  const kinds: readonly (readonly [number, number, FlagEffects])[] = [
-    [0xc6, 0, NO_FLAGS],
-    [0x80, 0, SUB_FLAGS],
-    [0x80, 5, SUB_FLAGS],
-    [0x80, 6, { reads: 0, defines: ARITHMETIC_FLAGS & ~FLAG_BITS.A!, undefines: FLAG_BITS.A! }],
-  ];
-  const [opcode, digit, flags] = xor === undefined ? r.pick(kinds) : kinds[3]!;
-  const bytes = [opcode, 0x05 | (digit << 3), 0, 0, 0, 0, value];
+  const { opcode, reg, flags, isImmediate } = xor === undefined ? r.pick(BYTE_STORES) : BYTE_XOR;
+  const value = isImmediate ? [xor ?? r.below(256)] : [];
+  const bytes = [opcode, 0x05 | (reg << 3), 0, 0, 0, 0, ...value];
   const from = world.bits === 64 ? 'end' : 'zero';
   return { ...plain(bytes, flags), fixups: [{ at: 2, width: 4, from, item, offset }] };
 }
@@ -181,12 +201,11 @@ export function division(world: World, r: Random): Item[] {
   const long = world.bits === 64 && r.chance(40) ? [0x48] : [];
   const isSigned = r.chance(50);
   const extend = isSigned ? [...long, 0x99] : [0x31, 0xd2];
-  const logic = { reads: 0, defines: ARITHMETIC_FLAGS & ~FLAG_BITS.A!, undefines: FLAG_BITS.A! };
   const divisor = r.pick([1, 3, 6, 7]);
   const or = [0x83, 0xc8 | divisor, 1 + r.below(127)];
   return [
-    plain(extend, isSigned ? NO_FLAGS : logic),
-    ...(r.chance(90) ? [plain(or, logic)] : []),
+    plain(extend, isSigned ? NO_FLAGS : LOGIC_FLAGS),
+    ...(r.chance(90) ? [plain(or, LOGIC_FLAGS)] : []),
     plain([...long, 0xf7, (isSigned ? 0xf8 : 0xf0) | divisor], {
       reads: 0,
       defines: 0,

@@ -1,6 +1,7 @@
 // The same cases on the interpreter: ring 3, with exactly the pages that runner.c maps and the segments that it makes.
 
 import { EXIT_REASON } from '../../packages/cpu/interpreter/service.ts';
+import { SEGMENT } from '../../packages/cpu/state/layout.ts';
 import { RAM_BASE } from '../../packages/cpu/state/memory-map.ts';
 import { TestCpu } from '../../packages/cpu/testing/check.ts';
 import {
@@ -169,6 +170,23 @@ export class InterpretedRunner {
 
   /** Runs one struct test, at most so many instructions in slices, and gives its struct result. */
   run(test: Uint8Array, instructionsMax: number, slice: number = instructionsMax): Uint8Array {
+    this.load(test);
+    let reason: number = EXIT_REASON.budget;
+    for (let left = instructionsMax; left > 0 && reason === EXIT_REASON.budget; left -= slice)
+      reason = this.cpu.runFreely(Math.min(slice, left));
+    return this.#result(reason === EXIT_REASON.fault);
+  }
+  /** Linear addresses of the instructions that one struct test runs, in order. */
+  *trace(test: Uint8Array, instructionsMax: number): Generator<number> {
+    this.load(test);
+    let reason: number = EXIT_REASON.budget;
+    for (let left = instructionsMax; left > 0 && reason === EXIT_REASON.budget; left--) {
+      const base = this.cpu.get('segBase', SEGMENT.cs) as bigint;
+      yield Number(BigInt.asUintN(32, base + (this.cpu.get('rip') as bigint)));
+      reason = this.cpu.step(1);
+    }
+  }
+  load(test: Uint8Array): void {
     const cpu = this.cpu;
     const t = new DataView(test.buffer, test.byteOffset);
     this.#placeMemory(test, t);
@@ -191,10 +209,6 @@ export class InterpretedRunner {
     cpu.set('rip', t.getBigUint64(TEST.rip, true));
     cpu.call('writeRflags', Number(t.getBigUint64(TEST.rflags, true)));
     cpu.call('updateMode');
-    let reason: number = EXIT_REASON.budget;
-    for (let left = instructionsMax; left > 0 && reason === EXIT_REASON.budget; left -= slice)
-      reason = cpu.runFreely(Math.min(slice, left));
-    return this.#result(reason === EXIT_REASON.fault);
   }
 
   #loadSegments(t: DataView): void {
