@@ -82,6 +82,17 @@ export class TimerQueue implements Clock {
     return this.#paused;
   }
 
+  /** Host time minus guest time, while not paused. */
+  get offsetNs(): number {
+    return this.#offsetNs;
+  }
+
+  /** Runs on, at another clock's offset: both then tell the same time, from the same host clock. */
+  follow(offsetNs: number): void {
+    this.#paused = false;
+    this.#offsetNs = offsetNs;
+  }
+
   /** Stops guest time; no timer runs until `resume`. */
   pause(): void {
     this.now();

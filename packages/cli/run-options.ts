@@ -63,7 +63,11 @@ const TAG_DEFAULT = 'share';
 export function addRunOptions(command: Command): Command {
   return command
     .option('-m, --memory <size>', 'RAM, 16M to 3584M (default: 512M)')
-    .option('--cpus <count>', 'processors; 1 so far', parseCount)
+    .option(
+      '--cpus <count>',
+      'processors, 1 to 8; each runs on a thread of its own (default: 1)',
+      parseCount,
+    )
     .option(
       '--cpu <model>',
       'what the processors can do: v2, v3 or max; list: print the features of each (default: v2)',

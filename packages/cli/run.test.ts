@@ -211,7 +211,7 @@ describe('mimic used wrongly', { concurrency: 3 }, () => {
       ['run', '-k', 'k', '--cpu', 'v9'],
       /^error: .*"v9"\nhint: choose from v2, v3, max\n$/,
     ],
-    ['two processors', ['run', '-k', 'k', '--cpus', '2'], /^error: .* 2 processors .*\nhint: /],
+    ['nine processors', ['run', '-k', 'k', '--cpus', '9'], /^error: .* 9 processors\nhint: /],
     ['unknown option', ['run', '--memroy', '1G'], /'--memroy'\nhint: did you mean --memory\?\n$/],
     ['unknown command', ['rnu'], /^error: unknown command 'rnu'\nhint: did you mean run\?/],
     [

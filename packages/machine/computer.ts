@@ -1,7 +1,8 @@
 // What the machine's loop drives: a processor and a board, behind the smallest interface that says so.
 // `pc.ts` assembles the real ones; tests of the loop drive a scripted one.
 
-import type { ByteSink, Clock, GuestMemory } from '@mimic/base';
+import type { ByteSink, GuestMemory, TimerQueue } from '@mimic/base';
+import type { Mailbox } from './mailbox.ts';
 import type { TraceKind } from './protocol.ts';
 
 /**
@@ -21,11 +22,8 @@ export interface DisassembledInstruction {
   readonly text: string;
 }
 
-/** One processor as loop, monitor and debugger see it. */
-export interface Processor {
-  run(instructionsMax: number): StopCause;
-  /** Makes a `run` that is under way return soon; called from within it, by a device. */
-  stop(): void;
+/** One processor as monitor and debugger see it. */
+export interface ProcessorView {
   nmi(): void;
   /** Instructions run; in a deterministic machine a clock that never falls (VcpuOptions.exact). */
   readonly instructionCount: number;
@@ -39,6 +37,15 @@ export interface Processor {
   readonly registerNames: readonly string[];
 }
 
+/** What the loop runs: one processor, or all of several at once. To look into, it is the first, or the one that failed. */
+export interface Processor extends ProcessorView {
+  run(instructionsMax: number): StopCause;
+  /** Makes a `run` that is under way return soon; called from within it, by a device. */
+  stop(): void;
+  /** Lets none run on between calls of `run`, as several may. */
+  hold(): void;
+}
+
 /** A part for the monitor's list. */
 export interface PartReport {
   readonly name: string;
@@ -49,6 +56,8 @@ export interface PartReport {
 /** A whole computer, in the worker's thread. */
 export interface Computer {
   readonly processor: Processor;
+  /** Each of the processors. */
+  readonly processors: readonly ProcessorView[];
   readonly memory: GuestMemory;
   /** Cold start: all parts reset, kernel loaded again, processor at the kernel's entry. */
   boot(): void;
@@ -68,7 +77,9 @@ export interface Computer {
 
 /** What a computer needs of the machine around it. */
 export interface ComputerWires {
-  readonly clock: Clock;
+  readonly clock: TimerQueue;
+  /** Its bell wakes this worker. */
+  readonly mailbox: Mailbox;
   readonly serialOutput: ByteSink;
   /** The serial port takes input again after it refused some; may be called during an access by the guest. */
   readonly serialRoom: () => void;
@@ -78,6 +89,8 @@ export interface ComputerWires {
   readonly consoleRoom: (index: number) => void;
   /** One line of trace, without its newline. */
   readonly trace: (line: string) => void;
+  /** Such lines from another worker, with their newlines. */
+  readonly traceText: (lines: Uint8Array) => void;
   /** The guest turned itself off (ACPI S5). */
   readonly powerOff: () => void;
   /** The guest asked for a reset (i8042, port 0xCF9, ACPI reset register). */

@@ -2,6 +2,7 @@
 
 import type { HostFolder } from '@mimic/devices';
 import type { ComputerConfig } from './options.ts';
+import type { ProcessorStart } from './processors/worker.ts';
 import type { Report } from './protocol.ts';
 import type { Hasher } from './state-hash.ts';
 
@@ -28,9 +29,11 @@ export interface Host {
 
 /** The side of the worker. `Store` is whatever the board's block devices want. */
 export interface WorkerHost<Store> {
-  /** A monotonic clock in nanoseconds. */
+  /** A monotonic clock in nanoseconds, the same in all workers. */
   now(): number;
   send(report: Report): void;
+  /** Starts the worker of one of several processors; it ends with this one. */
+  startProcessor(start: ProcessorStart): void;
   openStore(disk: ComputerConfig['disks'][number]): Store;
   sha256(): Hasher;
   openFolder(share: ComputerConfig['shares'][number]): HostFolder;

@@ -20,6 +20,7 @@ export type {
   DisassembledInstruction,
   PartReport,
   Processor,
+  ProcessorView,
   StopCause,
 } from './computer.ts';
 export type { DeterministicOptions } from './deterministic-options.ts';
@@ -46,6 +47,7 @@ export {
 } from './options.ts';
 export type { PanicNews } from './panic.ts';
 export { assemblePc } from './pc.ts';
+export { type ProcessorStart, runProcessor } from './processors/worker.ts';
 export {
   type FinalState,
   type Report,

@@ -3,18 +3,13 @@
 
 import type { TimerQueue } from '@mimic/base';
 import { runCommand } from './commands.ts';
-import type { Computer, Processor, StopCause } from './computer.ts';
+import type { Computer, Processor } from './computer.ts';
 import { MachineError } from './errors.ts';
 import type { Mailbox } from './mailbox.ts';
 import type { Output } from './output.ts';
+import { Pacer } from './pacer.ts';
 import type { CommandFrame, ErrorReport, Report, WorkerEnd } from './protocol.ts';
 
-/** A slice of guest code takes about this long, so that commands and input are seen soon. */
-const SLICE_NS = 2_000_000;
-const SLICE_INSTRUCTIONS_MIN = 2_000;
-const SLICE_INSTRUCTIONS_MAX = 4_000_000;
-/** Instructions a nanosecond: one slow slice, as when the host was asleep, must not make all that follow tiny. */
-const SPEED_MIN = 0.001;
 /** A sleep that nothing bounds is still looked at once in a while: a lost wake-up costs this, not a hang. */
 const SLEEP_MAX_MS = 1_000;
 
@@ -39,16 +34,13 @@ export interface GuestSignals {
 export class MachineLoop {
   readonly #computer: Computer;
   readonly #clock: TimerQueue;
+  readonly #pacer: Pacer;
   readonly #mailbox: Mailbox;
   readonly #output: Output;
   readonly #send: (report: Report) => void;
   readonly #options: LoopOptions;
   readonly #signals: GuestSignals;
   #state: 'paused' | 'running' | 'stopped' = 'paused';
-  /** The guest's speed, as the last slices had it. */
-  #instructionsPerNs = 0.05;
-  /** When the slice under way should be over; never, between slices. */
-  #sliceEndNs = -Infinity;
 
   constructor(parts: {
     computer: Computer;
@@ -61,6 +53,7 @@ export class MachineLoop {
   }) {
     this.#computer = parts.computer;
     this.#clock = parts.clock;
+    this.#pacer = new Pacer(parts.clock);
     this.#mailbox = parts.mailbox;
     this.#output = parts.output;
     this.#send = parts.send;
@@ -76,6 +69,7 @@ export class MachineLoop {
       if (this.#state === 'stopped') return { reason: 'stopped' };
       const held = this.#state === 'paused' || this.#output.full;
       if (held) {
+        this.#computer.processor.hold();
         this.#clock.pause();
         this.#output.flush();
         this.#mailbox.sleep(bell, SLEEP_MAX_MS);
@@ -90,8 +84,7 @@ export class MachineLoop {
 
   /** A timer was armed or cancelled, maybe by a device in the middle of a slice: that slice must not outlast it. */
   deadlineChanged(): void {
-    const next = this.#clock.nextDeadlineNs();
-    if (next !== undefined && next < this.#sliceEndNs) this.#computer.processor.stop();
+    if (this.#pacer.isOverdue) this.#computer.processor.stop();
   }
 
   /** Timers, input, guest code, output; then sleeps if the guest halted. */
@@ -99,7 +92,7 @@ export class MachineLoop {
     this.#clock.runExpired();
     this.feedSerial();
     for (const index of this.#mailbox.consoleInputs.keys()) this.feedConsole(index);
-    const cause = this.#runGuest();
+    const cause = this.#pacer.run(this.#computer.processor);
     this.#output.flush();
     if (this.#signals.poweredOff) return { reason: 'power-off' };
     if (cause === 'shutdown' && !this.#signals.resetAsked) {
@@ -115,27 +108,9 @@ export class MachineLoop {
     return undefined;
   }
 
-  /** Guest code until a slice is over or the next timer is due, as near as the guest's speed so far can tell. */
-  #runGuest(): StopCause {
-    const startNs = this.#clock.now();
-    const deadlineNs = this.#clock.nextDeadlineNs() ?? Infinity;
-    this.#sliceEndNs = Math.min(startNs + SLICE_NS, deadlineNs);
-    const ideal = Math.floor((this.#sliceEndNs - startNs) * this.#instructionsPerNs);
-    const budget = Math.max(SLICE_INSTRUCTIONS_MIN, Math.min(ideal, SLICE_INSTRUCTIONS_MAX));
-    const cause = this.#computer.processor.run(budget);
-    const tookNs = this.#clock.now() - startNs;
-    this.#sliceEndNs = -Infinity;
-    if (cause === 'budget' && tookNs > 0) {
-      // Half old, half new; at most doubled, because a slice may have ended early.
-      const speed = Math.min(budget / tookNs, 2 * this.#instructionsPerNs);
-      this.#instructionsPerNs = Math.max((this.#instructionsPerNs + speed) / 2, SPEED_MIN);
-    }
-    return cause;
-  }
-
   #sleepUntilDeadline(bell: number): void {
-    const waitNs = (this.#clock.nextDeadlineNs() ?? Infinity) - this.#clock.now();
-    if (waitNs > 0) this.#mailbox.sleep(bell, Math.min(waitNs / 1e6, SLEEP_MAX_MS));
+    const { idleMs } = this.#pacer;
+    if (idleMs > 0) this.#mailbox.sleep(bell, Math.min(idleMs, SLEEP_MAX_MS));
   }
 
   /** Hands waiting input to the serial port until it refuses some. */

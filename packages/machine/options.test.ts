@@ -48,7 +48,7 @@ test('memory is 16 MiB to 3584 MiB in whole mebibytes', () => {
 });
 
 test('what no machine can have is refused', () => {
-  refused({ cpus: 2 }, /2 processors/);
+  for (const cpus of [0, 9, 1.5, Number.NaN]) refused({ cpus }, / processors/);
   refused({ cpu: 'haswell' as 'v2' }, /no processor model "haswell"/);
   refused({ rng: { seed: 0.5 } }, /whole number/);
   const disk = { sizeBytes: 512, readOnly: false, descriptor: null, close() {} };

@@ -6,6 +6,7 @@ import {
   type CpuModelName,
   findCpuModel,
   ownFeatures,
+  VCPU_COUNT_MAX,
 } from '@mimic/cpu';
 import {
   checkDeterministic,
@@ -80,7 +81,7 @@ export interface MachineOptions {
   readonly append?: string;
   /** Bytes, or '512M', '1G'; 16 MiB to 3584 MiB. Default 512 MiB. */
   readonly memory?: number | string;
-  /** Processors; 1 is the only count so far. */
+  /** Processors, 1 to 8, each on a thread of its own. Default 1. */
   readonly cpus?: number;
   /**
    * What the processors can do: 'v2' and 'v3' are the levels of x86-64, 'max' is everything. Default 'v2'.
@@ -124,6 +125,7 @@ export interface ComputerConfig {
   readonly initrd: Uint8Array | undefined;
   readonly append: string;
   readonly ramBytes: number;
+  readonly cpuCount: number;
   readonly cpu: CpuModelName;
   readonly disks: readonly {
     readonly sizeBytes: number;
@@ -174,9 +176,9 @@ export function parseTraceKinds(list: string): TraceKind[] {
 
 export function checkOptions(options: MachineOptions): ComputerConfig {
   const { append = '', cpus = 1, disks = [], shares = [], rng = 'host' } = options;
-  if (cpus !== 1) {
-    throw new MachineError('BAD_OPTION', `a machine with ${cpus} processors is not possible yet`, {
-      hint: 'leave the count at 1',
+  if (!(Number.isInteger(cpus) && cpus >= 1 && cpus <= VCPU_COUNT_MAX)) {
+    throw new MachineError('BAD_OPTION', `a machine cannot have ${cpus} processors`, {
+      hint: `a machine has 1 to ${VCPU_COUNT_MAX}`,
     });
   }
   if (disks.length > DISK_COUNT_MAX) {
@@ -194,6 +196,7 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
     kernel: options.kernel,
     initrd: options.initrd,
     append,
+    cpuCount: cpus,
     cpu: checkCpu(options.cpu ?? CPU_MODEL_DEFAULT),
     ramBytes: checkMemory(options.memory ?? MEMORY_DEFAULT_BYTES),
     disks: disks.map(({ sizeBytes, readOnly, descriptor }) => ({

@@ -15,6 +15,8 @@ export class Output {
   /** The ports of the virtio console. */
   readonly consoles: readonly ByteSink[];
   readonly trace: (line: string) => void;
+  /** Whole lines, from another worker. */
+  readonly traceText: (lines: Uint8Array) => void;
   readonly #mailbox: Mailbox;
   readonly #send: (report: Report) => void;
   readonly #flushes: (() => void)[] = [];
@@ -34,6 +36,7 @@ export class Output {
     const encoder = new TextEncoder();
     const trace = this.#channel((bytes) => ({ kind: 'trace', bytes }));
     this.trace = (line) => trace.write(encoder.encode(`${line}\n`));
+    this.traceText = (lines) => trace.write(lines);
   }
 
   /** True while the host has too much to dispose of for the guest to go on. */

@@ -1,30 +1,25 @@
-// Puts a PC together: memory, one processor, the board, and the host's ends of its wires.
+// Puts a PC together: processors with their memory, the board, and the host's ends of its wires.
 
+import type { Clock } from '@mimic/base';
 import { type KernelFiles, Pc } from '@mimic/board';
-import {
-  BlockStore,
-  type Bus,
-  cpuModel,
-  engine,
-  InterruptBus,
-  planMemory,
-  REGISTER_NAMES,
-  SharedGuestMemory,
-  Vcpu,
-} from '@mimic/cpu';
+import type { SharedGuestMemory } from '@mimic/cpu';
 import { type BlockStore as DiskStore, VirtioFilesystem9p, VirtioNet } from '@mimic/devices';
-import type { Computer, ComputerWires, PartReport, Processor, StopCause } from './computer.ts';
+import type { Computer, ComputerWires, PartReport, Processor, ProcessorView } from './computer.ts';
 import { entropyFrom } from './entropy.ts';
 import type { WorkerHost } from './host.ts';
 import type { ComputerConfig } from './options.ts';
+import { localProcessor } from './processors/local.ts';
+import type { Processors } from './processors/processors.ts';
+import { remoteProcessors } from './processors/remote.ts';
 import type { TraceKind } from './protocol.ts';
 import { type Hasher, hashMemory, hashValue } from './state-hash.ts';
-import { Tracer } from './tracer.ts';
 
 /** Video memory, option ROMs and firmware: what lies there is on the bus, and RAM behind it is out of reach. */
 const ISA_HOLE = { gpa: 0xa_0000, sizeBytes: 0x6_0000 };
 /** Interrupt enable register of a 16550: received data. */
 const IER_RECEIVED_DATA = 1;
+/** A driver that probes the port has its interrupt on for less than this. */
+const PROBE_MAX_NS = 2_000_000;
 
 /** A PC that has not been booted yet. Takes a moment: the processor's engine is built. */
 export async function assemblePc(
@@ -36,66 +31,39 @@ export async function assemblePc(
 }
 
 class PcComputer implements Computer {
-  readonly processor: Processor;
   readonly memory: SharedGuestMemory;
-  readonly #vcpu: Vcpu;
+  readonly #processors: Processors;
   readonly #board: Pc;
   readonly #files: KernelFiles;
-  readonly #tracer: Tracer;
   readonly #newHasher: () => Hasher;
   /** Input waits until the guest's driver wants to be interrupted for it. */
   readonly #holdsInput: boolean;
-  #listensSince: 'never' | 'this-look' | 'always' = 'never';
+  /** Guest time; 0: it has stopped waiting for it. */
+  #listensSinceNs = Infinity;
+  readonly #clock: Clock;
 
   constructor(config: ComputerConfig, wires: ComputerWires, host: WorkerHost<DiskStore>) {
-    const layout = planMemory({ ramBytes: config.ramBytes, vcpuCount: 1 });
-    const pages = { initial: layout.wasmPages, maximum: layout.wasmPages };
-    const memory = new WebAssembly.Memory({ ...pages, shared: true });
-    const { handlers } = engine();
-    const blocks = new BlockStore({
-      memory,
-      handlers,
-      ramBytes: layout.ramBytes,
-      vcpuCount: 1,
-      model: cpuModel(config.cpu),
-    });
-    this.memory = new SharedGuestMemory({ memory, layout, blocks });
-    this.memory.exclude(ISA_HOLE.gpa, ISA_HOLE.sizeBytes);
-    const { clock, trace } = wires;
-    const interrupts = new InterruptBus();
+    const board = () => this.#board;
     const entropy = entropyFrom(config.rng);
-    const bus: Bus = {
-      portRead: (port, size) => this.#board.portRead(port, size),
-      portWrite: (port, size, value) => this.#board.portWrite(port, size, value),
-      memoryRead: (gpa, size) => this.#board.memoryRead(gpa, size),
-      memoryWrite: (gpa, size, value) => this.#board.memoryWrite(gpa, size, value),
-      acknowledgeInterrupt: () => this.#board.acknowledgeInterrupt(),
-      endOfInterrupt: (vector) => this.#board.endOfInterrupt(vector),
-    };
-    const random = () => entropy.u64();
+    const startWorker = host.startProcessor.bind(host);
+    this.#processors =
+      config.cpuCount === 1
+        ? localProcessor(config, wires, { board, entropy })
+        : remoteProcessors(config, wires, { board, startWorker });
+    const { memory, interrupts, intr } = this.#processors;
+    memory.exclude(ISA_HOLE.gpa, ISA_HOLE.sizeBytes);
+    this.memory = memory;
+    const { clock } = wires;
+    this.#clock = clock;
     const startMs = config.deterministic?.startMs;
     const wallClockMs = startMs === undefined ? Date.now : () => startMs + clock.now() / 1e6;
     this.#newHasher = () => host.sha256();
-    const ferr = { set: (high: boolean) => this.#board.ferr.set(high) };
-    this.#vcpu = new Vcpu({
-      memory,
-      layout,
-      index: 0,
-      bus,
-      clock,
-      blocks,
-      interrupts,
-      ferr,
-      initRequested: wires.reset,
-      exact: config.deterministic !== undefined,
-      random,
-    });
     this.#board = new Pc({
-      memory: this.memory,
-      cpuCount: 1,
+      memory,
+      cpuCount: config.cpuCount,
       clock,
       interrupts,
-      intr: this.#vcpu.intr,
+      intr,
       wallClockMs,
       serial: [{ out: wires.serialOutput, roomAvailable: wires.serialRoom }],
       disks: config.disks.map((disk) => host.openStore(disk)),
@@ -118,8 +86,6 @@ class PcComputer implements Computer {
     for (const [index, port] of (this.#board.console?.ports ?? []).entries()) {
       port.onRoom = () => wires.consoleRoom(index);
     }
-    this.#tracer = new Tracer({ vcpu: this.#vcpu, board: this.#board, trace });
-    this.processor = this.#makeProcessor();
     this.#holdsInput = config.earlySerialInput === 'hold';
     this.#files = {
       kernel: config.kernel,
@@ -128,10 +94,19 @@ class PcComputer implements Computer {
     };
   }
 
+  get processor(): Processor {
+    return this.#processors.processor;
+  }
+
+  get processors(): readonly ProcessorView[] {
+    return this.#processors.views;
+  }
+
   boot(): void {
-    this.#listensSince = this.#holdsInput ? 'never' : 'always';
+    this.processor.hold();
+    this.#listensSinceNs = this.#holdsInput ? Infinity : 0;
     this.#board.reset();
-    this.#vcpu.start(this.#board.boot(this.#files));
+    this.#processors.start(this.#board.boot(this.#files));
   }
 
   pressPowerButton(): boolean {
@@ -149,11 +124,15 @@ class PcComputer implements Computer {
   }
 
   parts(): PartReport[] {
-    const apic = { name: 'local-apic-0', where: 'processor 0', state: this.#vcpu.apic.save() };
+    const apics = this.#processors.apics().map((state, index) => ({
+      name: `local-apic-${index}`,
+      where: `processor ${index}`,
+      state,
+    }));
     const ports = this.#board.ports.ranges();
     const memory = this.#board.memory.ranges();
     return [
-      apic,
+      ...apics,
       ...this.#board.parts().map(({ name, device }) => {
         const own = (range: { name: string; device: unknown }) =>
           range.device === device || range.name === name || range.name.startsWith(`${name}-`);
@@ -174,44 +153,28 @@ class PcComputer implements Computer {
   }
 
   visibleState(): Readonly<Record<string, object>> {
-    const { fields, ...rest } = this.#vcpu.visibleState();
-    return { processor: { ...fields, ...rest }, ...this.#board.save() };
+    const processors = this.#processors
+      .visibleStates()
+      .map((state, index) => [index === 0 ? 'processor' : `processor-${index}`, state]);
+    return { ...Object.fromEntries(processors), ...this.#board.save() };
   }
 
   setTrace(kinds: readonly TraceKind[]): void {
-    this.#tracer.set(kinds);
+    this.#processors.setTrace(kinds);
   }
 
   /**
    * True once a driver has the port's receive interrupt on. Drivers that probe turn it on and off again at once,
-   * so it counts only when it is still on at the next look, a slice of guest code later.
+   * so it counts only when it is still on at a later look.
    */
   #listens(): boolean {
-    if (this.#listensSince === 'always') return true;
+    if (this.#listensSinceNs === 0) return true;
     const isOn = ((this.#board.serial[0]?.save().ier ?? 0) & IER_RECEIVED_DATA) !== 0;
-    const wasOn = this.#listensSince === 'this-look';
-    this.#listensSince = isOn ? (wasOn ? 'always' : 'this-look') : 'never';
-    return isOn && wasOn;
-  }
-
-  #makeProcessor(): Processor {
-    const vcpu = this.#vcpu;
-    return {
-      registerNames: REGISTER_NAMES,
-      run: (instructionsMax): StopCause => {
-        const cause = this.#tracer.run(instructionsMax);
-        return cause === 'fault' ? 'event' : cause;
-      },
-      stop: () => vcpu.requestExit(),
-      nmi: () => vcpu.nmi(),
-      get instructionCount() {
-        return Number(vcpu.instructionCount);
-      },
-      readRegister: (name) => vcpu.readRegister(name),
-      writeRegister: (name, value) => vcpu.writeRegister(name, value),
-      translate: (gva) => vcpu.translate(gva),
-      disassemble: (gva, count) => vcpu.disassemble(gva, count),
-    };
+    const nowNs = this.#clock.now();
+    if (!isOn) this.#listensSinceNs = Infinity;
+    else if (this.#listensSinceNs > nowNs) this.#listensSinceNs = nowNs;
+    else if (nowNs - this.#listensSinceNs > PROBE_MAX_NS) this.#listensSinceNs = 0;
+    return this.#listensSinceNs === 0;
   }
 }
 

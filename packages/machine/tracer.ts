@@ -26,26 +26,51 @@ const EXCEPTIONS: Readonly<Record<number, string>> = {
 };
 const PAGE_FAULT = 14;
 
+/** Traces the accesses that reach a board, whichever processor makes them. */
+export class BoardTracer {
+  readonly #board: () => Pc;
+  readonly #write: (line: string) => void;
+
+  /** `board` is asked for when there is something to trace: it may not be built yet. */
+  constructor(board: () => Pc, write: (line: string) => void) {
+    this.#board = board;
+    this.#write = write;
+  }
+
+  set(kinds: readonly TraceKind[]): void {
+    const { ports, memory } = this.#board();
+    ports.onAccess = kinds.includes('ports') ? (access) => this.#access('port', access) : undefined;
+    memory.onAccess = kinds.includes('mmio') ? (access) => this.#access('mmio', access) : undefined;
+  }
+
+  #access(what: string, { kind, address, size, value, name }: Access): void {
+    const at = `0x${address.toString(16).padStart(4, '0')}`;
+    const data = `0x${value.toString(16).padStart(2 * size, '0')}`;
+    this.#write(
+      `${what} ${kind} ${at} ${kind === 'read' ? '->' : '<-'} ${data} ${name ?? 'nobody'}`,
+    );
+  }
+}
+
 export class Tracer {
   readonly #vcpu: Vcpu;
-  readonly #board: Pc;
+  /** Where the board is another worker's, that one traces it. */
+  readonly #board: BoardTracer | undefined;
   readonly #trace: (line: string) => void;
   /** Lines of the instruction under way, which come behind its own. */
   #held: string[] | undefined;
   #stepping = false;
 
-  constructor(wires: { vcpu: Vcpu; board: Pc; trace: (line: string) => void }) {
+  constructor(wires: { vcpu: Vcpu; board?: () => Pc; trace: (line: string) => void }) {
     this.#vcpu = wires.vcpu;
-    this.#board = wires.board;
     this.#trace = wires.trace;
+    if (wires.board) this.#board = new BoardTracer(wires.board, (line) => this.#write(line));
   }
 
   /** Traces these kinds from now on, and no others. */
   set(kinds: readonly TraceKind[]): void {
     const asked = new Set(kinds);
-    const { ports, memory } = this.#board;
-    ports.onAccess = asked.has('ports') ? (access) => this.#access('port', access) : undefined;
-    memory.onAccess = asked.has('mmio') ? (access) => this.#access('mmio', access) : undefined;
+    this.#board?.set(kinds);
     this.#vcpu.setTrace({
       ...(asked.has('exceptions') ? { fault: (fault) => this.#fault(fault) } : {}),
       ...(asked.has('interrupts') ? { interrupt: (vector) => this.#interrupt(vector) } : {}),
@@ -102,14 +127,6 @@ export class Tracer {
 
   #interrupt(vector: number): void {
     this.#write(`interrupt vector 0x${vector.toString(16)} before ${this.#place()}`);
-  }
-
-  #access(what: string, { kind, address, size, value, name }: Access): void {
-    const at = `0x${address.toString(16).padStart(4, '0')}`;
-    const data = `0x${value.toString(16).padStart(2 * size, '0')}`;
-    this.#write(
-      `${what} ${kind} ${at} ${kind === 'read' ? '->' : '<-'} ${data} ${name ?? 'nobody'}`,
-    );
   }
 
   /** '0010:ffffffff81000000' */

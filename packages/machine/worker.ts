@@ -43,11 +43,13 @@ export async function runMachine<Store>(
   const signals: GuestSignals = { poweredOff: false, resetAsked: false };
   const wires: ComputerWires = {
     clock,
+    mailbox,
     serialOutput: output.serial,
     serialRoom: () => loop?.feedSerial(),
     consoleOutputs: output.consoles,
     consoleRoom: (index) => loop?.feedConsole(index),
     trace: output.trace,
+    traceText: output.traceText,
     powerOff: () => {
       signals.poweredOff = true;
       computer?.processor.stop();

@@ -7,7 +7,7 @@
 // What comes in at a console port goes out there again. `print` understands \n. After the last line it waits for lines on the serial port.
 
 import { type GuestMemory, type Timer, toHex } from '@mimic/base';
-import type { Computer, ComputerWires, Processor, StopCause } from '../computer.ts';
+import type { Computer, ComputerWires, Processor, ProcessorView, StopCause } from '../computer.ts';
 import type { ComputerConfig } from '../options.ts';
 
 const RAM_BYTES = 1 << 20;
@@ -15,6 +15,7 @@ const SERIAL_FIFO_BYTES = 16;
 
 export class ScriptedComputer implements Computer {
   readonly processor: Processor;
+  readonly processors: readonly ProcessorView[];
   readonly memory: GuestMemory;
   readonly #wires: ComputerWires;
   readonly #script: readonly string[];
@@ -38,6 +39,7 @@ export class ScriptedComputer implements Computer {
       registerNames: ['rax', 'rip', 'cr0', 'cr3', 'cr4', 'efer'],
       run: (instructionsMax) => this.#run(instructionsMax),
       stop: () => undefined,
+      hold: () => undefined,
       nmi: () => this.#print('nmi\n'),
       instructionCount: 0,
       readRegister: (name) => this.#registers.get(name),
@@ -54,6 +56,7 @@ export class ScriptedComputer implements Computer {
           text: 'nop',
         })),
     };
+    this.processors = [this.processor];
   }
 
   boot(): void {
