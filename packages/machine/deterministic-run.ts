@@ -7,6 +7,7 @@ import { GuestRun } from './guest-run.ts';
 import type { WorkerHost } from './host.ts';
 import { InstructionTime, type Place } from './instruction-time.ts';
 import type { GuestSignals } from './loop.ts';
+import { Mailbox } from './mailbox.ts';
 import { checkOptions, type MachineOptions } from './options.ts';
 import type { WorkerEnd } from './protocol.ts';
 import type { Assemble } from './worker.ts';
@@ -47,6 +48,8 @@ export class DeterministicRun {
       consoleOutputs: config.consoles.map(() => ({ write: () => {} })),
       consoleRoom: () => {},
       trace: () => {},
+      traceText: () => {},
+      mailbox: new Mailbox(),
       powerOff: () => {
         signals.poweredOff = true;
         stop();
