@@ -62,7 +62,12 @@ export class DeterministicRun {
     const unused = () => {
       throw new Error('a deterministic computer has no such host function');
     };
-    computer = await assemble(config, wires, { ...host, now: unused, send: unused });
+    computer = await assemble(config, wires, {
+      ...host,
+      now: unused,
+      send: unused,
+      startProcessor: unused,
+    });
     computer.boot();
     const replay = config.deterministic?.replay?.inputs;
     guest = new GuestRun({ computer, clock, time, signals, options: config, replay });
