@@ -99,6 +99,8 @@ export const FEATURES: readonly Feature[] = [
   ]),
   ...rows(7, 0, 'ecx', [
     ['umip', 'UMIP', 2, 'v2'],
+    ['vaes', 'VAES', 9, 'none'],
+    ['vpclmulqdq', 'VPCLMULQDQ', 10, 'none'],
     ['rdpid', 'RDPID', 22, 'max'],
   ]),
   // True at no cost, and they spare the guest its workarounds: IBRS and IBPB, IA32_ARCH_CAPABILITIES.
