@@ -98,6 +98,18 @@ test('propagate reads what a local was copied from while that lasts', () => {
       });
       a.set(x.add(y));
     },
+    'half of what was extended'(l, { a, b, flag }) {
+      const narrow = l.var('i32', b.get.i32());
+      l.if(flag.get, () => {
+        a.set(narrow.get().u64());
+        flag.set(a.get.i32());
+      });
+      flag.set(a.get.i32());
+      a.set(narrow.get().s64());
+      flag.set(a.get.i32());
+      narrow.set(1);
+      flag.set(a.get.i32().add(narrow.get()));
+    },
     'a loop sets before it is entered again'(l, { a, b }) {
       const copy = l.let(a.get);
       l.loop((again) => {

@@ -12,7 +12,7 @@ class Propagation {
   readonly #variables: ReadonlySet<Local>;
   /** What to read instead of a local, now. */
   readonly #known = new Map<Local, Node>();
-  /** The i32 local that an i64 one extends. Neither ever changes. */
+  /** The i32 local that an i64 one extends. */
   readonly #extended = new Map<Local, Node>();
   /** Locals that were, at some time, read as this variable. */
   readonly #dependents = new Map<Local, Local[]>();
@@ -115,8 +115,12 @@ class Propagation {
   #extension(local: Local, value: Node & { kind: 'op' }): void {
     if (value.op !== 'i64.extend_i32_u' && value.op !== 'i64.extend_i32_s') return;
     const [narrow] = value.args as [Node];
-    if (narrow.kind !== 'local' || this.#variables.has(local)) return;
-    if (!this.#variables.has(narrow.local)) this.#extended.set(local, narrow);
+    if (narrow.kind !== 'local') return;
+    const isVariable = this.#variables.has(narrow.local);
+    // Half a register is read from it: the other local may have no other use.
+    if (this.#variables.has(local) && !isVariable) return;
+    this.#extended.set(local, narrow);
+    if (isVariable) this.#depend(narrow.local, local);
   }
 
   #arm(statements: readonly Statement[]): readonly Statement[] {
@@ -130,6 +134,7 @@ class Propagation {
       if (before) this.#known.set(local, before);
       else this.#known.delete(local);
     }
+    for (let n = sets; n < this.#setLog.length; n++) this.#extended.delete(this.#setLog[n]!);
     // What it set does not matter to anyone behind.
     if (ending(statements) === 'leaves') this.#setLog.length = sets;
     return result;
@@ -150,11 +155,14 @@ class Propagation {
   /** The variable changes: nothing is known of it, and nothing is read as it. */
   #forget(variable: Local): void {
     this.#unlearn(variable);
+    this.#extended.delete(variable);
     const dependents = this.#dependents.get(variable);
     if (!dependents) return;
     for (const local of dependents) {
       const known = this.#known.get(local);
       if (known?.kind === 'local' && known.local === variable) this.#unlearn(local);
+      const narrow = this.#extended.get(local);
+      if (narrow?.kind === 'local' && narrow.local === variable) this.#extended.delete(local);
     }
     if (!this.#depth) dependents.length = 0;
   }

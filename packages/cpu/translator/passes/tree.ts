@@ -39,9 +39,10 @@ class TreeBuilder {
   #time = 0;
   #loop = 0;
   #loops = 0;
-  /** What the value that `#lookInto` has seen reads; undefined: it does more than that, and stays. */
-  #reads: Movable['reads'] | undefined = 'nothing';
+  /** What the expressions of the statement at hand read, and whether computing them does more than that. */
+  #reads: Movable['reads'] = 'nothing';
   #readVariables: Local[] = NO_LOCALS;
+  #hasEffect = false;
 
   constructor(variables: ReadonlySet<Local>, once: ReadonlySet<Local>) {
     this.#variables = variables;
@@ -63,6 +64,9 @@ class TreeBuilder {
   }
 
   #statement(given: Statement): Statement {
+    this.#reads = 'nothing';
+    this.#readVariables = NO_LOCALS;
+    this.#hasEffect = false;
     const s = mapOperands(given, this.#node);
     switch (s.kind) {
       case 'set':
@@ -113,6 +117,7 @@ class TreeBuilder {
     return result;
   }
   #writes(): void {
+    this.#hasEffect = true;
     this.#writeTime = ++this.#time;
     this.#readTime = this.#time;
   }
@@ -124,60 +129,60 @@ class TreeBuilder {
     if (result.kind === 'call') this.#writes();
     else if (result.kind === 'op') {
       if (operationKind(result.op) === 'effect') this.#writes();
-    } else if (result.kind === 'load' && !isStateAddress(result.address))
-      this.#readTime = ++this.#time;
+    } else if (result.kind === 'load') {
+      if (isStateAddress(result.address)) this.#noteRead('state');
+      else {
+        this.#readTime = ++this.#time;
+        this.#noteRead('memory');
+      }
+    }
     return result;
   };
 
   /** The value in place of its local, if it would still be the same here. */
   #take(node: Node & { kind: 'local' }): Node {
     const m = this.#movable.get(node.local);
-    if (!m || m.loop !== this.#loop) return node;
-    if (m.reads !== 'nothing' && this.#writeTime > m.time) return node;
-    if (m.reads === 'memory' && this.#readTime > m.time) return node;
-    for (const local of m.variables) if ((this.#setTimes.get(local) ?? 0) > m.time) return node;
+    if (!m || !this.#lasts(m)) {
+      if (this.#variables.has(node.local)) this.#noteVariable(node.local);
+      return node;
+    }
     m.list[m.index] = undefined;
     // It is read here, from now on.
     if (m.reads === 'memory') this.#readTime = ++this.#time;
+    this.#noteRead(m.reads);
+    for (const local of m.variables) this.#noteVariable(local);
     return m.value;
+  }
+  #lasts(m: Movable): boolean {
+    if (m.loop !== this.#loop) return false;
+    if (m.reads !== 'nothing' && this.#writeTime > m.time) return false;
+    if (m.reads === 'memory' && this.#readTime > m.time) return false;
+    for (const local of m.variables) if ((this.#setTimes.get(local) ?? 0) > m.time) return false;
+    return true;
+  }
+
+  #noteRead(what: Movable['reads']): void {
+    if (what === 'memory' || this.#reads === 'nothing') this.#reads = what;
+  }
+  #noteVariable(local: Local): void {
+    if (this.#readVariables === NO_LOCALS) this.#readVariables = [local];
+    else this.#readVariables.push(local);
   }
 
   /** Remembers a set that its only use may take. */
   #offer(s: Statement & { kind: 'set' }, list: (Statement | undefined)[]): void {
     const { local, value } = s;
-    if (this.#variables.has(local) || !this.#readOnce.has(local)) return;
-    this.#reads = 'nothing';
-    this.#readVariables = NO_LOCALS;
-    this.#lookInto(value);
-    const reads = this.#reads;
-    if (reads === undefined) return;
+    if (this.#hasEffect || !this.#readOnce.has(local) || this.#variables.has(local)) return;
     this.#movable.set(local, {
       value,
       list,
       index: list.length,
       time: this.#time,
       loop: this.#loop,
-      reads,
+      reads: this.#reads,
       variables: this.#readVariables,
     });
   }
-  /** Finds what a value reads. */
-  readonly #lookInto = (node: Node): void => {
-    if (node.kind === 'const') return;
-    if (node.kind === 'local') {
-      if (!this.#variables.has(node.local)) return;
-      if (this.#readVariables === NO_LOCALS) this.#readVariables = [node.local];
-      else this.#readVariables.push(node.local);
-      return;
-    }
-    if (node.kind === 'call' || (node.kind === 'op' && operationKind(node.op) === 'effect'))
-      this.#reads = undefined;
-    else if (node.kind === 'load' && this.#reads !== undefined) {
-      if (!isStateAddress(node.address)) this.#reads = 'memory';
-      else if (this.#reads === 'nothing') this.#reads = 'state';
-    }
-    forEachOperand(node, this.#lookInto);
-  };
 }
 
 /** Locals that are read once. */
