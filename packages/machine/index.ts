@@ -56,4 +56,5 @@ export {
   type TraceKind,
 } from './protocol.ts';
 export type { ExpectMatch, ExpectOptions, SerialPort } from './serial.ts';
+export { canonical } from './state-hash.ts';
 export { type Assemble, runMachine } from './worker.ts';

@@ -1,0 +1,61 @@
+// The ways to run guest code that can be compared, by name.
+
+import { createHash } from 'node:crypto';
+import {
+  assemblePc,
+  type Computer,
+  DeterministicRun,
+  type MachineOptions,
+  type RunHost,
+} from '@mimic/machine';
+import type { MakeRun } from './search.ts';
+
+/** Changes how a computer that was just assembled runs. */
+export type Alteration = (computer: Computer) => void;
+
+export const ENGINES: Readonly<Record<string, Alteration>> = {
+  /** As `mimic run` does: block by block. */
+  interpreter: () => {},
+  /** One instruction at a time, so that nothing depends on how code is cut into blocks. */
+  single: (computer) =>
+    alterRun(computer, (run) => (count) => {
+      for (let n = 0; n < count; n++) {
+        const cause = run(1);
+        if (cause !== 'budget') return cause;
+      }
+      return 'budget';
+    }),
+};
+
+type Run = Computer['processor']['run'];
+
+/** Puts something else in place of the processor's `run`. */
+export function alterRun(computer: Computer, alter: (run: Run) => Run): void {
+  const { processor } = computer;
+  const run = alter((count) => processor.run(count));
+  const value: Computer['processor'] = Object.create(processor, { run: { value: run } });
+  Object.defineProperty(computer, 'processor', { value });
+}
+
+const HOST: RunHost<never> = {
+  sha256: () => {
+    const hash = createHash('sha256');
+    return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest('hex') };
+  },
+  openStore: () => {
+    throw new Error('a comparison has no disks');
+  },
+  openFolder: () => {
+    throw new Error('a comparison has no shared folders');
+  },
+};
+
+/** Makes computers of these options, run that way. */
+export function runner(options: MachineOptions, alteration: Alteration): MakeRun {
+  return () =>
+    DeterministicRun.create(options, HOST, async (config, wires, host) => {
+      const computer = await assemblePc(config, wires, host);
+      alteration(computer);
+      return computer;
+    });
+}
