@@ -33,7 +33,13 @@ type Run = Computer['processor']['run'];
 export function alterRun(computer: Computer, alter: (run: Run) => Run): void {
   const { processor } = computer;
   const run = alter((count) => processor.run(count));
-  const value: Computer['processor'] = Object.create(processor, { run: { value: run } });
+  const value = new Proxy(processor, {
+    get(target, name) {
+      if (name === 'run') return run;
+      const member: unknown = Reflect.get(target, name, target);
+      return typeof member === 'function' ? member.bind(target) : member;
+    },
+  });
   Object.defineProperty(computer, 'processor', { value });
 }
 
