@@ -19,6 +19,7 @@ import { FlagSinker, localsOf, NOTHING_PENDING, type Pending } from './flag-sink
 import type { RegionInstruction } from './instructions.ts';
 import { linkStatements } from './link.ts';
 import { FAULT_INTERPRET } from './memory.ts';
+import { optimise } from './passes/index.ts';
 import type { Region, RegionBlock } from './region.ts';
 
 const LABEL = { fault: 1, leave: 2, exit: 3, loops: 1_000_000, blocks: 2_000_000 } as const;
@@ -57,6 +58,8 @@ class RegionCompiler {
   readonly #entriesOf = new Map<number, number>();
   readonly #inherited = new Map<number, Pending>();
   readonly #kept = new Set<Local>();
+  /** Locals of all blocks. */
+  readonly #shared: readonly Local[];
   #block: RegionBlock;
 
   constructor(region: Region, options: CompileOptions) {
@@ -67,6 +70,9 @@ class RegionCompiler {
       staysInside: (from, to) => this.#staysInside(from, to),
       isBackEdge: (from, to) => this.#flow.isBackEdge(from, to),
     });
+    const { ripBase, next, tlb, registers } = region;
+    const own = [this.#place, this.#budgetAtEntry, this.#status, ripBase, next, tlb];
+    this.#shared = [...own, ...registers.all.map((p) => p.local)];
     this.#block = region.blocks.get(region.entry)!;
     this.#e = new Emitter({
       params: ['i32', 'i32'],
@@ -79,10 +85,7 @@ class RegionCompiler {
 
   compile(): FunctionBody {
     const e = this.#e;
-    const { ripBase, next, tlb, registers } = this.#region;
-    for (const local of [this.#place, this.#budgetAtEntry, this.#status, ripBase, next, tlb])
-      e.local(local);
-    for (const { local } of registers.all) e.local(local);
+    for (const local of this.#shared) e.local(local);
     this.#enter();
     e.open('block', LABEL.leave);
     e.open('block', LABEL.exit);
@@ -269,7 +272,8 @@ class RegionCompiler {
     const sinker = this.#sinker(block);
     let statements: Statement[] = [];
     const flush = () => {
-      this.#e.sequence(statements, this.#kept);
+      const mutable = new Set([...this.#shared, ...this.#kept]);
+      this.#e.sequence(optimise(statements, { mutable }), this.#kept);
       statements = [];
     };
     let retired = 0;
