@@ -314,6 +314,28 @@ test('the YMM halves are saved at 576, and MXCSR goes with them in the standard 
   }
 });
 
+test('XSAVEOPT and XSAVEC leave out what is in its initial state, and the header says so', () => {
+  const save = (code: string, prepare: () => void = () => {}) => {
+    cpu.reset(64);
+    cpu.set('cr4', 0x620n | OSXSAVE);
+    cpu.set('xcr0', 7n);
+    for (let n = 0; n < 16; n++) cpu.setYmmHigh(n, 0n);
+    cpu.write(DATA_ADDRESS, new Uint8Array(832).fill(0xaa));
+    cpu.write(DATA_ADDRESS + 512, [6, 0, 0, 0, 0, 0, 0, 0, ...new Array(8).fill(0)]);
+    prepare();
+    assert.equal(run(code, { registers: { ...AT_RDI, rax: 7n } }).fault, undefined);
+    return { present: u64(512), x87: cpu.read(DATA_ADDRESS, 1)[0], high: u64(576) };
+  };
+  const UNTOUCHED = 0xaaaa_aaaa_aaaa_aaaan;
+  for (const code of ['0fae37', '0fc727']) {
+    assert.deepEqual(save(code), { present: 2n, x87: 0xaa, high: UNTOUCHED }, code);
+    assert.equal(save(code, () => run('d9e8')).present, 3n, `${code} after FLD1`);
+    assert.equal(save(code, () => cpu.setYmmHigh(7, 1n << 127n)).present, 6n, code);
+    assert.equal(save(code, () => cpu.set('x87Control', 0x27f)).x87, 0x7f, code);
+  }
+  assert.deepEqual(save('0fae27'), { present: 2n, x87: 0x7f, high: 0n }, 'XSAVE writes all');
+});
+
 test('XRSTOR takes a compacted area as its header says, where there is that format', () => {
   const restore = (header: Readonly<Record<number, number>>, xstate = (1n << 63n) | 7n) => {
     cpu.reset(64);

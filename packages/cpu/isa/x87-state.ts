@@ -24,6 +24,7 @@ import {
   xrstor,
   xsave,
   xsavec,
+  xsaveopt,
 } from '../microcode/x87/save.ts';
 import { GPR, S } from '../state/layout.ts';
 import {
@@ -130,7 +131,7 @@ const FXSAVE: readonly AreaRow[] = [
 const XSAVE: readonly AreaRow[] = [
   { name: 'XSAVE', encoding: 'NP 0F AE /4', function: xsave, access: 'write' },
   { name: 'XRSTOR', encoding: 'NP 0F AE /5', function: xrstor, access: 'read' },
-  { name: 'XSAVEOPT', encoding: 'NP 0F AE /6', function: xsave, access: 'write' },
+  { name: 'XSAVEOPT', encoding: 'NP 0F AE /6', function: xsaveopt, access: 'write' },
   { name: 'XSAVEC', encoding: 'NP 0F C7 /4', function: xsavec, access: 'write' },
 ];
 

@@ -160,29 +160,58 @@ export function requested(l: Lift): Value {
   return l.let(l.get(S.gpr, 0).i32().and(l.get(S.xcr0).i32()));
 }
 
-/** Writes the requested components, whether they changed or not; `mxcsrWith`: those that MXCSR goes with. */
-function saveComponents(
-  l: Lift,
-  area: { linear: Value; wide: Value; wanted: Value; mxcsrWith: number },
-): void {
-  const { linear, wide, wanted } = area;
-  l.if(wanted.and(XSTATE.x87), () => l.run(saveX87, linear, wide));
-  l.if(wanted.and(area.mxcsrWith), () => saveMxcsr(l, linear));
-  l.if(wanted.and(XSTATE.sse), () => l.run(saveXmm, linear));
-  l.if(wanted.and(XSTATE.avx), () => l.run(saveYmmHigh, linear));
+/** Whether the x87 is not in its initial configuration. SDM vol 1 §13.6. */
+function isX87InUse(l: Lift): Value {
+  const zeros = [
+    S.x87Status, S.x87Top, S.x87Tags, S.x87Opcode, S.x87InstructionSelector, S.x87DataSelector,
+  ].map((field) => l.get(field)); // biome-ignore format: a list
+  const control = l.get(S.x87Control).xor(CW.initial);
+  const small = zeros.reduce((sum, value) => sum.or(value), control);
+  const wide = [S.x87InstructionPointer, S.x87DataPointer].map((field) => l.get(field));
+  for (let n = 0; n < 8; n++) {
+    wide.push(l.get(S.x87Significand, n), l.get(X87_SIGN_EXPONENT, n).u64());
+  }
+  return wide.reduce((sum, value) => sum.or(value), small.u64()).nez();
 }
 
-/** XSAVE and XSAVEOPT. SDM vol 1 §13.7, §13.9. */
-export const xsave: FunctionRef = fn('xsave', {
-  params: { linear: 'i64', wide: 'i32' },
-  faults: true,
-  build(l, { linear, wide }) {
-    const wanted = requested(l);
-    const header = l.load(8, offset(linear, HEADER.stateBv));
-    saveComponents(l, { linear, wide, wanted, mxcsrWith: XSTATE.sse | XSTATE.avx });
-    l.store(8, offset(linear, HEADER.stateBv), header.or(wanted.u64()));
+/** The manual's XINUSE: SSE is always taken to be in use. */
+const inUse: FunctionRef = fn('xstateInUse', {
+  params: {},
+  result: 'i32',
+  build(l) {
+    let high = l.get(YMM_HIGH, 0);
+    for (let n = 1; n < 16; n++) high = l.op('v128.or', high, l.get(YMM_HIGH, n));
+    const isAvx = l.op('v128.any_true', high);
+    l.return(isX87InUse(l).or(XSTATE.sse).or(isAvx.shl(2)));
   },
 });
+
+/** Writes components of a set of XSTATE bits. */
+function saveComponents(l: Lift, area: { linear: Value; wide: Value; components: Value }): void {
+  const { linear, wide, components } = area;
+  l.if(components.and(XSTATE.x87), () => l.run(saveX87, linear, wide));
+  l.if(components.and(XSTATE.sse), () => l.run(saveXmm, linear));
+  l.if(components.and(XSTATE.avx), () => l.run(saveYmmHigh, linear));
+}
+
+/** XSAVE writes all that is requested, XSAVEOPT only what is in use. SDM vol 1 §13.7, §13.9. */
+function save(name: string, isOptimized: boolean): FunctionRef {
+  return fn(name, {
+    params: { linear: 'i64', wide: 'i32' },
+    faults: true,
+    build(l, { linear, wide }) {
+      const wanted = requested(l);
+      const header = l.load(8, offset(linear, HEADER.stateBv));
+      const used = l.let(wanted.and(l.call(inUse)));
+      l.if(wanted.and(XSTATE.sse | XSTATE.avx), () => saveMxcsr(l, linear));
+      saveComponents(l, { linear, wide, components: isOptimized ? used : wanted });
+      const kept = header.and(wanted.u64().not());
+      l.store(8, offset(linear, HEADER.stateBv), kept.or(used.u64()));
+    },
+  });
+}
+export const xsave: FunctionRef = save('xsave', false);
+export const xsaveopt: FunctionRef = save('xsaveopt', true);
 
 /** XSAVEC. As there is one extended component, it lies where it lies in the standard format. SDM vol 1 §13.10. */
 export const xsavec: FunctionRef = fn('xsavec', {
@@ -190,8 +219,10 @@ export const xsavec: FunctionRef = fn('xsavec', {
   faults: true,
   build(l, { linear, wide }) {
     const wanted = requested(l);
-    saveComponents(l, { linear, wide, wanted, mxcsrWith: XSTATE.sse });
-    l.store(8, offset(linear, HEADER.stateBv), wanted.u64());
+    const used = l.let(wanted.and(l.call(inUse)));
+    l.if(wanted.and(XSTATE.sse), () => saveMxcsr(l, linear));
+    saveComponents(l, { linear, wide, components: used });
+    l.store(8, offset(linear, HEADER.stateBv), used.u64());
     l.store(8, offset(linear, HEADER.compactBv), wanted.u64().or(COMPACTED));
   },
 });
