@@ -30,13 +30,17 @@ interface Register {
 
 function checkGolden(
   name: string,
-  cases: readonly { what: string; before: readonly Statement[]; context: PassContext }[],
+  cases: readonly {
+    what: string;
+    before: readonly Statement[];
+    context: PassContext;
+    given: readonly Local[];
+  }[],
   pass: Pass,
 ): void {
   const text = cases
-    .map(({ what, before, context }) => {
+    .map(({ what, before, context, given }) => {
       const after = pass(before, context);
-      const given = [...context.mutable];
       const options = { result: undefined, exits: ['fault', 'jump'] as const, given };
       assert.deepEqual(verify(before, options), [], what);
       assert.deepEqual(verify(after, options), [], what);
@@ -69,7 +73,7 @@ function check(
       flag: registers.flag.local,
     };
     const context = { mutable: new Set(Object.values(locals)), ...more(locals) };
-    return { what, before: l.statements, context };
+    return { what, before: l.statements, context, given: Object.values(locals) };
   });
   checkGolden(name, cases, pass);
 }
@@ -265,12 +269,8 @@ test('all passes on machine code', () => {
   const cases = Object.entries(CODE).map(([what, bytes]) => {
     const page = new Uint8Array(4096).fill(0xf4);
     page.set(bytes);
-    const { statements, context, ripBase } = blocksOf(page, [0])[0]!;
-    return {
-      what,
-      before: statements,
-      context: { mutable: new Set([...context.mutable, ripBase]) },
-    };
+    const { statements, context, places } = blocksOf(page, [0])[0]!;
+    return { what, before: statements, context, given: places.map((place) => place.local) };
   });
   checkGolden('machine-code', cases, optimise);
 });

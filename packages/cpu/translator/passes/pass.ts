@@ -171,28 +171,3 @@ export function forEachOperand(node: Node, found: (node: Node) => void): void {
       if (node.value) found(node.value);
   }
 }
-
-/** Reports the expressions of a statement itself, in the order in which they are evaluated; not those nested in it. */
-export function forEachExpression(s: Statement, found: (node: Node) => void): void {
-  switch (s.kind) {
-    case 'set':
-      found(s.value);
-      return;
-    case 'store':
-      found(s.address);
-      found(s.value);
-      return;
-    case 'effect':
-    case 'call':
-      for (const arg of s.args) found(arg);
-      return;
-    case 'if':
-      found(s.condition);
-      return;
-    case 'switch':
-      found(s.selector);
-      return;
-    case 'return':
-      if (s.value) found(s.value);
-  }
-}

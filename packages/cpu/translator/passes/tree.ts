@@ -3,9 +3,9 @@
 // memory, reads of a register in front of its next set, and nothing moves into a loop.
 
 import type { Local, Node, Statement } from '../../lift/ir.ts';
+import { eachExpression } from '../../lift/traverse.ts';
 import {
   ending,
-  forEachExpression,
   forEachOperand,
   mapNode,
   mapOperands,
@@ -198,7 +198,7 @@ function readOnce(statements: readonly Statement[]): ReadonlySet<Local> {
   };
   const walk = (list: readonly Statement[]): void => {
     for (const s of list) {
-      forEachExpression(s, visit);
+      eachExpression(s, visit);
       if (s.kind === 'if') {
         walk(s.whenTrue);
         walk(s.otherwise);

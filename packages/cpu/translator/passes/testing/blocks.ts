@@ -2,15 +2,17 @@
 
 import { engine } from '../../../interpreter/engine.ts';
 import { calleesOf } from '../../../lift/assemble.ts';
-import type { Local, Statement } from '../../../lift/ir.ts';
+import type { Statement } from '../../../lift/ir.ts';
 import { newLocal } from '../../../lift/lift.ts';
 import { loadSlow } from '../../../microcode/memory.ts';
+import { S } from '../../../state/layout.ts';
 import { planMemory, RAM_BASE } from '../../../state/memory-map.ts';
 import { translatedAccess } from '../../access.ts';
 import { InstructionSource } from '../../instructions.ts';
 import { probeTranslated, storeTranslated } from '../../memory.ts';
-import { type Promoted, RegisterLocals } from '../../registers.ts';
+import { RegisterLocals } from '../../registers.ts';
 import type { PassContext } from '../pass.ts';
+import type { Place } from './run.ts';
 
 const RAM_BYTES = 4 << 20;
 const CODE_ADDRESS = 0x10_0000;
@@ -22,10 +24,8 @@ const SLOW_PATHS: ReadonlySet<unknown> = new Set([loadSlow, storeTranslated, pro
 export interface Block {
   readonly statements: readonly Statement[];
   readonly context: PassContext;
-  readonly registers: readonly Promoted[];
-  readonly ripBase: Local;
   /** Locals that are set when it begins. */
-  readonly given: readonly Local[];
+  readonly places: readonly Place[];
   /** Guest instructions. */
   readonly count: number;
   /** Offset in the page where it begins. */
@@ -76,13 +76,16 @@ function blockAt(entry: number, o: Surroundings): Block {
     break;
   }
   const mutable = new Set([...registers.all.map((r) => r.local), next]);
-  const given = [...mutable, ripBase, tlb];
+  const places: Place[] = [
+    ...registers.all,
+    { local: ripBase, type: 'i64', offset: S.ripBase.offset },
+    { local: next, type: 'i64', offset: S.rip.offset },
+    { local: tlb, type: 'i32', offset: S.tlb.offset },
+  ];
   return {
     statements,
     context: { mutable },
-    registers: registers.all,
-    ripBase,
-    given,
+    places,
     count,
     offset: entry,
   };

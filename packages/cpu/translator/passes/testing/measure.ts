@@ -25,8 +25,8 @@ function emit(block: Block, statements: readonly Statement[]): { bytes: number; 
     functionIndex: () => 100,
     exit: (emitter) => void emitter.code.br(0),
   });
-  const registers = [...block.context.mutable];
-  for (const local of registers) e.local(local);
+  const registers = block.places;
+  for (const { local } of registers) e.local(local);
   e.body(statements);
   const { code, locals } = e.finish();
   return { bytes: code.length, locals: locals.length - registers.length };
@@ -58,7 +58,7 @@ for (const [n, block] of blocks.entries()) {
     const after = emit(block, list);
     steps[k]!.bytes += after.bytes;
     steps[k]!.locals += after.locals;
-    const { given } = block;
+    const given = block.places.map((place) => place.local);
     const problems = verify(list, { result: undefined, exits: ['fault', 'jump', 'again'], given });
     if (problems.length) throw new Error(`${name}, block ${n}: ${problems[0]}`);
   }

@@ -6,7 +6,7 @@ import type { Label, Local, Node, Statement } from '../../../lift/ir.ts';
 import { newLocal } from '../../../lift/lift.ts';
 import { CPU_BASE, compile } from '../../../lift/testing/run.ts';
 import { S } from '../../../state/layout.ts';
-import type { Promoted } from '../../registers.ts';
+import type { ValueType } from '../../../wasm/opcodes.ts';
 import { mapNode, mapOperands } from '../pass.ts';
 
 const EXIT = S.scratch.offset;
@@ -16,15 +16,20 @@ export const TLB_ADDRESS = 0x2_0000;
 export const GUEST_ADDRESS = 0x3_0000;
 const MEMORY_END = 0x4_0000;
 
+/** A local of the region, and where in the vCPU's state it comes from and goes to. */
+export interface Place {
+  readonly local: Local;
+  readonly type: ValueType;
+  readonly offset: number;
+}
+
 export interface Runnable {
   readonly name: string;
   readonly statements: readonly Statement[];
-  readonly registers: readonly Promoted[];
-  /** Local that holds S.ripBase, if there is one. */
-  readonly ripBase?: Local;
+  readonly places: readonly Place[];
 }
 
-/** What a run left behind. */
+/** What a run left behind; the memory is the one that the next run uses. */
 export interface Outcome {
   readonly memory: Uint8Array;
   readonly calls: readonly string[];
@@ -63,7 +68,7 @@ export function compileBlocks(
     module.bytes.set(memory);
     calls.length = 0;
     module.run(name);
-    return { memory: module.bytes.slice(0, MEMORY_END), calls: [...calls] };
+    return { memory: module.bytes.subarray(0, MEMORY_END), calls: [...calls] };
   };
 }
 
@@ -89,10 +94,9 @@ function wrapped(block: Runnable, stub: (ref: FunctionRef) => FunctionRef): Func
     { kind: 'branch', label },
   ]);
   const statements: Statement[] = [
-    ...(block.ripBase ? [load(block.ripBase, S.ripBase.offset)] : []),
-    ...block.registers.map((r) => load(r.local, r.offset)),
+    ...block.places.map((r) => load(r.local, r.offset)),
     { kind: 'block', label, body: [...body, note(1)] },
-    ...block.registers.map(({ local, type, offset }): Statement => {
+    ...block.places.map(({ local, type, offset }): Statement => {
       const value: Node = { kind: 'local', type, local };
       return { kind: 'store', op: `${type}.store`, address: cpu, offset, value };
     }),
