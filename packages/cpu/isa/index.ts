@@ -29,6 +29,7 @@ import { INSTRUCTIONS_SYSTEM } from './system.ts';
 import { INSTRUCTIONS_UNSUPPORTED } from './unsupported.ts';
 import { INSTRUCTIONS_X87_ARITHMETIC } from './x87-arithmetic.ts';
 import { INSTRUCTIONS_X87_FUNCTION } from './x87-function.ts';
+import { INSTRUCTIONS_X87_MEMORY } from './x87-memory.ts';
 import { INSTRUCTIONS_X87_MOVE } from './x87-move.ts';
 import { INSTRUCTIONS_X87_STATE } from './x87-state.ts';
 
@@ -53,6 +54,7 @@ export const ISA: readonly Instruction[] = [
   ...INSTRUCTIONS_UNSUPPORTED,
   ...INSTRUCTIONS_X87_ARITHMETIC,
   ...INSTRUCTIONS_X87_FUNCTION,
+  ...INSTRUCTIONS_X87_MEMORY,
   ...INSTRUCTIONS_X87_MOVE,
   ...INSTRUCTIONS_X87_STATE,
   ...INSTRUCTIONS_INTERRUPT,

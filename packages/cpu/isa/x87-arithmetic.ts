@@ -1,6 +1,10 @@
 // x87 arithmetic and comparisons. SDM vol 1 §8.3.5–8.3.6; encodings with the undocumented aliases
 // of AMD64 APM vol 3 appendix A (FCOM2, FCOMP3, FCOMP5). The arithmetic itself is in microcode/x87.
 
+import { writeArithmeticFlags } from '../lift/flags.ts';
+import type { FunctionRef } from '../lift/function.ts';
+import type { Lift } from '../lift/lift.ts';
+import type { Value } from '../lift/value.ts';
 import { absolute, changeSign } from '../microcode/x87/move.ts';
 import {
   compareFlags,
@@ -10,9 +14,36 @@ import {
   OPERATIONS,
   stackSquareRoot,
 } from '../microcode/x87/operate.ts';
+import {
+  areUsed,
+  finish,
+  isPlainControl,
+  peek,
+  poke,
+  type Quick,
+  quickAdd,
+  quickDivide,
+  quicklyOr,
+  quickMultiply,
+  quickRelation,
+  quickSubtract,
+  settle,
+} from '../microcode/x87/quick.ts';
+import { physical, pop, SIGN, SW } from '../microcode/x87/state.ts';
 import { S } from '../state/layout.ts';
-import { form, type Instruction, instruction, Md, Mq, Mw, STi, X87 } from './instruction.ts';
-import { note, readNumber, runs } from './x87-operands.ts';
+import {
+  form,
+  type Instruction,
+  type InstructionContext,
+  instruction,
+  type LiftOperand,
+  Md,
+  Mq,
+  Mw,
+  STi,
+  X87,
+} from './instruction.ts';
+import { type MemoryNumber, type NumberFormat, note, readNumber, runs } from './x87-operands.ts';
 
 interface ArithmeticRow {
   readonly name: keyof typeof OPERATIONS;
@@ -35,8 +66,65 @@ const ARITHMETIC: readonly ArithmeticRow[] = [
 const integerName = (name: string) => `FI${name.slice(1)}`;
 const modrm = (digit: number) => (0xc0 + digit * 8).toString(16).toUpperCase();
 
+type Name = ArithmeticRow['name'];
+const QUICK: Readonly<Record<Name, Quick>> = {
+  FADD: quickAdd,
+  FMUL: quickMultiply,
+  FSUB: quickSubtract,
+  FSUBR: (l, a, b, slow) => quickSubtract(l, b, a, slow),
+  FDIV: quickDivide,
+  FDIVR: (l, a, b, slow) => quickDivide(l, b, a, slow),
+};
+
+/** Leaves unless registers are in use and results are rounded in the usual way. */
+function requirePlain(l: Lift, slow: () => void, ...registers: Value[]): void {
+  l.unlikely(
+    isPlainControl(l)
+      .and(areUsed(l, ...registers))
+      .eqz(),
+    slow,
+  );
+}
+
+function withMemory(format: NumberFormat, name: Name) {
+  return (l: Lift, i: InstructionContext, src: LiftOperand | undefined): void => {
+    const number = readNumber(l, i, src!, format);
+    quicklyOr(
+      l,
+      (slow) => {
+        const top = physical(l, 0);
+        requirePlain(l, slow, top);
+        finish(l, top, QUICK[name](l, peek(l, top), number.quick(slow), slow), false);
+      },
+      () => {
+        const b = number.careful();
+        l.run(OPERATIONS[name].withNumber, b.significand, b.signExponent);
+      },
+    );
+  };
+}
+
+function onStack(name: Name, kind: 'toTop' | 'fromTop' | 'pops') {
+  return (l: Lift, i: InstructionContext, operand: LiftOperand | undefined): void => {
+    note(l, i);
+    const number = operand!.number();
+    const zero = l.i32(0);
+    const [destination, source] = kind === 'toTop' ? [zero, number] : [number, zero];
+    const pops = kind === 'pops';
+    quicklyOr(
+      l,
+      (slow) => {
+        const d = physical(l, destination);
+        const s = physical(l, source);
+        requirePlain(l, slow, d, s);
+        finish(l, d, QUICK[name](l, peek(l, d), peek(l, s), slow), pops);
+      },
+      () => l.run(OPERATIONS[name].onStack, destination, source, pops ? 1 : 0),
+    );
+  };
+}
+
 function arithmetic({ name, digit, toStack }: ArithmeticRow): Instruction[] {
-  const operation = OPERATIONS[name];
   const manual = `SDM vol 2A, ${name.replace(/R$/, '')}`;
   return [
     instruction({
@@ -44,47 +132,32 @@ function arithmetic({ name, digit, toStack }: ArithmeticRow): Instruction[] {
       manual,
       forms: [form(`D8 /${digit}`, Md, X87), form(`DC /${digit}`, Mq, X87)],
       access: ['r'],
-      lift(l, i, src) {
-        const b = readNumber(l, i, src!, 'real');
-        l.run(operation.withNumber, b.significand, b.signExponent);
-      },
+      lift: withMemory('real', name),
     }),
     instruction({
       name: integerName(name),
       manual,
       forms: [form(`DA /${digit}`, Md, X87), form(`DE /${digit}`, Mw, X87)],
       access: ['r'],
-      lift(l, i, src) {
-        const b = readNumber(l, i, src!, 'integer');
-        l.run(operation.withNumber, b.significand, b.signExponent);
-      },
+      lift: withMemory('integer', name),
     }),
     instruction({
       name,
       manual,
       forms: [form(`D8 ${modrm(digit)}+i`, STi, X87)],
-      lift(l, i, src) {
-        note(l, i);
-        l.run(operation.onStack, 0, src!.number(), 0);
-      },
+      lift: onStack(name, 'toTop'),
     }),
     instruction({
       name,
       manual,
       forms: [form(`DC ${toStack}+i`, STi, X87)],
-      lift(l, i, dst) {
-        note(l, i);
-        l.run(operation.onStack, dst!.number(), 0, 0);
-      },
+      lift: onStack(name, 'fromTop'),
     }),
     instruction({
       name: `${name}P`,
       manual,
       forms: [form(`DE ${toStack}+i`, STi, X87)],
-      lift(l, i, dst) {
-        note(l, i);
-        l.run(operation.onStack, dst!.number(), 0, 1);
-      },
+      lift: onStack(name, 'pops'),
     }),
   ];
 }
@@ -121,6 +194,58 @@ const DOUBLE_POPS: readonly CompareRow[] = [
 
 const compareManual = (row: CompareRow) => `SDM vol 2A, ${row.quiet ? 'FUCOM' : 'FCOM'}`;
 
+/** Sets the conditions of a comparison that noted nothing. */
+function settleCompare(l: Lift, conditions: Value, pops: number): void {
+  l.set(S.x87Status, l.get(S.x87Status).and(~SW.conditions).or(conditions));
+  for (let n = 0; n < pops; n++) pop(l);
+}
+
+function compareWithStack(l: Lift, number: Value, row: CompareRow): void {
+  quicklyOr(
+    l,
+    (slow) => {
+      const top = physical(l, 0);
+      const other = physical(l, number);
+      l.unlikely(areUsed(l, top, other).eqz(), slow);
+      settleCompare(l, quickRelation(l, peek(l, top), peek(l, other), slow), row.pops);
+    },
+    () => l.run(compareStack, number, row.pops, row.quiet),
+  );
+}
+
+function compareIntoFlags(l: Lift, number: Value, row: CompareRow): void {
+  const conditions = l.var('i32', 0);
+  quicklyOr(
+    l,
+    (slow) => {
+      const top = physical(l, 0);
+      const other = physical(l, number);
+      l.unlikely(areUsed(l, top, other).eqz(), slow);
+      conditions.set(quickRelation(l, peek(l, top), peek(l, other), slow));
+      settle(l, 0);
+      if (row.pops) pop(l);
+    },
+    () => conditions.set(l.call(compareFlags, number, row.pops, row.quiet)),
+  );
+  // C0, C2 and C3 stand where CF, PF and ZF are, eight bits up.
+  writeArithmeticFlags(l, conditions.get().shru(8));
+}
+
+function compareWithNumber(l: Lift, number: MemoryNumber, pops: 0 | 1): void {
+  quicklyOr(
+    l,
+    (slow) => {
+      const top = physical(l, 0);
+      l.unlikely(areUsed(l, top).eqz(), slow);
+      settleCompare(l, quickRelation(l, peek(l, top), number.quick(slow), slow), pops);
+    },
+    () => {
+      const b = number.careful();
+      l.run(compareNumber, b.significand, b.signExponent, pops);
+    },
+  );
+}
+
 function memoryCompare(suffix: '' | 'P', pops: 0 | 1): Instruction[] {
   const digit = 2 + pops;
   return [
@@ -129,22 +254,44 @@ function memoryCompare(suffix: '' | 'P', pops: 0 | 1): Instruction[] {
       manual: 'SDM vol 2A, FCOM',
       forms: [form(`D8 /${digit}`, Md, X87), form(`DC /${digit}`, Mq, X87)],
       access: ['r'],
-      lift(l, i, src) {
-        const b = readNumber(l, i, src!, 'real');
-        l.run(compareNumber, b.significand, b.signExponent, pops);
-      },
+      lift: (l, i, src) => compareWithNumber(l, readNumber(l, i, src!, 'real'), pops),
     }),
     instruction({
       name: `FICOM${suffix}`,
       manual: 'SDM vol 2A, FICOM',
       forms: [form(`DA /${digit}`, Md, X87), form(`DE /${digit}`, Mw, X87)],
       access: ['r'],
-      lift(l, i, src) {
-        const b = readNumber(l, i, src!, 'integer');
-        l.run(compareNumber, b.significand, b.signExponent, pops);
-      },
+      lift: (l, i, src) => compareWithNumber(l, readNumber(l, i, src!, 'integer'), pops),
     }),
   ];
+}
+
+/** FCHS and FABS. */
+function signChange(
+  name: string,
+  encoding: string,
+  change: (signExponent: Value) => Value,
+  careful: FunctionRef,
+): Instruction {
+  return instruction({
+    name,
+    manual: `SDM vol 2A, ${name}`,
+    forms: [form(encoding, X87)],
+    lift(l, i) {
+      note(l, i);
+      quicklyOr(
+        l,
+        (slow) => {
+          const top = physical(l, 0);
+          l.unlikely(areUsed(l, top).eqz(), slow);
+          const x = peek(l, top);
+          poke(l, top, { ...x, signExponent: l.let(change(x.signExponent)) });
+          settle(l, 0);
+        },
+        () => l.run(careful),
+      );
+    },
+  });
 }
 
 export const INSTRUCTIONS_X87_ARITHMETIC: readonly Instruction[] = [
@@ -158,7 +305,7 @@ export const INSTRUCTIONS_X87_ARITHMETIC: readonly Instruction[] = [
       forms: [form(row.encoding, STi, X87)],
       lift(l, i, src) {
         note(l, i);
-        l.run(compareStack, src!.number(), row.pops, row.quiet);
+        compareWithStack(l, src!.number(), row);
       },
     }),
   ),
@@ -169,7 +316,7 @@ export const INSTRUCTIONS_X87_ARITHMETIC: readonly Instruction[] = [
       forms: [form(row.encoding, X87)],
       lift(l, i) {
         note(l, i);
-        l.run(compareStack, 1, row.pops, row.quiet);
+        compareWithStack(l, l.i32(1), row);
       },
     }),
   ),
@@ -182,7 +329,7 @@ export const INSTRUCTIONS_X87_ARITHMETIC: readonly Instruction[] = [
       flags: { writes: 'OSZAPC' },
       lift(l, i, src) {
         note(l, i);
-        l.run(compareFlags, src!.number(), row.pops, row.quiet);
+        compareIntoFlags(l, src!.number(), row);
       },
     }),
   ),
@@ -192,8 +339,18 @@ export const INSTRUCTIONS_X87_ARITHMETIC: readonly Instruction[] = [
     forms: [form('D9 E4', X87)],
     lift(l, i) {
       note(l, i);
-      l.set(S.x87Raised, 0);
-      l.run(compareNumber, 0n, 0, 0);
+      const zero = { significand: l.i64(0), signExponent: l.i32(0) };
+      compareWithNumber(
+        l,
+        {
+          quick: () => zero,
+          careful() {
+            l.set(S.x87Raised, 0);
+            return zero;
+          },
+        },
+        0,
+      );
     },
   }),
   instruction({
@@ -202,18 +359,8 @@ export const INSTRUCTIONS_X87_ARITHMETIC: readonly Instruction[] = [
     forms: [form('D9 E5', X87)],
     lift: (l, i) => runs(l, i, examine),
   }),
-  instruction({
-    name: 'FCHS',
-    manual: 'SDM vol 2A, FCHS',
-    forms: [form('D9 E0', X87)],
-    lift: (l, i) => runs(l, i, changeSign),
-  }),
-  instruction({
-    name: 'FABS',
-    manual: 'SDM vol 2A, FABS',
-    forms: [form('D9 E1', X87)],
-    lift: (l, i) => runs(l, i, absolute),
-  }),
+  signChange('FCHS', 'D9 E0', (x) => x.xor(SIGN), changeSign),
+  signChange('FABS', 'D9 E1', (x) => x.and(SIGN - 1), absolute),
   instruction({
     name: 'FSQRT',
     manual: 'SDM vol 2A, FSQRT',

@@ -4,8 +4,9 @@
 import type { FunctionRef } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
-import { fromInteger } from '../microcode/x87/convert.ts';
-import { fromDouble, fromSingle } from '../microcode/x87/round.ts';
+import { push } from '../microcode/x87/convert.ts';
+import { quicklyOr, quickPush, quickWiden, widenInteger } from '../microcode/x87/quick.ts';
+import { DOUBLE, fromDouble, fromSingle, SINGLE } from '../microcode/x87/round.ts';
 import { callNumber, type Extended } from '../microcode/x87/state.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 import {
@@ -30,22 +31,56 @@ export function note(l: Lift, i: InstructionContext, memory?: LiftOperand): void
 /** How a memory operand is read: single or double precision, or a signed integer. */
 export type NumberFormat = 'real' | 'integer';
 
-/** Reads a memory operand as an extended number; DE of its conversion begins S.x87Raised. */
+/** A number from memory that becomes an extended one, in either way. */
+export interface MemoryNumber {
+  /** Of a normal number or zero. */
+  quick(slow: () => void): Extended;
+  /** DE of the conversion begins S.x87Raised. */
+  careful(): Extended;
+}
+
+/** Reads a memory operand and notes the instruction. */
 export function readNumber(
   l: Lift,
   i: InstructionContext,
   operand: LiftOperand,
   format: NumberFormat,
-): Extended {
+): MemoryNumber {
   const bits = l.let(operand.read());
   note(l, i, operand);
-  l.set(S.x87Raised, 0);
-  if (format === 'real') {
-    const convert = operand.bits === 32 ? fromSingle : fromDouble;
-    return callNumber(l, convert, bits.u64());
+  const begin = () => l.set(S.x87Raised, 0);
+  if (format === 'integer') {
+    const value = l.let(operand.bits === 64 ? bits : bits.sext(operand.bits).s64());
+    const convert = () => widenInteger(l, value);
+    return {
+      quick: convert,
+      careful() {
+        begin();
+        return convert();
+      },
+    };
   }
-  const value = operand.bits === 64 ? bits : bits.sext(operand.bits).s64();
-  return callNumber(l, fromInteger, value);
+  const isSingle = operand.bits === 32;
+  const wide = l.let(bits.u64());
+  return {
+    quick: (slow) => quickWiden(l, isSingle ? SINGLE : DOUBLE, wide, slow),
+    careful() {
+      begin();
+      return callNumber(l, isSingle ? fromSingle : fromDouble, wide);
+    },
+  };
+}
+
+/** Pushes a number that needs no conversion. */
+export function pushExact(l: Lift, x: Extended): void {
+  quicklyOr(
+    l,
+    (slow) => quickPush(l, x, slow),
+    () => {
+      l.set(S.x87Raised, 0);
+      l.run(push, x.significand, x.signExponent);
+    },
+  );
 }
 
 /** The ten bytes of an extended number or a BCD number. */

@@ -70,8 +70,9 @@ export const divideWide: FunctionRef = fn('x87DivideWide', {
     const top = l.let(divisor.shru(32));
     const bottom = l.let(divisor.and(0xffff_ffffn));
     const digit = (remainder: Value, next: Value): { quotient: Value; remainder: Value } => {
-      const q = l.var('i64', remainder.divu(top));
-      const r = l.var('i64', remainder.remu(top));
+      const estimate = l.let(remainder.divu(top));
+      const q = l.var('i64', estimate);
+      const r = l.var('i64', remainder.sub(estimate.mul(top)));
       // The estimate is at most two too large.
       for (let n = 0; n < 2; n++) {
         const isSmall = r.get().shru(32).eqz();

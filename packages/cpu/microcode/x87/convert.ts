@@ -6,7 +6,8 @@ import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
 import type { Value } from '../../lift/value.ts';
 import { S } from '../../state/layout.ts';
-import { ROUNDING, roundingMode, shiftRightSticky } from './round.ts';
+import { widenInteger } from './quick.ts';
+import { ROUNDING, roundingMode, shiftRightSticky, toDouble, toSingle } from './round.ts';
 import { isUnsupported, isZero, raiseDenormal, returnIfSpecialSingle, unpack } from './special.ts';
 import {
   BIAS,
@@ -52,12 +53,8 @@ export const fromInteger: FunctionRef = fn('x87FromInteger', {
   params: { value: 'i64' },
   result: 'i32',
   build(l, { value }) {
-    l.if(value.eqz(), () => returnNumber(l, 0, 0n));
-    const isNegative = l.let(value.lts(0n));
-    const magnitude = l.let(l.select(isNegative, l.i64(0).sub(value), value));
-    const shift = l.let(magnitude.clz().i32());
-    const exponent = l.i32(BIAS + 63).sub(shift);
-    returnNumber(l, isNegative.mul(SIGN).or(exponent), magnitude.shl(shift));
+    const x = widenInteger(l, value);
+    returnNumber(l, x.signExponent, x.significand);
   },
 });
 
@@ -194,15 +191,53 @@ export const toBcd: FunctionRef = fn('x87ToBcd', {
   },
 });
 
-/** ST(0) for a store: the register, or when it is empty the default NaN, with IE and SF raised. */
-export function readForStore(l: Lift): Extended & { readonly empty: Value } {
-  const top = physical(l, 0);
-  l.set(S.x87Raised, 0);
-  const empty = isEmpty(l, top);
-  const x = readRegister(l, top);
-  return {
-    empty,
-    significand: l.let(l.select(empty, l.i64(INDEFINITE.significand), x.significand)),
-    signExponent: l.let(l.select(empty, l.i32(INDEFINITE.signExponent), x.signExponent)),
-  };
+/** What a store gives for ST(0): the format's bits, with what it raised in S.x87Raised. */
+function storeOf(
+  name: string,
+  params: Readonly<Record<string, 'i32' | 'i64'>>,
+  convert: (l: Lift, x: Extended, p: Readonly<Record<string, Value>>) => Value,
+): FunctionRef {
+  return fn(name, {
+    params,
+    result: 'i64',
+    build(l, p) {
+      const top = physical(l, 0);
+      l.set(S.x87Raised, 0);
+      const empty = isEmpty(l, top);
+      const x = readRegister(l, top);
+      const bits = convert(
+        l,
+        {
+          significand: l.let(l.select(empty, l.i64(INDEFINITE.significand), x.significand)),
+          signExponent: l.let(l.select(empty, l.i32(INDEFINITE.signExponent), x.signExponent)),
+        },
+        p,
+      );
+      // An empty ST(0) is a stack fault and nothing else.
+      l.if(empty, () => l.set(S.x87Raised, SW.ie | SW.sf));
+      l.return(bits);
+    },
+  });
 }
+
+export const storeSingle: FunctionRef = storeOf('x87StoreSingle', {}, (l, x) =>
+  l.call(toSingle, x.significand, x.signExponent),
+);
+export const storeDouble: FunctionRef = storeOf('x87StoreDouble', {}, (l, x) =>
+  l.call(toDouble, x.significand, x.signExponent),
+);
+/** As toInteger. */
+export const storeInteger: FunctionRef = storeOf(
+  'x87StoreInteger',
+  { limit: 'i64', mode: 'i32' },
+  (l, x, { limit, mode }) => l.call(toInteger, x.significand, x.signExponent, limit!, mode!),
+);
+/** The significand; sign and exponent in S.result. */
+export const storeExtended: FunctionRef = storeOf('x87StoreExtended', {}, (l, x) => {
+  l.set(S.result, x.signExponent.u64());
+  return x.significand;
+});
+/** The low eight bytes; the others in S.result. */
+export const storeBcd: FunctionRef = storeOf('x87StoreBcd', {}, (l, x) =>
+  l.call(toBcd, x.significand, x.signExponent),
+);

@@ -151,13 +151,15 @@ export const CONSTANTS = {
   FLDLN2: { exponent: 0x3ffe, significand: 0xb172_17f7_d1cf_79abn, isMore: true },
 } as const satisfies Readonly<Record<string, Constant>>;
 
-/** Pushes a constant rounded by the rounding mode; neither PE nor C1 tells of it. */
-export function pushConstant(l: Lift, c: Constant): void {
+/** A constant rounded by the rounding mode; neither PE nor C1 tells of it. */
+export function roundedConstant(l: Lift, c: Constant): Extended {
   const mode = roundingMode(l);
   const up = mode.eq(ROUNDING.up);
   const isUp = c.isMore ? up.or(mode.eq(ROUNDING.nearest)) : up;
-  l.set(S.x87Raised, 0);
-  l.run(push, l.i64(BigInt.asIntN(64, c.significand)).add(isUp.u64()), c.exponent);
+  return {
+    significand: l.let(l.i64(BigInt.asIntN(64, c.significand)).add(isUp.u64())),
+    signExponent: l.i32(c.exponent),
+  };
 }
 
 /** FINCSTP (1) and FDECSTP (7): TOP moves, tags stay, C1 is cleared. */

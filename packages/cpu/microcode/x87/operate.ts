@@ -1,7 +1,6 @@
 // Arithmetic and comparisons on the register stack: checks for empty registers, the operation, the
 // report of its exceptions, the result and the pop. SDM vol 1 §8.3.5–8.3.6, §8.5.1.1.
 
-import { writeArithmeticFlags } from '../../lift/flags.ts';
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
 import type { Value } from '../../lift/value.ts';
@@ -222,9 +221,10 @@ export const compareNumber: FunctionRef = fn('x87CompareNumber', {
   },
 });
 
-/** FCOMI and FUCOMI: the result goes to CF, PF and ZF; OF, SF and AF are cleared. */
+/** FCOMI and FUCOMI: gives the conditions, which the caller turns into CF, PF and ZF. */
 export const compareFlags: FunctionRef = fn('x87CompareFlags', {
   params: { source: 'i32', pops: 'i32', quiet: 'i32' },
+  result: 'i32',
   build(l, { source, pops, quiet }) {
     const top = physical(l, 0);
     const other = physical(l, source);
@@ -242,9 +242,8 @@ export const compareFlags: FunctionRef = fn('x87CompareFlags', {
         return l.call(compare, a.significand, a.signExponent, b.significand, b.signExponent, quiet);
       },
     );
-    // C0, C2 and C3 stand where CF, PF and ZF are, eight bits up.
-    writeArithmeticFlags(l, c.shru(8));
     l.if(l.call(report), () => popTimes(l, pops));
+    l.return(c);
   },
 });
 

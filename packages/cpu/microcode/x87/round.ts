@@ -6,6 +6,7 @@ import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
 import type { Value } from '../../lift/value.ts';
 import { S } from '../../state/layout.ts';
+import type { Narrow } from './quick.ts';
 import {
   BIAS,
   CW,
@@ -222,14 +223,8 @@ export const normalizeAndRound: FunctionRef = fn('x87NormalizeAndRound', {
   },
 });
 
-/** A storage format narrower than the registers. */
-interface Narrow {
-  readonly bits: number;
-  readonly fractionBits: number;
-  readonly bias: number;
-}
-const SINGLE: Narrow = { bits: 32, fractionBits: 23, bias: 127 };
-const DOUBLE: Narrow = { bits: 64, fractionBits: 52, bias: 1023 };
+export const SINGLE: Narrow = { bits: 32, fractionBits: 23, bias: 127 };
+export const DOUBLE: Narrow = { bits: 64, fractionBits: 52, bias: 1023 };
 
 /**
  * Rounds an extended number to a storage format, for FST. Gives its bits (i64); raises as it goes.

@@ -4,6 +4,7 @@ import { parseEncoding } from '../../../decode/opcode-map.ts';
 import { CODE_ADDRESS, DATA_ADDRESS, type TestCpu } from '../../../testing/check.ts';
 import { INSTRUCTIONS_X87_ARITHMETIC } from '../../x87-arithmetic.ts';
 import { INSTRUCTIONS_X87_FUNCTION } from '../../x87-function.ts';
+import { INSTRUCTIONS_X87_MEMORY } from '../../x87-memory.ts';
 import { INSTRUCTIONS_X87_MOVE } from '../../x87-move.ts';
 import { INSTRUCTIONS_X87_STATE } from '../../x87-state.ts';
 import { MEMORY_BYTES, parseImage, type X87Case, type X87Outcome, type X87State } from './case.ts';
@@ -23,6 +24,7 @@ export function targets(): Target[] {
   const list: Target[] = [];
   const all = [
     ...INSTRUCTIONS_X87_ARITHMETIC,
+    ...INSTRUCTIONS_X87_MEMORY,
     ...INSTRUCTIONS_X87_MOVE,
     ...INSTRUCTIONS_X87_FUNCTION,
     ...INSTRUCTIONS_X87_STATE,
