@@ -16,7 +16,7 @@ import {
   machineCommand,
   RAM_MIB,
 } from './bench/machines.ts';
-import { measure } from './bench/measure.ts';
+import { exitOnSignals, measure } from './bench/measure.ts';
 import { benchmarkPage } from './bench/page.ts';
 import { programsDisk } from './bench/programs-disk.ts';
 import { commitName, hostDescription, programVersions } from './bench/provenance.ts';
@@ -36,7 +36,6 @@ const QUICK_ITEMS = 'int,fib,forkx';
 const PEERS = ['qemu', 'v86', 'base'] as const;
 /** With more of the computer's work than this, wall times are noise. */
 const LOAD_MAX = 0.7;
-const EXIT_INTERRUPTED = 130;
 type Peer = (typeof PEERS)[number];
 
 const split = process.argv.indexOf('--', 2);
@@ -154,8 +153,8 @@ async function runOnce(machine: MachineName, { peer, options }: Plan): Promise<M
 
 /** Runs everything, saving after each pair: whoever stops a long bench keeps what it has. */
 async function runAll(): Promise<Results> {
-  const plans = await makePlans();
   const runCount = counts('runs', values.runs ?? (values.quick ? '1' : '3'))[0]!;
+  const plans = await makePlans();
   const results = { ...(await describe(plans)), runs: [] as MachineRun[] };
   const { load } = results.host;
   if (load > LOAD_MAX)
@@ -224,9 +223,7 @@ function write(results: Results, path: string): void {
   for (const [name, plot] of plots) writeFileSync(join(dirname(path), name), plot);
 }
 
-// An emulator that is running is ended when this process exits: see measure.ts.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-  process.on(signal, () => process.exit(EXIT_INTERRUPTED));
+exitOnSignals();
 const results = values.from === undefined ? await runAll() : load(values.from);
 const comparisons = pairings(results).map((pairing) => compare(results, pairing));
 for (const comparison of comparisons) console.log(comparisonText(comparison));

@@ -41,7 +41,7 @@ export const ITEMS: Readonly<Record<string, ItemInfo>> = {
   osslrsa: { group: 'programs', text: 'OpenSSL RSA-4096, eight signatures' },
   '7z': { group: 'programs', text: '7-Zip packs 1.2 MB of text and tests it' },
   unxz: { group: 'programs', text: 'xz unpacks 12 MB of text' },
-  intx2: { group: 'parallel', text: 'int, two at once' },
+  intx2: { group: 'parallel', text: 'int four times, two such at once' },
   sha256x2: { group: 'parallel', text: 'sha256, two at once' },
   forkx2: { group: 'parallel', text: 'forkx, two at once' },
   pipe: { group: 'parallel', text: 'dd | cat | md5sum, 32 MB' },

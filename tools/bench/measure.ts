@@ -39,6 +39,7 @@ export type Mark =
 
 const TAIL_BYTES = 2000;
 const KILL_AFTER_MS = 2000;
+const EXIT_INTERRUPTED = 130;
 
 /** The mark in a line of the guest's output; tools/bench/init writes them. */
 export function parseMark(line: string): Mark | undefined {
@@ -120,6 +121,12 @@ export function measure(command: readonly string[], options: MeasureOptions): Pr
     child.on('error', (error) => finish(error.message));
     child.on('exit', (code) => finish(`the emulator ended with ${code} before @@DONE`));
   });
+}
+
+/** Without this, an emulator would live on when the benchmark is stopped. */
+export function exitOnSignals(): void {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => process.exit(EXIT_INTERRUPTED));
 }
 
 /** Resolves when the process is gone. */

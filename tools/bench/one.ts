@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { benchGuest } from './guest.ts';
 import { chooseItems, needsDisk } from './items.ts';
 import { MACHINES, machineCommand, RAM_MIB } from './machines.ts';
-import { measure } from './measure.ts';
+import { exitOnSignals, measure } from './measure.ts';
 import { programsDisk } from './programs-disk.ts';
 import { median } from './statistics.ts';
 import { v86Files } from './v86.ts';
@@ -44,6 +44,7 @@ const command = machineCommand(machine, {
   mimicOptions: machine === 'mimic' ? further : [],
   qemuOptions: machine === 'qemu' ? further : [],
 });
+exitOnSignals();
 const run = await measure(command, {
   ramMiB: RAM_MIB,
   timeoutMs: Number(values.timeout) * 1000,
