@@ -8,8 +8,10 @@ import { InterruptBus } from '../apic/interrupt-bus.ts';
 import { BlockStore } from '../decode/block-store.ts';
 import { SharedGuestMemory } from '../guest-memory.ts';
 import { engine } from '../interpreter/engine.ts';
-import { planMemory } from '../state/memory-map.ts';
+import { S } from '../state/layout.ts';
+import { planMemory, vcpuBase } from '../state/memory-map.ts';
 import { REGISTER_NAMES } from '../state/register-names.ts';
+import { InThreadTranslator, translatorOptions } from '../translator/in-thread.ts';
 import { Vcpu } from '../vcpu.ts';
 
 const RAM_BYTES = 16 << 20;
@@ -18,13 +20,21 @@ const IDT = 0x9000;
 const HANDLER = 0x11_0000;
 const [NOP, HLT] = [0x90, 0xf4];
 
+type Engine = 'interpreter' | 'translator';
+
+interface Options {
+  readonly interruptAt?: number;
+  readonly cr0?: number;
+  readonly engine?: Engine;
+}
+
 /** A processor in flat 32-bit protected mode whose clock is its count; the bus writes down what reaches it and when. */
 class ExactCpu {
   readonly vcpu: Vcpu;
   readonly ram: SharedGuestMemory;
   readonly log: string[] = [];
 
-  constructor(code: readonly number[], options: { interruptAt?: number; cr0?: number } = {}) {
+  constructor(code: readonly number[], options: Options = {}) {
     const layout = planMemory({ ramBytes: RAM_BYTES, vcpuCount: 1 });
     const pages = { initial: layout.wasmPages, maximum: 65536 };
     const memory = new WebAssembly.Memory({ ...pages, shared: true });
@@ -45,6 +55,9 @@ class ExactCpu {
       random: () => 4n,
       ferr: { set: (high) => void note(`ferr ${high}`) },
       exact: true,
+      ...(options.engine === 'translator' && {
+        translation: new InThreadTranslator({ ...translatorOptions(memory), counts: true }),
+      }),
       bus: {
         portRead: (port) => note(`in ${port}`) & 0xff,
         portWrite: (port, _size, value) => {
@@ -84,6 +97,12 @@ class ExactCpu {
       gdtr: { base: 0x7000, limit: 0xff },
       idtr: { base: IDT, limit: 0x7ff },
     });
+    if (options.engine === 'translator') this.#setHot(memory, 3);
+  }
+
+  /** Blocks entered this often are translated. */
+  #setHot(memory: WebAssembly.Memory, times: number): void {
+    new DataView(memory.buffer).setUint32(vcpuBase(0) + S.hotThreshold.offset, times, true);
   }
 
   #gate(vector: number, at: number, code: readonly number[]): void {
@@ -123,12 +142,20 @@ function inPieces(make: () => ExactCpu, pieces: readonly number[], end: number):
   return cpu.state();
 }
 
-/** However it is cut, it comes out the same, at several ends. */
-function checkPieces(make: () => ExactCpu, ends: readonly number[]): void {
+/** However it is cut, and on either engine, it comes out the same, at several ends. */
+function checkPieces(
+  code: readonly number[],
+  ends: readonly number[],
+  options: Options = {},
+): void {
+  const make = (engine: Engine) => () => new ExactCpu(code, { ...options, engine });
   for (const end of ends) {
-    const expected = inPieces(make, [1], end);
-    for (const pieces of [[1_000_000], [63], [64, 65], [2, 1, 130, 7]]) {
-      assert.deepEqual(inPieces(make, pieces, end), expected, `${end} in pieces of ${pieces}`);
+    const expected = inPieces(make('interpreter'), [1], end);
+    for (const engine of ['interpreter', 'translator'] as const) {
+      for (const pieces of [[1_000_000], [63], [64, 65], [2, 1, 130, 7]]) {
+        const name = `${end} in pieces of ${pieces} on the ${engine}`;
+        assert.deepEqual(inPieces(make(engine), pieces, end), expected, name);
+      }
     }
   }
 }
@@ -141,7 +168,7 @@ const again = (bytes: readonly number[]): number[] => {
 };
 
 test('run retires exactly what it is asked to, inside of blocks and across them', () => {
-  checkPieces(() => new ExactCpu(again(nops(150))), [1, 63, 64, 65, 149, 1000]);
+  checkPieces(again(nops(150)), [1, 63, 64, 65, 149, 1000]);
 });
 
 test('the time-stamp counter counts instructions, wherever in a block it is read', () => {
@@ -152,7 +179,7 @@ test('the time-stamp counter counts instructions, wherever in a block it is read
   assert.equal(cpu.vcpu.run(100), 'halted');
   assert.deepEqual([cpu.ram.readU32(0x8000), cpu.ram.readU32(0x8004)], [5, 8]);
   assert.equal(cpu.count, 12);
-  checkPieces(() => new ExactCpu(code), [4, 5, 6, 7, 12]);
+  checkPieces(code, [4, 5, 6, 7, 12]);
 });
 
 test('ports and device memory are reached at the exact count', () => {
@@ -174,7 +201,7 @@ test('ports and device memory are reached at the exact count', () => {
       'out 65 @8',
     ],
   );
-  checkPieces(() => new ExactCpu(again(body)), [9, 100, 333]);
+  checkPieces(again(body), [9, 100, 333]);
 });
 
 test('an access over the border of RAM and an x87 store to a device run alone too', () => {
@@ -186,27 +213,27 @@ test('an access over the border of RAM and an x87 store to a device run alone to
   const cpu = new ExactCpu(code);
   assert.equal(cpu.vcpu.run(100), 'halted');
   assert.deepEqual([...new Set(cpu.log.map((line) => line.split('@')[1]))], ['1', '4']);
-  checkPieces(() => new ExactCpu(code), [1, 2, 4, 5, 6]);
+  checkPieces(code, [1, 2, 4, 5, 6]);
 });
 
 test('an interrupt that an instruction causes comes right behind it', () => {
   // sti; nop; mov al, 1; nop; out 0x50, al; nops
   const body = [0xfb, NOP, 0xb0, 1, NOP, 0xe6, 0x50, ...nops(20)];
-  const make = () => new ExactCpu(again(body), { interruptAt: 0x50 });
-  const cpu = make();
+  const options = { interruptAt: 0x50 };
+  const cpu = new ExactCpu(again(body), options);
   cpu.vcpu.run(10);
   assert.deepEqual(cpu.log.slice(0, 3), ['out 80=1 @4', 'acknowledge @5', 'out 80=0 @7']);
-  checkPieces(make, [5, 6, 12, 500]);
+  checkPieces(again(body), [5, 6, 12, 500, 5000], options);
 });
 
 test('FERR# goes out right behind the x87 instruction that causes it', () => {
   // fninit; fldcw [0x8000] with 0: all unmasked; fldz; nop; fldz; fdivp: 0/0; nops; fnclex
   const body = [0xdb, 0xe3, 0xd9, 0x2d, 0, 0x80, 0, 0, 0xd9, 0xee, NOP, 0xd9, 0xee, 0xde, 0xf9];
-  const make = () => new ExactCpu(again([...body, ...nops(9), 0xdb, 0xe2]), { cr0: 0x11 });
-  const cpu = make();
+  const code = again([...body, ...nops(9), 0xdb, 0xe2]);
+  const cpu = new ExactCpu(code, { cr0: 0x11 });
   for (let n = 0; n < 9; n++) cpu.vcpu.run(3);
   assert.deepEqual(cpu.log.slice(0, 2), ['ferr true @6', 'ferr false @16']);
-  checkPieces(make, [5, 6, 7, 16, 17, 200]);
+  checkPieces(code, [5, 6, 7, 16, 17, 200, 3000], { cr0: 0x11 });
 });
 
 test('faults count one each', () => {
@@ -215,7 +242,7 @@ test('faults count one each', () => {
   // nop, the fault, inc, add, iret, hlt
   assert.equal(cpu.count, 6);
   assert.equal(cpu.ram.readU32(0x8000), 1);
-  checkPieces(() => new ExactCpu(again([NOP, 0x0f, 0x0b, ...nops(70)])), [1, 2, 3, 74, 75, 600]);
+  checkPieces(again([NOP, 0x0f, 0x0b, ...nops(70)]), [1, 2, 3, 74, 75, 600]);
 });
 
 for (const [name, opcode, count, expected] of [
@@ -232,7 +259,7 @@ for (const [name, opcode, count, expected] of [
     assert.equal(cpu.vcpu.run(100), 'halted');
     assert.equal(cpu.count, 3 + expected + 1);
     assert.equal(cpu.vcpu.readRegister('rcx'), 0n);
-    checkPieces(() => new ExactCpu(code), [3, 4, 5, 6, 9]);
+    checkPieces(code, [3, 4, 5, 6, 9]);
   });
 }
 
@@ -247,7 +274,7 @@ test('a repeated string instruction that comes to a device half-way sees the rig
   assert.equal(cpu.log.length, 90);
   assert.deepEqual([...new Set(cpu.log.map((line) => line.split('@')[1]))], ['4']);
   assert.equal(cpu.count, 6);
-  checkPieces(() => new ExactCpu(code), [4, 5]);
+  checkPieces(code, [4, 5]);
 });
 
 test('code that rewrites itself is counted as it is run', () => {
@@ -257,7 +284,37 @@ test('code that rewrites itself is counted as it is run', () => {
     ...[0xfe, 5, at & 0xff, (at >> 8) & 0xff, at >> 16, 0],
     ...[0xb0, 0, 0x01, 5, 0, 0x80, 0, 0, ...nops(30)],
   ];
-  checkPieces(() => new ExactCpu(again(body)), [1, 2, 3, 500, 2000]);
+  checkPieces(again(body), [1, 2, 3, 500, 2000]);
+});
+
+test('stores to device memory out of a hot loop come at the exact count', () => {
+  // inc eax; nop; mov [0xc0000000], eax; nop; fild dword [0x8000]; fistp dword [0xc0000004]; movups [0xc0000010], xmm0
+  const body = [
+    ...[0x40, NOP, 0xa3, 0, 0, 0, 0xc0, NOP, 0xdb, 5, 0, 0x80, 0, 0],
+    ...[0xdb, 0x1d, 4, 0, 0, 0xc0, 0x0f, 0x11, 5, 0x10, 0, 0, 0xc0],
+  ];
+  const start = [0xdb, 0xe3];
+  const to = -(body.length + 2);
+  checkPieces([...start, ...body, 0xeb, to & 0xff], [9, 100, 3000]);
+});
+
+test('on the translator hot loops run translated', () => {
+  const body = [...nops(3), 0x40, 0x89, 5, 0, 0x80, 0, 0];
+  const cpu = new ExactCpu(again(body), { engine: 'translator' });
+  cpu.vcpu.run(1000);
+  assert.ok(cpu.vcpu.translations!.counters.regions > 0);
+});
+
+test('a loop with something of everything is the same to the last instruction', () => {
+  // A fault, a port, device memory, the clock, an interrupt, a repeated instruction over RAM and a device, arithmetic.
+  const body = [
+    ...[0x40, 0x01, 0xc3, 0x0f, 0xaf, 0xd8, 0x0f, 0x0b, 0xe4, 0x40, 0x03, 5, 0, 0, 0, 0xc0],
+    ...[0x89, 0x1d, 8, 0, 0, 0xc0, 0x0f, 0x31, 0x31, 0xc3, 0x89, 0x1d, 8, 0x80, 0, 0],
+    ...[0xfb, 0xb0, 1, 0xe6, 0x50, 0xfa, 0xb9, 0x10, 0x20, 0, 0, 0xbe, 0, 0, 3, 0],
+    ...[0xbf, 0x03, 0, 4, 0, 0xf3, 0xa4, 0xb9, 3, 0, 0, 0, 0xbf, 0xfc, 0xff, 0xff, 0, 0xf3, 0xab],
+    ...[0x83, 0xfb, 7, 0x77, 1, 0x90, 0xff, 0x34, 0x24, 0x5a],
+  ];
+  checkPieces(again(body), [40, 77, 1000, 4321], { interruptAt: 0x50 });
 });
 
 test('a reset leaves the count alone: time does not run backwards', () => {

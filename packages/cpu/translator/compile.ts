@@ -382,7 +382,11 @@ class RegionCompiler {
         // A jump has set S.rip; 'retry' and 'again' run the instruction anew, from the interpreter.
         l.if(
           ended.ne(EXIT_CODES.jump),
-          () => l.set(S.rip, this.#rip(instruction.offset)),
+          () => {
+            l.set(S.rip, this.#rip(instruction.offset));
+            // A round of a repeated instruction has used up budget but retired nothing.
+            if (this.#options.counts) l.set(S.instructionCount, l.get(S.instructionCount).sub(1n));
+          },
           () => this.#countRetired(l, 1),
         );
         l.exit('again');

@@ -3,6 +3,7 @@
 import { type FunctionRef, fn } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
+import { seesTime } from '../microcode/exact.ts';
 import { dataAccess, translate } from '../microcode/memory.ts';
 import { busWrite } from '../microcode/physical-memory.ts';
 import { S, TLB_BYTES, TLB_MODE, TLB_OFFSET } from '../state/layout.ts';
@@ -39,6 +40,7 @@ export const storeTranslated: FunctionRef = fn('storeTranslated', {
   build(l, { linear, value, bytes, tlb }) {
     const host = writableHost(l, linear, bytes, tlb);
     l.unlikely(host.eqz(), () => {
+      seesTime(l);
       l.run(busWrite, l.get(S.result, 1), bytes, value);
       l.return();
     });
