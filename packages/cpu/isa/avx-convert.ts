@@ -3,14 +3,17 @@
 
 import type { Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
+import { halvesToSingles, singlesToHalves } from '../microcode/avx/half.ts';
+import { S } from '../state/layout.ts';
 import { withLowest } from './avx-float.ts';
-import { readNarrow, readVector, vex, writeVector } from './avx-operands.ts';
+import { immediateOf, readNarrow, readVector, vex, writeVector } from './avx-operands.ts';
 import {
   Ed,
   Eq,
   Gd,
   Gq,
   Hx,
+  Ib,
   type Instruction,
   ONLY64,
   type OperandSpec,
@@ -156,9 +159,50 @@ const resize = (
     },
   });
 
+// --- Half precision ---
+
+/** Memory is proven to be writable before exceptions are noted. */
+const narrowToHalves = (length: 128 | 256, operands: readonly OperandSpec[]): Instruction =>
+  vex({
+    name: 'CVTPS2PH',
+    feature: 'F16C',
+    length,
+    encoding: '66 0F 3A 1D',
+    w: 'W0',
+    operands,
+    access: ['rw', 'r', 'r'],
+    exceptions: '#XM',
+    lift(l, _i, dst, src, immediate) {
+      if (dst!.isMemory) dst!.read();
+      const v = readVector(l, src!);
+      const callee = singlesToHalves[length === 256 ? 8 : 4];
+      const result = l.call(callee, v[0]!, v.at(-1)!, immediateOf(l, immediate!));
+      if (!dst!.isMemory) writeVector(l, dst!, [result]);
+      else dst!.write(length === 256 ? result : l.lanes('i64x2.extract_lane', [0], result));
+    },
+  });
+
+const HALVES: readonly Instruction[] = [
+  vex({
+    name: 'CVTPH2PS', feature: 'F16C', length: 128, encoding: '66 0F 38 13', w: 'W0', operands: [Vx, Wq], exceptions: '#XM',
+    lift: (l, _i, dst, src) =>
+      writeVector(l, dst!, [l.call(halvesToSingles[4], readNarrow(l, src!))]),
+  }),
+  vex({
+    name: 'CVTPH2PS', feature: 'F16C', length: 256, encoding: '66 0F 38 13', w: 'W0', operands: [Vqq, Wx], exceptions: '#XM',
+    lift(l, _i, dst, src) {
+      const low = l.call(halvesToSingles[8], readNarrow(l, src!));
+      writeVector(l, dst!, [low, l.get(S.scratch)]);
+    },
+  }),
+  narrowToHalves(128, [Wq, Vx, Ib]),
+  narrowToHalves(256, [Wx, Vqq, Ib]),
+]; // biome-ignore format: a table
+
 export const INSTRUCTIONS_AVX_CONVERT: readonly Instruction[] = [
   ...VECTOR_CONVERSIONS.flatMap(conversion),
   ...DOUBLES_OF_INTEGERS,
+  ...HALVES,
   ...general,
   resize('CVTSS2SD', 'F3 0F 5A', Wd, singleToDouble),
   resize('CVTSD2SS', 'F2 0F 5A', Wq, doubleToSingle),

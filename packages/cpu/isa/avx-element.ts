@@ -2,6 +2,7 @@
 
 import type { Lift } from '../lift/lift.ts';
 import { type Value, v128 } from '../lift/value.ts';
+import { YMM_HIGH } from '../state/layout.ts';
 import { immediateOf, readVector, vex, writeVector } from './avx-operands.ts';
 import {
   Ed,
@@ -26,6 +27,8 @@ import {
   Wx,
 } from './instruction.ts';
 import { elementToFront, insert, insertSingle, testBits, type Unit } from './sse-element.ts';
+import { ZERO } from './sse-operands.ts';
+import { compareStringOperands, STRING_COMPARISONS } from './sse-string.ts';
 
 const BYTE: Unit = ['i8x16', 1];
 const WORD: Unit = ['i16x8', 2];
@@ -146,6 +149,26 @@ const EXTRACT_BYTE: ElementRow = { name: 'PEXTRB', encoding: '66 0F 3A 14', unit
 const EXTRACT_WORD: ElementRow = { name: 'PEXTRW', encoding: '66 0F 3A 15', unit: WORD };
 const INSERT_BYTE: ElementRow = { name: 'PINSRB', encoding: '66 0F 3A 20', unit: BYTE };
 
+/** String comparisons; those that make a mask clear the rest of YMM0. Lengths have 64 bits with W. */
+const strings = STRING_COMPARISONS.flatMap((c) =>
+  (c.explicit ? (['W0', 'W1'] as const) : (['WIG'] as const)).map((w) =>
+    vex({
+      name: c.name,
+      feature: 'AVX',
+      length: 128,
+      encoding: `66 0F 3A ${c.opcode}`,
+      w,
+      operands: [Vx, Wx, Ib],
+      access: ['r', 'r', 'r'],
+      flags: { writes: 'OSZAPC' },
+      lift(l, i, ...operands) {
+        compareStringOperands(l, c, operands, w === 'W1' && i.mode64);
+        if (c.name.endsWith('M')) l.set(YMM_HIGH, ZERO, 0);
+      },
+    }),
+  ),
+);
+
 export const INSTRUCTIONS_AVX_ELEMENT: readonly Instruction[] = [
   insertion(INSERT_BYTE, Rd),
   insertion(INSERT_BYTE, Mb),
@@ -165,6 +188,7 @@ export const INSTRUCTIONS_AVX_ELEMENT: readonly Instruction[] = [
   ...signMasks('MOVMSKPS', 'NP 0F 50', 'i32x4', 'AVX'),
   ...signMasks('MOVMSKPD', '66 0F 50', 'i64x2', 'AVX'),
   ...signMasks('PMOVMSKB', '66 0F D7', 'i8x16', 'AVX2'),
+  ...strings,
   ...tests('PTEST', '66 0F 38 17', 'WIG'),
   ...tests('TESTPS', '66 0F 38 0E', 'W0', signsOf(4)),
   ...tests('TESTPD', '66 0F 38 0F', 'W0', signsOf(8)),

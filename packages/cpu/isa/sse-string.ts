@@ -6,7 +6,16 @@ import type { Lift } from '../lift/lift.ts';
 import { type Value, v128 } from '../lift/value.ts';
 import { compareStrings, implicitLength } from '../microcode/sse/string-compare.ts';
 import { GPR, S } from '../state/layout.ts';
-import { form, Ib, type Instruction, instruction, SSE, Vx, Wx } from './instruction.ts';
+import {
+  form,
+  Ib,
+  type Instruction,
+  instruction,
+  type LiftOperand,
+  SSE,
+  Vx,
+  Wx,
+} from './instruction.ts';
 
 /**
  * An explicit length: the magnitude of EAX or EDX (RAX, RDX with REX.W), at most the number of
@@ -70,37 +79,53 @@ function liftCompare(
   writeArithmeticFlags(l, flags);
 }
 
-function compare(name: string, encoding: string, explicit: boolean, finish: Finish): Instruction {
-  const isWide = encoding.includes('REX.W ');
-  return instruction({
-    name,
-    manual: `SDM vol 2B, ${name}`,
-    feature: 'SSE4.2',
-    forms: [form(`${encoding} /r`, Vx, Wx, Ib, SSE)],
-    access: ['r', 'r', 'r'],
-    flags: { writes: 'OSZAPC' },
-    lift(l, _i, first, second, immediate) {
-      const control = l.let(immediate!.read().i32());
-      const b = l.let(second!.read());
-      const a = l.let(first!.read());
-      const lengths = explicit
-        ? (count: Value) =>
-            [
-              explicitLength(l, GPR.rax, isWide, count),
-              explicitLength(l, GPR.rdx, isWide, count),
-            ] as const
-        : (_count: Value, x: Value, y: Value, c: Value) =>
-            [l.call(implicitLength, x, c.and(1)), l.call(implicitLength, y, c.and(1))] as const;
-      liftCompare(l, lengths, finish, { a, b, control });
-    },
-  });
+export interface StringComparison {
+  readonly name: string;
+  /** Last byte of 66 0F 3A xx. */
+  readonly opcode: string;
+  readonly explicit: boolean;
+  readonly finish: Finish;
+}
+export const STRING_COMPARISONS: readonly StringComparison[] = [
+  { name: 'PCMPESTRM', opcode: '60', explicit: true, finish: toMask },
+  { name: 'PCMPESTRI', opcode: '61', explicit: true, finish: toIndex },
+  { name: 'PCMPISTRM', opcode: '62', explicit: false, finish: toMask },
+  { name: 'PCMPISTRI', opcode: '63', explicit: false, finish: toIndex },
+];
+
+/** `isWide`: explicit lengths have 64 bits. */
+export function compareStringOperands(
+  l: Lift,
+  { explicit, finish }: StringComparison,
+  operands: readonly LiftOperand[],
+  isWide: boolean,
+): void {
+  const [first, second, immediate] = operands;
+  const control = l.let(immediate!.read().i32());
+  const b = l.let(second!.read());
+  const a = l.let(first!.read());
+  const lengths = explicit
+    ? (count: Value) =>
+        [
+          explicitLength(l, GPR.rax, isWide, count),
+          explicitLength(l, GPR.rdx, isWide, count),
+        ] as const
+    : (_count: Value, x: Value, y: Value, c: Value) =>
+        [l.call(implicitLength, x, c.and(1)), l.call(implicitLength, y, c.and(1))] as const;
+  liftCompare(l, lengths, finish, { a, b, control });
 }
 
-export const INSTRUCTIONS_SSE_STRING: readonly Instruction[] = [
-  compare('PCMPESTRM', '66 REX.W0 0F 3A 60', true, toMask),
-  compare('PCMPESTRM', '66 REX.W 0F 3A 60', true, toMask),
-  compare('PCMPESTRI', '66 REX.W0 0F 3A 61', true, toIndex),
-  compare('PCMPESTRI', '66 REX.W 0F 3A 61', true, toIndex),
-  compare('PCMPISTRM', '66 0F 3A 62', false, toMask),
-  compare('PCMPISTRI', '66 0F 3A 63', false, toIndex),
-];
+const compare = (c: StringComparison, prefix: string): Instruction =>
+  instruction({
+    name: c.name,
+    manual: `SDM vol 2B, ${c.name}`,
+    feature: 'SSE4.2',
+    forms: [form(`${prefix} 0F 3A ${c.opcode} /r`, Vx, Wx, Ib, SSE)],
+    access: ['r', 'r', 'r'],
+    flags: { writes: 'OSZAPC' },
+    lift: (l, _i, ...operands) => compareStringOperands(l, c, operands, prefix === '66 REX.W'),
+  });
+
+export const INSTRUCTIONS_SSE_STRING: readonly Instruction[] = STRING_COMPARISONS.flatMap((c) =>
+  c.explicit ? [compare(c, '66 REX.W0'), compare(c, '66 REX.W')] : [compare(c, '66')],
+);

@@ -13,19 +13,23 @@ import type { Value } from '../../lift/value.ts';
 import { S } from '../../state/layout.ts';
 import { MXCSR } from './check.ts';
 
-export interface Format {
-  readonly bits: 32 | 64;
-  readonly fractionBits: 23 | 52;
-  readonly bias: 127 | 1023;
+export interface Layout {
+  readonly bits: 16 | 32 | 64;
+  readonly fractionBits: number;
+  readonly bias: number;
   /** Exponent field of infinities and NaNs. */
-  readonly exponentMax: 255 | 2047;
+  readonly exponentMax: number;
   readonly sign: bigint;
   readonly infinity: bigint;
   /** The bit that tells a quiet NaN. */
   readonly quiet: bigint;
   readonly leastNormal: bigint;
   /** Significand bits below the last fraction bit. */
-  readonly guardBits: 39 | 10;
+  readonly guardBits: number;
+}
+/** What arithmetic is done in. */
+export interface Format extends Layout {
+  readonly bits: 32 | 64;
 }
 
 export const SINGLE: Format = {
@@ -49,9 +53,9 @@ export const isDenormal = (f: Format, v: Value): Value =>
   magnitude(f, v)
     .sub(1n)
     .ltu(f.leastNormal - 1n);
-const isInfinite = (f: Format, v: Value) => magnitude(f, v).eq(f.infinity);
-const isZero = (f: Format, v: Value) => magnitude(f, v).eqz();
-const signOf = (f: Format, v: Value) => v.and(f.sign);
+export const isInfinite = (f: Format, v: Value): Value => magnitude(f, v).eq(f.infinity);
+export const isZero = (f: Format, v: Value): Value => magnitude(f, v).eqz();
+export const signOf = (f: Format, v: Value): Value => v.and(f.sign);
 
 /** Notes an exception condition: a constant set of flags, or one computed from a condition. */
 export function flag(l: Lift, flags: Value | number): void {
@@ -68,7 +72,7 @@ export function noteDenormals(l: Lift, f: Format, ...operands: Value[]): void {
   const any = operands.map((v) => isDenormal(f, v)).reduce((x, y) => x.or(y));
   flag(l, when(any, MXCSR.de));
 }
-function invalid(l: Lift, f: Format): void {
+export function invalid(l: Lift, f: Format): void {
   flag(l, MXCSR.ie);
   l.return(l.i64(defaultNaN(f)));
 }
@@ -104,7 +108,7 @@ function shiftRightSticky(l: Lift, v: Value, count: Value): Value {
 // --- Rounding ---
 
 /** How a significand with `guardBits` below its last bit is rounded in the current mode. */
-function rounding(l: Lift, f: Format, negative: Value) {
+function rounding(l: Lift, f: Layout, negative: Value) {
   const mode = roundingMode(l);
   const mask = (1n << BigInt(f.guardBits)) - 1n;
   const half = 1n << BigInt(f.guardBits - 1);
@@ -124,7 +128,7 @@ function rounding(l: Lift, f: Format, negative: Value) {
 }
 
 /** Rounds and packs; `sign` is the sign in place, the significand not zero. Notes O, U and P. */
-function roundAndPack(f: Format): FunctionRef {
+export function roundAndPack(f: Layout): FunctionRef {
   return fn(`softRound${f.bits}`, {
     params: { sign: 'i64', exponent: 'i32', significand: 'i64' },
     result: 'i64',
@@ -236,7 +240,7 @@ function add(f: Format, round: FunctionRef, nanOf: FunctionRef): FunctionRef {
 }
 
 /** The upper half of a 64 x 64 bit product, and the lower one. */
-function wideProduct(l: Lift, a: Value, b: Value): { high: Value; low: Value } {
+export function wideProduct(l: Lift, a: Value, b: Value): { high: Value; low: Value } {
   const low32 = (v: Value) => v.and(0xffff_ffffn);
   const [a0, a1, b0, b1] = [l.let(low32(a)), l.let(a.shru(32)), l.let(low32(b)), l.let(b.shru(32))];
   const least = l.let(a0.mul(b0));
