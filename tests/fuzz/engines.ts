@@ -14,25 +14,28 @@ const HOT_THRESHOLD = 2;
 const TRANSLATED_RUNS = 3;
 /** Translations are never given back, so a processor is replaced when it has made many. */
 const REGIONS_MAX = 8000;
-/** The translator need not count as the interpreter does: a program that ends there ends here within this many. */
+/** A program that ends on the interpreter ends within this many on the translator, or it is wrong. */
 const TRANSLATED_MAX = 4 * INSTRUCTIONS_MAX;
 
 export interface Outcome {
   /** struct result of runner.c. */
   readonly result: Uint8Array;
-  /** Instructions retired; the host does not tell. */
-  readonly instructions?: bigint;
+  /** Instructions retired; the host does not tell, nor does translated code that does not count. */
+  readonly instructions?: bigint | undefined;
 }
 export interface Run {
   /** struct test of runner.c, and the budget of one slice. */
   readonly test: Uint8Array;
   readonly slice: number;
+  /** Translated code counts instructions, so that slices end it. */
+  readonly counts: boolean;
 }
 
 /** Our engines, kept from program to program as a guest's processor is. */
 export class Engines {
   #interpreter = new InterpretedRunner({ layout: FUZZ_LAYOUT });
-  #translator = translating();
+  /** Regions that count instructions and regions that do not, as those of a machine. */
+  readonly #translators = { counting: translating(true), free: translating(false) };
   regions = 0;
 
   interpret({ test }: Run): Outcome {
@@ -42,21 +45,23 @@ export class Engines {
   trace({ test }: Run): Iterable<number> {
     return this.#interpreter.trace(test, INSTRUCTIONS_MAX);
   }
-  /** One outcome for each run. */
-  translate({ test, slice }: Run): Outcome[] {
-    if (this.#translator.cpu.translator.translator.counters.regions > REGIONS_MAX)
-      this.#translator = translating();
-    const { counters } = this.#translator.cpu.translator.translator;
-    const before = counters.regions;
-    const outcomes = Array.from({ length: TRANSLATED_RUNS }, () =>
-      runOn(this.#translator, test, TRANSLATED_MAX, slice),
-    );
-    this.regions += counters.regions - before;
+  /** One outcome for each run of a program that is known to come to an end. */
+  translate({ test, slice, counts }: Run): Outcome[] {
+    const kind = counts ? 'counting' : 'free';
+    if (this.#translators[kind].cpu.loader.counters.regions > REGIONS_MAX)
+      this.#translators[kind] = translating(counts);
+    const runner = this.#translators[kind];
+    const before = runner.cpu.loader.counters.regions;
+    const outcomes = Array.from({ length: TRANSLATED_RUNS }, () => {
+      const { result, instructions } = runOn(runner, test, TRANSLATED_MAX, slice);
+      return { result, ...(counts && { instructions }) };
+    });
+    this.regions += runner.cpu.loader.counters.regions - before;
     return outcomes;
   }
 }
-function translating(): InterpretedRunner {
-  return new InterpretedRunner({ layout: FUZZ_LAYOUT, hotThreshold: HOT_THRESHOLD });
+function translating(counts: boolean): InterpretedRunner {
+  return new InterpretedRunner({ layout: FUZZ_LAYOUT, hotThreshold: HOT_THRESHOLD, counts });
 }
 function runOn(
   runner: InterpretedRunner,

@@ -35,8 +35,6 @@ export interface FuzzOptions {
   readonly from?: number;
   readonly cases: number;
   readonly engines: readonly EngineName[];
-  /** Compare the number of instructions retired, too. */
-  readonly counts?: boolean;
   readonly failuresMax?: number;
   readonly progress?: (report: FuzzReport) => void;
 }
@@ -54,17 +52,18 @@ export interface FuzzReport {
 export function differencesOf(
   placed: Placed,
   engines: Engines,
-  options: Pick<FuzzOptions, 'engines' | 'counts'>,
+  options: Pick<FuzzOptions, 'engines'>,
   host: () => Outcome,
 ): { lines: string[]; first: Outcome } {
-  const run = { test: placed.test, slice: placed.program.slice };
+  const { slice, counts } = placed.program;
+  const run = { test: placed.test, slice, counts };
   const interpreted = engines.interpret(run);
   const names = options.engines;
   const lines: string[] = [];
   if (isEndless(interpreted)) return { lines, first: interpreted };
   if (names.includes('translator')) {
     for (const [n, translated] of engines.translate(run).entries()) {
-      const found = engineDifferences(interpreted, translated, !!options.counts);
+      const found = engineDifferences(interpreted, translated);
       lines.push(...found.map((line) => `translator, run ${n + 1}: ${line}`));
       if (found.length) break;
     }
@@ -178,7 +177,7 @@ export function formatFailure(failure: Failure, options: FuzzOptions): string {
     ? `--from ${options.from ?? 0} --cases ${index + 1 - (options.from ?? 0)}`
     : `--case ${index} --keep ${formatKept(placed.kept)}`;
   return [
-    `npm run fuzz -- --seed ${options.seed} ${which} --engines ${options.engines.join(',')}${options.counts ? ' --counts' : ''}`,
+    `npm run fuzz -- --seed ${options.seed} ${which} --engines ${options.engines.join(',')}`,
     ...(needsHistory ? ['(alone it does not differ)'] : []),
     describe(placed),
     ...lines.map((line) => `  ${line}`),
@@ -204,7 +203,6 @@ export function main(args: readonly string[]): void {
       cases: { type: 'string', default: '10000' },
       from: { type: 'string', default: '0' },
       engines: { type: 'string', default: 'interpreter,translator' },
-      counts: { type: 'boolean', default: false },
       failures: { type: 'string', default: '10' },
       case: { type: 'string' },
       keep: { type: 'string' },
@@ -218,7 +216,6 @@ export function main(args: readonly string[]): void {
     from: Number(values.from),
     cases: Number(values.cases),
     engines,
-    counts: values.counts,
     failuresMax: Number(values.failures),
   };
   if (values.case !== undefined) {

@@ -42,6 +42,8 @@ export interface Program {
   readonly state: Uint8Array;
   /** Budget of one slice for the engines. */
   readonly slice: number;
+  /** Translated code counts instructions; otherwise it runs on to the end, as a machine's. */
+  readonly counts: boolean;
 }
 
 /** Program number `index` of a seed. `forHost`: only what a host processor gives the same by the manual. */

@@ -70,7 +70,7 @@ export function initialState(
     readonly aim: Aim;
     readonly pokes: readonly Poke[];
   },
-): { start: number; state: Uint8Array; slice: number } {
+): { start: number; state: Uint8Array; slice: number; counts: boolean } {
   const world: World = WORLDS[o.world];
   const state = new Uint8Array(FUZZ_LAYOUT.testBytes);
   const view = new DataView(state.buffer);
@@ -117,7 +117,7 @@ export function initialState(
   }
   view.setUint32(TEST.memory + memoryIndex(GUARD)!, turns, true);
   const slice = random.chance(60) ? RUNS_FREELY : random.pick([1, 3, 17, 50, 200, 1000]);
-  return { start, state, slice };
+  return { start, state, slice, counts: slice < RUNS_FREELY || random.chance(30) };
 }
 
 function fillMemory(random: Random, view: DataView): void {

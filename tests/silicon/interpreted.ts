@@ -91,10 +91,17 @@ export class InterpretedRunner {
   readonly #layout: Layout;
   readonly #page = new Uint8Array(PAGE);
 
-  /** `hotThreshold`: entries after which a block is translated; 0: never. */
-  constructor(options: { readonly layout?: Layout; readonly hotThreshold?: number } = {}) {
-    this.#layout = options.layout ?? LAYOUT;
-    const cpu = new TestCpu({}, { hotThreshold: options.hotThreshold ?? 0 });
+  /** `hotThreshold`: entries after which a block is translated, 0 for never; `counts`: TestCpu's. */
+  constructor(
+    options: {
+      readonly layout?: Layout;
+      readonly hotThreshold?: number;
+      readonly counts?: boolean;
+    } = {},
+  ) {
+    const { layout = LAYOUT, ...others } = options;
+    this.#layout = layout;
+    const cpu = new TestCpu({}, others);
     this.cpu = cpu;
     cpu.reset(64, 3);
     cpu.bytes.fill(0, RAM_BASE, RAM_BASE + 0x10_0000);

@@ -63,7 +63,12 @@ export class TestCpu {
 
   constructor(
     host: Readonly<Record<string, (...args: never[]) => number | bigint | undefined>> = {},
-    options: { readonly hotThreshold?: number; readonly model?: CpuModel } = {},
+    options: {
+      readonly hotThreshold?: number;
+      readonly model?: CpuModel;
+      /** Regions count what they retire and end with the budget; false: as a machine runs them, only events end loops. */
+      readonly counts?: boolean;
+    } = {},
   ) {
     const layout = planMemory({ ramBytes: RAM_BYTES, vcpuCount: 1 });
     this.memory = new WebAssembly.Memory({
@@ -90,7 +95,7 @@ export class TestCpu {
     const { memory, blocks } = this;
     this.translator = new InThreadTranslator({
       ...translatorOptions(memory),
-      counts: true,
+      counts: options.counts ?? true,
       ...(EACH_TRANSLATED ? { lengthMax: 1, lengthMin: 1 } : {}),
     });
     const { exports } = this.#instance;

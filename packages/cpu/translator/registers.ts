@@ -111,14 +111,15 @@ export class RegisterLocals {
   }
 
   #node = (node: Node): Node => {
-    if (node.kind !== 'load') return mapOperands(node, this.#node);
+    if (node.kind !== 'load')
+      return isAddressOfRegister(node) ? fail() : mapOperands(node, this.#node);
     const at = stateOffset(node.address, node.offset);
     if (at === 'unknown') return isPromoted(node.offset) ? fail() : mapOperands(node, this.#node);
     if (at !== undefined && isPromoted(at)) return node.value ? fail() : this.#load(node.op, at);
     if (at === S.ripBase.offset && node.op === 'i64.load')
       return { kind: 'local', type: 'i64', local: this.#ripBase };
     if (at === S.zero.offset && node.op === 'i64.load') return constant('i64', 0).node;
-    return mapOperands(node, this.#node);
+    return typeof at === 'number' ? node : mapOperands(node, this.#node);
   };
   #list = (statements: readonly Statement[]): readonly Statement[] =>
     statements.map((s) => this.#statement(s));
@@ -131,9 +132,16 @@ export class RegisterLocals {
         return s.lane === undefined
           ? this.#store(s.op, at, new Value(this.#node(s.value)))
           : fail();
+      if (typeof at === 'number') return { ...s, value: this.#node(s.value) };
     }
     return mapStatement(s, this.#node, this.#list);
   }
+}
+
+/** A register's place as a number, kept or handed on: what is read and written through it later is not seen here. */
+function isAddressOfRegister(node: Node): boolean {
+  const at = node.kind === 'op' ? stateOffset(node, 0) : undefined;
+  return typeof at === 'number' && isPromoted(at);
 }
 
 const SHAPES: Readonly<Record<number, string>> = {
