@@ -183,12 +183,14 @@ function strategy(isInline: boolean, isShared: boolean): AccessStrategy {
     update(l, bytes, linear, locked) {
       const address = l.let(linear);
       if (isShared && locked) {
-        const plain = () => calls.update(l, bytes, address, false);
-        return lockedUpdate(l, bytes, address, {
-          load: LOADS[bytes],
-          type: TYPES[bytes],
-          update: plain,
-        });
+        const alone = {
+          load: (at: Value) => {
+            l.call(probes[bytes], at);
+            return l.call(loads[bytes], at, l.get(S.tlb));
+          },
+          store: (at: Value, value: Value) => l.run(stores[bytes], at, value, l.get(S.tlb)),
+        };
+        return lockedUpdate(l, bytes, address, { load: LOADS[bytes], type: TYPES[bytes], alone });
       }
       const host = isInline ? inlineProbe(l, bytes, address) : l.call(probes[bytes], address);
       const tlb = l.get(S.tlb);

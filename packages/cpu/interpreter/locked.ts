@@ -108,28 +108,31 @@ const compareExchange16: FunctionRef = fn('compareExchange16', {
   },
 });
 
-/** A locked read-modify-write access; `plain` is how one is made that runs alone. */
+/**
+ * A locked read-modify-write access. `alone` is how one is made while the others wait: `load` proves that the `store`
+ * cannot fault.
+ */
 export function lockedUpdate(
   l: Lift,
   bytes: AccessBytes,
   linear: Value,
-  plain: {
+  {
+    load,
+    type,
+    alone,
+  }: {
     load: string;
     type: Value['type'];
-    update(): UpdateAccess;
+    alone: { load(address: Value): Value; store(address: Value, value: Value): void };
   },
 ): UpdateAccess {
   const address = l.let(linear);
   const host = l.call(lockedHost, address, bytes);
-  let alone: UpdateAccess | undefined;
   const value = l.choose(
     host,
-    plain.type,
-    () => l.loadRaw(plain.load, host),
-    () => {
-      alone = plain.update();
-      return alone.value;
-    },
+    type,
+    () => l.loadRaw(load, host),
+    () => alone.load(address),
   );
   const exchange = (v: Value): Value => {
     if (bytes !== 16) return l.atomic(COMPARE_EXCHANGE[bytes], host, 0, value, v).eq(value);
@@ -146,7 +149,7 @@ export function lockedUpdate(
           l.unlikely(exchange(replacement).eqz(), () => l.exit('retry'));
           l.run(noteWrite, host, bytes);
         },
-        () => alone!.write(v),
+        () => alone.store(address, v),
       ),
   };
 }

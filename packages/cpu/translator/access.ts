@@ -61,8 +61,13 @@ export function translatedAccess(tlbLocal: Local, isShared = false): AccessStrat
     update(l, bytes, linear, locked) {
       const address = l.let(linear);
       if (isShared && locked) {
-        const update = () => access.update(l, bytes, address, false);
-        return lockedUpdate(l, bytes, address, { load: LOADS[bytes], type: TYPES[bytes], update });
+        // What runs alone is interpreted, so these are never reached.
+        const host = (at: Value) => probeWrite(l, bytes, at, tlbInForce);
+        const alone = {
+          load: (at: Value) => l.loadRaw(LOADS[bytes], host(at)),
+          store: (at: Value, value: Value) => l.storeRaw(STORES[bytes], host(at), 0, value),
+        };
+        return lockedUpdate(l, bytes, address, { load: LOADS[bytes], type: TYPES[bytes], alone });
       }
       const host = probeWrite(l, bytes, address, tlbInForce);
       return {
