@@ -11,6 +11,7 @@ import { INSTRUCTIONS_CONVERT } from './convert.ts';
 import { INSTRUCTIONS_DECIMAL } from './decimal.ts';
 import { INSTRUCTIONS_FAR } from './far.ts';
 import { INSTRUCTIONS_FLAG } from './flag.ts';
+import { INSTRUCTIONS_GFNI } from './gfni.ts';
 import type { Instruction } from './instruction.ts';
 import { INSTRUCTIONS_INTERRUPT } from './interrupt.ts';
 import { INSTRUCTIONS_LOGIC } from './logic.ts';
@@ -63,6 +64,7 @@ export const ISA: readonly Instruction[] = [
   ...INSTRUCTIONS_SYSCALL,
   ...INSTRUCTIONS_SYSTEM,
   ...INSTRUCTIONS_AES,
+  ...INSTRUCTIONS_GFNI,
   ...INSTRUCTIONS_SHA,
   ...INSTRUCTIONS_BMI,
 ];

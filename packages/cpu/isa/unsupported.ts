@@ -16,9 +16,6 @@ const CRYPTOGRAPHY: readonly Instruction[] = [
   unsupported('AESENCWIDE128KL', 'SDM vol 2A, AESENCWIDE128KL', form('F3 0F 38 D8 /r')),
   unsupported('ENCODEKEY128', 'SDM vol 2A, ENCODEKEY128', form('F3 0F 38 FA /r')),
   unsupported('ENCODEKEY256', 'SDM vol 2A, ENCODEKEY256', form('F3 0F 38 FB /r')),
-  unsupported('GF2P8MULB', 'SDM vol 2A, GF2P8MULB', form('66 0F 38 CF /r')),
-  unsupported('GF2P8AFFINEQB', 'SDM vol 2A, GF2P8AFFINEQB', form('66 0F 3A CE /r ib')),
-  unsupported('GF2P8AFFINEINVQB', 'SDM vol 2A, GF2P8AFFINEINVQB', form('66 0F 3A CF /r ib')),
 ];
 
 const GENERAL: readonly Instruction[] = [

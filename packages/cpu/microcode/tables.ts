@@ -20,10 +20,11 @@ const rotate = (x: number, n: number) => ((x << n) | (x >> (8 - n))) & 0xff;
 
 const BYTES = Array.from({ length: 256 }, (_, x) => x);
 
-/** The inverse in the field, then the affine map of FIPS 197 equation 5.2. */
+/** Inverses in the field; 0 for 0. */
+const INVERSE: readonly number[] = BYTES.map((a) => BYTES.find((b) => multiply(a, b) === 1) ?? 0);
+/** The inverse, then the affine map of FIPS 197 equation 5.2. */
 function substitutionBox(): readonly number[] {
-  const inverse = BYTES.map((a) => BYTES.find((b) => multiply(a, b) === 1) ?? 0);
-  return inverse.map((x) => x ^ rotate(x, 1) ^ rotate(x, 2) ^ rotate(x, 3) ^ rotate(x, 4) ^ 0x63);
+  return INVERSE.map((x) => x ^ rotate(x, 1) ^ rotate(x, 2) ^ rotate(x, 3) ^ rotate(x, 4) ^ 0x63);
 }
 const BOX = substitutionBox();
 const INVERSE_BOX = BYTES.map((x) => BOX.indexOf(x));
@@ -61,6 +62,7 @@ const CONTENTS = {
   aesDecrypt: mixTable(INVERSE_BOX, [0xe, 9, 0xd, 0xb]),
   aesBox: Uint8Array.from(BOX),
   aesInverseBox: Uint8Array.from(INVERSE_BOX),
+  fieldInverse: Uint8Array.from(INVERSE),
   crc32c: crcTable(),
 } as const;
 

@@ -70,7 +70,7 @@ test('an instruction that a model lacks raises #UD', () => {
     for (const [code, since] of FIRST_MODEL) {
       const state = { registers: { rcx: 0x30n } };
       const { fault } = cpu.run(Buffer.from(code, 'hex'), state);
-      const rank = CPU_MODEL_NAMES.findIndex((name) => name === since);
+      const rank = (CPU_MODEL_NAMES as readonly string[]).indexOf(since);
       const has = rank >= 0 && CPU_MODELS.indexOf(model) >= rank;
       assert.equal(fault?.vector, has ? undefined : 6, `${code} on ${model.name}`);
     }

@@ -99,6 +99,7 @@ export const FEATURES: readonly Feature[] = [
   ]),
   ...rows(7, 0, 'ecx', [
     ['umip', 'UMIP', 2, 'v2'],
+    ['gfni', 'GFNI', 8, 'max'],
     ['vaes', 'VAES', 9, 'none'],
     ['vpclmulqdq', 'VPCLMULQDQ', 10, 'none'],
     ['rdpid', 'RDPID', 22, 'max'],
