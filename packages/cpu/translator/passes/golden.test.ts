@@ -102,6 +102,22 @@ test('propagate reads what a local was copied from while that lasts', () => {
       });
       a.set(x.add(y));
     },
+    'what one arm extended is not known in the other, nor behind one that leaves'(
+      l,
+      { a, b, flag },
+    ) {
+      const narrow = l.var('i32', b.get.i32());
+      narrow.set(b.get.shru(8).i32());
+      l.if(
+        flag.get,
+        () => {
+          a.set(narrow.get().u64());
+          l.exit('jump');
+        },
+        () => flag.set(a.get.i32()),
+      );
+      flag.set(a.get.i32());
+    },
     'half of what was extended'(l, { a, b, flag }) {
       const narrow = l.var('i32', b.get.i32());
       l.if(flag.get, () => {
@@ -224,12 +240,19 @@ test('tree moves a value into its only use, unless something between could chang
       l.storeRaw('i64.store', b.get.i32(), 0, a.get);
       a.set(w);
     },
+    'a load of the state and a store to it'(l, { a, b }) {
+      const before = l.get(S.rip);
+      const kept = l.get(S.cr2);
+      a.set(kept);
+      l.set(S.rip, b.get);
+      b.set(before);
+    },
     'into an arm, not into a loop'(l, { a, b, flag }) {
-      const [x, y] = [l.let(a.get.add(b.get)), l.let(a.get.mul(b.get))];
-      l.if(flag.get, () => b.set(x));
+      const [x, y] = [l.let(a.get.add(1)), l.let(a.get.mul(b.get))];
+      l.if(flag.get, () => flag.set(x.i32()));
       l.loop((again) => {
-        b.set(y);
-        l.if(b.get.eqz(), again);
+        a.set(y);
+        l.if(a.get.eqz(), again);
       });
     },
   });
