@@ -38,7 +38,34 @@ export interface HandlerNumbers {
   readonly tooLong: number;
 }
 
+/** HandlerNumbers as data, for another thread: for each form of FORMS the numbers of its variants. */
+export interface PackedNumbers {
+  readonly forms: readonly (Readonly<Record<string, number>> | undefined)[];
+  /** A byte for each handler from `first` on: 1 when control never falls through. */
+  readonly neverFallsThrough: Uint8Array;
+  readonly first: number;
+  readonly hotCount: number;
+}
+
+export function unpackNumbers(packed: PackedNumbers): HandlerNumbers {
+  const { first, hotCount, neverFallsThrough } = packed;
+  const byForm = new Map(FORMS.map((t, n) => [t, packed.forms[n]]));
+  const invalid = first + neverFallsThrough.length - 1;
+  return {
+    find(t, variant) {
+      const numbers = byForm.get(t);
+      return numbers?.[key(variant)] ?? numbers?.[key({ ...variant, locked: false })] ?? invalid;
+    },
+    neverFallsThrough: (n) => neverFallsThrough[n - first] === 1,
+    isFunction: (n) => n >= first + hotCount,
+    tableIndex: (n) => n - first - hotCount,
+    invalid,
+    tooLong: invalid - 1,
+  };
+}
+
 export interface HandlerTable extends HandlerNumbers {
+  readonly packed: PackedNumbers;
   /** Inlined handlers, in the order of their numbers; these come right after the pseudo handlers. */
   readonly hot: readonly Handler[];
   /** Handlers as functions, numbered behind the hot ones. */
@@ -152,7 +179,19 @@ export function buildHandlers(
   const all = [...hot, ...cold];
   const numberOf = (p: { list: Handler[]; index: number }) =>
     firstNumber + (p.list === cold ? hot.length : 0) + p.index;
+  const packed: PackedNumbers = {
+    forms: FORMS.map((t) => {
+      const byVariant = places.get(t);
+      if (!byVariant) return undefined;
+      return Object.fromEntries([...byVariant].map(([name, place]) => [name, numberOf(place)]));
+    }),
+    neverFallsThrough: Uint8Array.from(all, (h) => (h.neverFallsThrough ? 1 : 0)),
+    first: firstNumber,
+    hotCount: hot.length,
+  };
   return {
+    ...unpackNumbers(packed),
+    packed,
     hot,
     functions: cold.map((h, i) => ({
       name: `${i}: ${h.name}`,
@@ -162,17 +201,6 @@ export function buildHandlers(
       build: () => {},
       statements: h.statements,
     })),
-    find(t, variant) {
-      const byVariant = places.get(t);
-      const place =
-        byVariant?.get(key(variant)) ?? byVariant?.get(key({ ...variant, locked: false }));
-      return place ? numberOf(place) : firstNumber + all.length - 1;
-    },
-    neverFallsThrough: (n) => all[n - firstNumber]!.neverFallsThrough,
-    isFunction: (n) => n >= firstNumber + hot.length,
-    tableIndex: (n) => n - firstNumber - hot.length,
-    invalid: firstNumber + all.length - 1,
-    tooLong: firstNumber + all.length - 2,
     recordLocal,
   };
 }

@@ -1,7 +1,7 @@
 // Words of shared memory through which the workers of a machine speak: first those of the machine, then a block for
 // each vCPU, on cache lines of its own.
 
-import { SHARED_BASE } from '../state/memory-map.ts';
+import { SHARED_BASE, SHARED_BYTES } from '../state/memory-map.ts';
 
 /** Indices of 32-bit words of the whole memory. */
 const BASE = SHARED_BASE / 4;
@@ -17,6 +17,10 @@ export const SHARED = {
   stop: BASE + LINE,
   /** Held by one CMPXCHG16B at a time (interpreter/locked.ts). */
   lock16: BASE + 2 * LINE,
+  /** 1 while the ticker sleeps until somebody runs guest code (smp/ticker.ts). */
+  tickerSleeps: BASE + 3 * LINE,
+  /** Counts requests to the translator, which sleeps on this word. */
+  requests: BASE + 3 * LINE + 1,
 } as const;
 
 /** Words of one vCPU, from `vcpuWords(index)`. */
@@ -41,3 +45,6 @@ const VCPU_WORDS = 8 * LINE;
 export function vcpuWords(index: number): number {
   return BASE + 4 * LINE + index * VCPU_WORDS;
 }
+
+/** Requests to the translator, a ring for each vCPU behind all these words (translator/requests.ts). */
+export const REQUEST_RINGS_BASE: number = SHARED_BASE + SHARED_BYTES;

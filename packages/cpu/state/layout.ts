@@ -217,6 +217,8 @@ export const S = {
   generation: field('generation', 'i32'),
   /** Generation, privilege and decoding mode in one word: what a jump-cache entry must have been filled under; -1: no entry counts. */
   context: field('context', 'i32'),
+  /** When the slice of guest code under way should end, ns of the host's clock; 0: none is under way (smp/ticker.ts). */
+  sliceEnd: field('sliceEnd', 'i64'),
   /** Instructions that `run` may still retire. */
   budget: field('budget', 'i32'),
   /** 1: what `instructionCount` counts depends on the guest alone (microcode/exact.ts). */

@@ -18,7 +18,6 @@ import { type FlagLiveness, flagLiveness } from './flag-liveness.ts';
 import { FlagSinker, localsOf, NOTHING_PENDING, type Pending } from './flag-sinking.ts';
 import type { RegionInstruction } from './instructions.ts';
 import { linkStatements } from './link.ts';
-import { FAULT_INTERPRET } from './memory.ts';
 import { optimise } from './passes/index.ts';
 import type { Region, RegionBlock } from './region.ts';
 
@@ -204,11 +203,6 @@ class RegionCompiler {
       const at = this.#value(this.#place);
       l.set(S.rip, this.#value(this.#region.ripBase).add(at.and(PLACE.offset).u64()));
       const fault = l.get(S.fault);
-      l.if(fault.eq(FAULT_INTERPRET), () => {
-        l.set(S.fault, 0);
-        l.set(S.runOne, 1);
-        this.#returnJump(l);
-      });
       const isStack = at.and(PLACE.throughSs).nez();
       l.if(fault.and(FAULT_NON_CANONICAL).nez().and(isStack), () => l.set(S.fault, fault.sub(1)));
     });

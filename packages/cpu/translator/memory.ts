@@ -1,7 +1,7 @@
 // Microcode of translated code's memory accesses that the TLB did not answer.
 
 import { type FunctionRef, fn } from '../lift/function.ts';
-import type { Lift } from '../lift/lift.ts';
+import { FAULT_PENDING, FAULT_RUN_ALONE, type Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { seesTime } from '../microcode/exact.ts';
 import { dataAccess, translate } from '../microcode/memory.ts';
@@ -9,14 +9,9 @@ import { busWrite } from '../microcode/physical-memory.ts';
 import { S, TLB_BYTES, TLB_MODE, TLB_OFFSET } from '../state/layout.ts';
 import { PAGE, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
 
-/**
- * In S.fault: nothing is wrong, but the instruction is one for the interpreter; nothing of it has been done. Translated
- * code leaves with S.runOne set, so that the interpreter does run it.
- */
-export const FAULT_INTERPRET = 0x800;
-
+/** Nothing is wrong, but the instruction is one for the interpreter; nothing of it has been done. */
 function leave(l: Lift): void {
-  l.set(S.fault, FAULT_INTERPRET);
+  l.set(S.fault, FAULT_PENDING | FAULT_RUN_ALONE);
   l.exit('fault');
 }
 

@@ -1,0 +1,69 @@
+// Requests of vCPUs to the translator's thread: a ring in shared memory for each vCPU. A full ring refuses; the block is
+// then asked for no more until it is decoded anew.
+
+import { REQUEST_RINGS_BASE, SHARED } from '../smp/shared-words.ts';
+import type { TranslationRequest } from './translator.ts';
+
+const ENTRIES = 1024;
+const ENTRY_WORDS = 4;
+const HEAD = 0;
+const TAIL = 1;
+/** Head and tail on a cache line each, then the entries. */
+const LINE_WORDS = 16;
+const RING_WORDS = 2 * LINE_WORDS + ENTRIES * ENTRY_WORDS;
+const SLEEP_MAX_MS = 1000;
+
+export class RequestRing {
+  readonly #words: Int32Array;
+  readonly #base: number;
+
+  constructor(memory: WebAssembly.Memory, index: number) {
+    this.#words = new Int32Array(memory.buffer);
+    this.#base = REQUEST_RINGS_BASE / 4 + index * RING_WORDS;
+  }
+
+  /** The vCPU's side. */
+  push({ gpa, mode, version }: TranslationRequest): boolean {
+    const words = this.#words;
+    const tail = Atomics.load(words, this.#at(TAIL));
+    if (((tail - Atomics.load(words, this.#at(HEAD))) | 0) >= ENTRIES) return false;
+    const entry = this.#entry(tail);
+    words[entry] = gpa | 0;
+    words[entry + 1] = mode;
+    words[entry + 2] = version | 0;
+    Atomics.store(words, this.#at(TAIL), (tail + 1) | 0);
+    Atomics.add(words, SHARED.requests, 1);
+    Atomics.notify(words, SHARED.requests);
+    return true;
+  }
+
+  /** The translator's side. */
+  take(): TranslationRequest | undefined {
+    const words = this.#words;
+    const head = Atomics.load(words, this.#at(HEAD));
+    if (head === Atomics.load(words, this.#at(TAIL))) return undefined;
+    const entry = this.#entry(head);
+    const request = {
+      gpa: words[entry]! >>> 0,
+      mode: words[entry + 1]!,
+      version: words[entry + 2]! >>> 0,
+    };
+    Atomics.store(words, this.#at(HEAD), (head + 1) | 0);
+    return request;
+  }
+
+  #at(which: typeof HEAD | typeof TAIL): number {
+    return this.#base + which * LINE_WORDS;
+  }
+  #entry(n: number): number {
+    return this.#base + 2 * LINE_WORDS + (n & (ENTRIES - 1)) * ENTRY_WORDS;
+  }
+}
+
+/** Sleeps until a request has come since `seen`, the count when the rings were looked at. */
+export function awaitRequests(memory: WebAssembly.Memory, seen: number): void {
+  Atomics.wait(new Int32Array(memory.buffer), SHARED.requests, seen, SLEEP_MAX_MS);
+}
+export function requestCount(memory: WebAssembly.Memory): number {
+  return Atomics.load(new Int32Array(memory.buffer), SHARED.requests);
+}
