@@ -20,7 +20,7 @@ export interface RunOptions {
   readonly record?: string;
   readonly replay?: string;
   readonly instructions?: number;
-  readonly accel?: 'interpreter';
+  readonly accel?: NonNullable<MachineOptions['accel']>;
   readonly trace?: TraceOption;
   /** Commander's way to say --no-reboot: true unless it was given. */
   readonly reboot: boolean;
@@ -120,7 +120,8 @@ export function addRunOptions(command: Command): Command {
     .option('--replay <file>', 'take all input from a recording; the options must be those of then')
     .option('--instructions <count>', 'end behind so many instructions; deterministic', parseCount)
     .addOption(
-      new Option('--accel <engine>', 'what runs the guest (default: interpreter)').choices([
+      new Option('--accel <engine>', 'what runs the guest (default: jit)').choices([
+        'jit',
         'interpreter',
       ]),
     )

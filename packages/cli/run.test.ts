@@ -229,7 +229,7 @@ describe('mimic used wrongly', { concurrency: 3 }, () => {
       ['run', '-k', 'k', '--serial', 'com1'],
       /^error: .*Write stdio, file:FILE or tcp/,
     ],
-    ['bad engine', ['run', '-k', 'k', '--accel', 'kvm'], /^error: .*choices are interpreter/],
+    ['bad engine', ['run', '-k', 'k', '--accel', 'kvm'], /^error: .*choices are jit, interpreter/],
     [
       'bad trace',
       ['run', '-k', 'k', '--trace', 'all'],

@@ -37,6 +37,7 @@ export async function runSession(
       ...(options.memory === undefined ? {} : { memory: options.memory }),
       ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
       ...(options.cpu === undefined ? {} : { cpu: options.cpu as CpuModelName }),
+      ...(options.accel === undefined ? {} : { accel: options.accel }),
       ...(options.rng === undefined ? {} : { rng: options.rng }),
       disks: options.disk ?? [],
       shares: options.share ?? [],

@@ -15,6 +15,7 @@ export {
   ownFeatures,
 } from './model/cpu-model.ts';
 export type { CpuModelName } from './model/features.ts';
+export { runTicker, Slices } from './smp/ticker.ts';
 export { World } from './smp/world.ts';
 export {
   type MemoryLayout,
@@ -25,6 +26,18 @@ export {
   VCPU_COUNT_MAX,
 } from './state/memory-map.ts';
 export { REGISTER_NAMES } from './state/register-names.ts';
+export {
+  InThreadTranslator,
+  translatorOptions as inThreadOptions,
+} from './translator/in-thread.ts';
+export type { TranslationSource } from './translator/loader.ts';
+export {
+  runTranslator,
+  ThreadedTranslations,
+  type TranslatorStart,
+  translatorStart,
+} from './translator/thread.ts';
+export type { Translation } from './translator/translator.ts';
 export {
   type Bus,
   type ExitReason,

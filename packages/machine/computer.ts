@@ -2,6 +2,7 @@
 // `pc.ts` assembles the real ones; tests of the loop drive a scripted one.
 
 import type { ByteSink, GuestMemory, TimerQueue } from '@mimic/base';
+import type { Slices } from '@mimic/cpu';
 import type { Mailbox } from './mailbox.ts';
 import type { TraceKind } from './protocol.ts';
 
@@ -59,6 +60,8 @@ export interface Computer {
   /** Each of the processors. */
   readonly processors: readonly ProcessorView[];
   readonly memory: GuestMemory;
+  /** Where the loop says when its slices end, if a ticker ends them. */
+  readonly slices: Slices | undefined;
   /** Cold start: all parts reset, kernel loaded again, processor at the kernel's entry. */
   boot(): void;
   /** False if the guest does not listen to the button. */

@@ -67,6 +67,9 @@ export class DeterministicRun {
       now: unused,
       send: unused,
       startProcessor: unused,
+      startTranslator: unused,
+      receiveTranslation: unused,
+      startTicker: unused,
     });
     computer.boot();
     const replay = config.deterministic?.replay?.inputs;

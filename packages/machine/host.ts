@@ -1,5 +1,6 @@
 // What a machine needs of the program and platform that it runs in. Node and the browser each have their own.
 
+import type { Translation, TranslatorStart } from '@mimic/cpu';
 import type { HostFolder } from '@mimic/devices';
 import type { ComputerConfig } from './options.ts';
 import type { ProcessorStart } from './processors/worker.ts';
@@ -27,13 +28,29 @@ export interface Host {
   ): WorkerHandle;
 }
 
+declare const TRANSLATOR_LINK: unique symbol;
+/** What only the host knows: a message port, say. */
+export type TranslatorLink = { readonly [TRANSLATOR_LINK]?: never } & object;
+
+/** What a ticker is started with; can be cloned. */
+export interface TickerStart {
+  readonly memory: WebAssembly.Memory;
+  readonly vcpuCount: number;
+}
+
 /** The side of the worker. `Store` is whatever the board's block devices want. */
 export interface WorkerHost<Store> {
   /** A monotonic clock in nanoseconds, the same in all workers. */
   now(): number;
   send(report: Report): void;
-  /** Starts the worker of one of several processors; it ends with this one. */
-  startProcessor(start: ProcessorStart): void;
+  /** Starts the worker of one of several processors; it ends with this one. `link`: its way from the translator. */
+  startProcessor(start: ProcessorStart, link: TranslatorLink | undefined): void;
+  /** Starts the machine's translator, a worker that runs `runTranslator`; gives each processor's way from it. */
+  startTranslator(start: TranslatorStart): readonly TranslatorLink[];
+  /** What has come that way and was not taken yet; called often, never waits. */
+  receiveTranslation(link: TranslatorLink): Translation | undefined;
+  /** Starts a worker that runs `runTicker`. */
+  startTicker(start: TickerStart): void;
   openStore(disk: ComputerConfig['disks'][number]): Store;
   sha256(): Hasher;
   openFolder(share: ComputerConfig['shares'][number]): HostFolder;

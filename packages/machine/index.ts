@@ -26,7 +26,14 @@ export type {
 export type { DeterministicOptions } from './deterministic-options.ts';
 export { DeterministicRun, type RunHost } from './deterministic-run.ts';
 export { MachineError, type MachineErrorCode } from './errors.ts';
-export type { Host, WorkerHandle, WorkerHost, WorkerStart } from './host.ts';
+export type {
+  Host,
+  TickerStart,
+  TranslatorLink,
+  WorkerHandle,
+  WorkerHost,
+  WorkerStart,
+} from './host.ts';
 export { Machine, type MachineEnd, type MachineEvents, type MachineState } from './machine.ts';
 export { formatRegisters } from './monitor.ts';
 export {

@@ -53,7 +53,7 @@ export class MachineLoop {
   }) {
     this.#computer = parts.computer;
     this.#clock = parts.clock;
-    this.#pacer = new Pacer(parts.clock);
+    this.#pacer = new Pacer(parts.clock, parts.computer.slices);
     this.#mailbox = parts.mailbox;
     this.#output = parts.output;
     this.#send = parts.send;

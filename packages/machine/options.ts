@@ -73,6 +73,10 @@ export interface NetworkOptions {
 
 export type EntropySource = 'host' | { readonly seed: number };
 
+/** Engines that run guest code. */
+export const ACCELS = ['jit', 'interpreter'] as const;
+export type Accel = (typeof ACCELS)[number];
+
 export interface MachineOptions {
   /** A Linux bzImage, or an ELF kernel with a PVH entry. */
   readonly kernel: Uint8Array;
@@ -88,6 +92,11 @@ export interface MachineOptions {
    * A program that finds out by CPUID runs on each.
    */
   readonly cpu?: CpuModelName;
+  /**
+   * What runs the guest: 'jit' makes WebAssembly of the code that runs often (default), 'interpreter' never does.
+   * The guest cannot tell, but by the time that things take.
+   */
+  readonly accel?: Accel;
   /** Virtio disks, /dev/vda first. */
   readonly disks?: readonly DiskAttachment[];
   /** Folders of the host that the guest can mount, by virtio-9p. */
@@ -127,6 +136,7 @@ export interface ComputerConfig {
   readonly ramBytes: number;
   readonly cpuCount: number;
   readonly cpu: CpuModelName;
+  readonly accel: Accel;
   readonly disks: readonly {
     readonly sizeBytes: number;
     readonly readOnly: boolean;
@@ -198,6 +208,7 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
     append,
     cpuCount: cpus,
     cpu: checkCpu(options.cpu ?? CPU_MODEL_DEFAULT),
+    accel: checkAccel(options.accel ?? 'jit'),
     ramBytes: checkMemory(options.memory ?? MEMORY_DEFAULT_BYTES),
     disks: disks.map(({ sizeBytes, readOnly, descriptor }) => ({
       sizeBytes,
@@ -220,6 +231,13 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
 }
 
 /** Also for what no type checker saw. */
+function checkAccel(accel: Accel): Accel {
+  if (ACCELS.includes(accel)) return accel;
+  throw new MachineError('BAD_OPTION', `there is no engine '${String(accel)}'`, {
+    hint: `the engines are ${ACCELS.join(' and ')}`,
+  });
+}
+
 function checkCpu(name: string): CpuModelName {
   const model = findCpuModel(name);
   if (model !== undefined) return model.name;

@@ -2,6 +2,7 @@
 // about as long as the worker can wait, by the speed that the guest had so far.
 
 import type { Clock } from '@mimic/base';
+import type { Slices } from '@mimic/cpu';
 import type { StopCause } from './computer.ts';
 
 /** A slice of guest code takes about this long, so that commands and input are seen soon. */
@@ -16,15 +17,21 @@ export interface PacedClock extends Clock {
   nextDeadlineNs(): number | undefined;
 }
 
+/** Instructions of a slice that time ends. */
+const UNBOUNDED = 0x7fff_ffff;
+
 export class Pacer {
   readonly #clock: PacedClock;
+  readonly #slices: Slices | undefined;
   /** The guest's speed, as the last slices had it. */
   #instructionsPerNs = 0.05;
   /** When the slice under way should be over; never, between slices. */
   #sliceEndNs = -Infinity;
 
-  constructor(clock: PacedClock) {
+  /** `slices`: a ticker ends slices, and they need no estimate in instructions. */
+  constructor(clock: PacedClock, slices?: Slices) {
     this.#clock = clock;
+    this.#slices = slices;
   }
 
   /** Guest code until a slice is over or the next timer is due, as near as the guest's speed so far can tell. */
@@ -32,6 +39,7 @@ export class Pacer {
     const startNs = this.#clock.now();
     const deadlineNs = this.#clock.nextDeadlineNs() ?? Infinity;
     this.#sliceEndNs = Math.min(startNs + SLICE_NS, deadlineNs);
+    if (this.#slices) return this.#runByTime(processor, this.#slices, startNs);
     const ideal = Math.floor((this.#sliceEndNs - startNs) * this.#instructionsPerNs);
     const budget = Math.max(SLICE_INSTRUCTIONS_MIN, Math.min(ideal, SLICE_INSTRUCTIONS_MAX));
     const cause = processor.run(budget);
@@ -42,6 +50,18 @@ export class Pacer {
       const speed = Math.min(budget / tookNs, 2 * this.#instructionsPerNs);
       this.#instructionsPerNs = Math.max((this.#instructionsPerNs + speed) / 2, SPEED_MIN);
     }
+    return cause;
+  }
+
+  #runByTime(
+    processor: { run(instructionsMax: number): StopCause },
+    slices: Slices,
+    startNs: number,
+  ): StopCause {
+    slices.begin(this.#sliceEndNs - startNs);
+    const cause = processor.run(UNBOUNDED);
+    slices.end();
+    this.#sliceEndNs = -Infinity;
     return cause;
   }
 

@@ -2,7 +2,7 @@
 
 import type { Clock } from '@mimic/base';
 import { type KernelFiles, Pc } from '@mimic/board';
-import type { SharedGuestMemory } from '@mimic/cpu';
+import type { SharedGuestMemory, Slices } from '@mimic/cpu';
 import { type BlockStore as DiskStore, VirtioFilesystem9p, VirtioNet } from '@mimic/devices';
 import type { Computer, ComputerWires, PartReport, Processor, ProcessorView } from './computer.ts';
 import { entropyFrom } from './entropy.ts';
@@ -45,11 +45,10 @@ class PcComputer implements Computer {
   constructor(config: ComputerConfig, wires: ComputerWires, host: WorkerHost<DiskStore>) {
     const board = () => this.#board;
     const entropy = entropyFrom(config.rng);
-    const startWorker = host.startProcessor.bind(host);
     this.#processors =
       config.cpuCount === 1
-        ? localProcessor(config, wires, { board, entropy })
-        : remoteProcessors(config, wires, { board, startWorker });
+        ? localProcessor(config, wires, { board, entropy, host })
+        : remoteProcessors(config, wires, { board, host });
     const { memory, interrupts, intr } = this.#processors;
     memory.exclude(ISA_HOLE.gpa, ISA_HOLE.sizeBytes);
     this.memory = memory;
@@ -92,6 +91,10 @@ class PcComputer implements Computer {
       ...(config.initrd === undefined ? {} : { initrd: config.initrd }),
       commandLine: config.append,
     };
+  }
+
+  get slices(): Slices | undefined {
+    return this.#processors.slices;
   }
 
   get processor(): Processor {

@@ -214,6 +214,12 @@ export class BlockStore {
     const { gpa, mode, handler, slot, records: header } = region;
     this.#world.lock();
     const first = header + RECORD_BYTES;
+    if (this.#u16[(first + R.handler) / 2] === handler) {
+      // Another vCPU has done so.
+      this.#insert(gpa, mode, first);
+      this.#world.unlock();
+      return;
+    }
     const offset = gpa % PAGE_BYTES;
     this.#writer.blank(first, handler, offset);
     this.#i64[(first + R.immediate) / 8] = BigInt(slot);

@@ -1,7 +1,11 @@
 // The worker of one processor of several.
 
 import { workerData } from 'node:worker_threads';
-import { type ProcessorStart, runProcessor } from '@mimic/machine';
-import { hostNow } from './worker-host.ts';
+import { runProcessor } from '@mimic/machine';
+import { hostNow, type ProcessorData, receiveTranslation } from './worker-host.ts';
 
-runProcessor(workerData as ProcessorStart, hostNow);
+const { start, link } = workerData as ProcessorData;
+runProcessor(start, {
+  now: hostNow,
+  receiveTranslation: link && (() => receiveTranslation(link)),
+});

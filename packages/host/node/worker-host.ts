@@ -1,18 +1,51 @@
 // What a machine's worker gets from Node: the clock, the way back to the host's thread, open disk images and folders.
 
 import { createHash } from 'node:crypto';
-import { parentPort, Worker, workerData } from 'node:worker_threads';
+import {
+  MessageChannel,
+  type MessagePort,
+  parentPort,
+  receiveMessageOnPort,
+  Worker,
+  workerData,
+} from 'node:worker_threads';
 import { assert } from '@mimic/base';
-import { type Assemble, runMachine, type WorkerHost, type WorkerStart } from '@mimic/machine';
+import type { Translation, TranslatorStart } from '@mimic/cpu';
+import {
+  type Assemble,
+  type ProcessorStart,
+  runMachine,
+  type TranslatorLink,
+  type WorkerHost,
+  type WorkerStart,
+} from '@mimic/machine';
 import type { OpenImage } from './disk-image.ts';
 import { FileStore } from './file-store.ts';
 import { NodeHostFolder, type SharedFolder } from './host-folder.ts';
 
+const TRANSLATOR_WORKER = new URL('./translator-worker.ts', import.meta.url);
+const TICKER_WORKER = new URL('./ticker-worker.ts', import.meta.url);
 const PROCESSOR_WORKER = new URL('./processor-worker.ts', import.meta.url);
 
 /** Nanoseconds of a clock that all threads share; `performance.now()` begins anew in each. */
 export function hostNow(): number {
   return Number(process.hrtime.bigint());
+}
+
+/** What the workers of processors and of the translator are started with. */
+export interface ProcessorData {
+  readonly start: ProcessorStart;
+  readonly link: TranslatorLink | undefined;
+}
+export interface TranslatorData {
+  readonly start: TranslatorStart;
+  /** One for each processor. */
+  readonly ports: readonly MessagePort[];
+}
+
+export function receiveTranslation(link: TranslatorLink): Translation | undefined {
+  // Casts: links are ports that `startTranslator` made, and nothing but translations is sent through them.
+  return receiveMessageOnPort(link as MessagePort)?.message as Translation | undefined;
 }
 
 /** Runs the machine that this worker was started for. The worker ends when its event loop is empty afterwards. */
@@ -31,9 +64,27 @@ export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> 
       return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest('hex') };
     },
     openStore: (disk) => new FileStore(disk.descriptor as OpenImage),
-    startProcessor: (start) => {
-      // It never comes to its event loop's end: it goes when this worker goes.
-      new Worker(PROCESSOR_WORKER, { workerData: start, name: `mimic processor ${start.index}` });
+    // Workers that never come to their event loop's end: they go when this worker goes.
+    startProcessor: (start, link) => {
+      new Worker(PROCESSOR_WORKER, {
+        workerData: { start, link } satisfies ProcessorData,
+        ...(link && { transferList: [link as MessagePort] }),
+        name: `mimic processor ${start.index}`,
+      });
+    },
+    startTranslator: (start) => {
+      const channels = Array.from({ length: start.vcpuCount }, () => new MessageChannel());
+      const ports = channels.map(({ port1 }) => port1);
+      new Worker(TRANSLATOR_WORKER, {
+        workerData: { start, ports } satisfies TranslatorData,
+        transferList: ports,
+        name: 'mimic translator',
+      });
+      return channels.map(({ port2 }) => port2);
+    },
+    receiveTranslation,
+    startTicker: (start) => {
+      new Worker(TICKER_WORKER, { workerData: start, name: 'mimic ticker' });
     },
     openFolder: (share) => new NodeHostFolder(share.descriptor as SharedFolder),
   };

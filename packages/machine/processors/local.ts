@@ -6,9 +6,13 @@ import {
   type Bus,
   cpuModel,
   engine,
+  InThreadTranslator,
   InterruptBus,
+  inThreadOptions,
   planMemory,
   SharedGuestMemory,
+  Slices,
+  type TranslationSource,
   Vcpu,
 } from '@mimic/cpu';
 import type { ComputerWires, Processor, StopCause } from '../computer.ts';
@@ -16,6 +20,7 @@ import type { Entropy } from '../entropy.ts';
 import type { ComputerConfig } from '../options.ts';
 import { Tracer } from '../tracer.ts';
 import type { Processors } from './processors.ts';
+import { startTranslation, type TranslatorHost, translationsFrom } from './translation.ts';
 import { VcpuView } from './view.ts';
 
 class LocalProcessor extends VcpuView implements Processor {
@@ -41,7 +46,7 @@ class LocalProcessor extends VcpuView implements Processor {
 export function localProcessor(
   config: ComputerConfig,
   wires: ComputerWires,
-  { board, entropy }: { board: () => Pc; entropy: Entropy },
+  { board, entropy, host }: { board: () => Pc; entropy: Entropy; host: TranslatorHost },
 ): Processors {
   const layout = planMemory({ ramBytes: config.ramBytes, vcpuCount: 1 });
   const pages = { initial: layout.wasmPages, maximum: layout.wasmPages };
@@ -55,6 +60,7 @@ export function localProcessor(
     model: cpuModel(config.cpu),
   });
   const interrupts = new InterruptBus();
+  const { translation, slices } = translationOf(config, memory, blocks, host);
   const vcpu = new Vcpu({
     memory,
     layout,
@@ -66,12 +72,14 @@ export function localProcessor(
     ferr: { set: (high) => board().ferr.set(high) },
     initRequested: wires.reset,
     exact: config.deterministic !== undefined,
+    ...(translation && { translation }),
     random: () => entropy.u64(),
   });
   const tracer = new Tracer({ vcpu, board, trace: wires.trace });
   const processor = new LocalProcessor(vcpu, tracer);
   return {
     memory: new SharedGuestMemory({ memory, layout, blocks }),
+    slices,
     interrupts,
     intr: vcpu.intr,
     processor,
@@ -83,6 +91,26 @@ export function localProcessor(
       return [{ ...fields, ...rest }];
     },
     setTrace: (kinds) => tracer.set(kinds),
+  };
+}
+
+/** The way to a translator, if the machine has one. Deterministic guests do not notice how long it takes: theirs is here. */
+function translationOf(
+  config: ComputerConfig,
+  memory: WebAssembly.Memory,
+  blocks: BlockStore,
+  host: TranslatorHost,
+): { translation?: TranslationSource; slices: Slices | undefined } {
+  if (config.accel === 'interpreter') return { slices: undefined };
+  const { lacking } = blocks.model;
+  if (config.deterministic) {
+    const options = { ...inThreadOptions(memory), lacking, counts: true };
+    return { translation: new InThreadTranslator(options), slices: undefined };
+  }
+  const [link] = startTranslation(host, { memory, vcpuCount: 1, lacking });
+  return {
+    translation: translationsFrom(host, { memory, index: 0, link: link! }),
+    slices: new Slices(memory, 0, () => host.now()),
   };
 }
 

@@ -2,12 +2,14 @@
 // have a worker each (remote.ts).
 
 import type { InterruptSink, IrqLine } from '@mimic/base';
-import type { SharedGuestMemory, StartState } from '@mimic/cpu';
+import type { SharedGuestMemory, Slices, StartState } from '@mimic/cpu';
 import type { Processor, ProcessorView } from '../computer.ts';
 import type { TraceKind } from '../protocol.ts';
 
 export interface Processors {
   readonly memory: SharedGuestMemory;
+  /** Where slices end by time: the one processor of this worker, translated. */
+  readonly slices: Slices | undefined;
   /** For I/O APICs and message-signalled interrupts. */
   readonly interrupts: InterruptSink;
   /** LINT0 of the boot processor. */

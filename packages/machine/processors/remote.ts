@@ -30,6 +30,7 @@ import { BoardTracer } from '../tracer.ts';
 import { ACCESS, type Access, ENDED, ProcessorChannel } from './channel.ts';
 import type { ProcessorCommandName, ProcessorCommands, ProcessorReply } from './commands.ts';
 import type { Processors } from './processors.ts';
+import { startTranslation, type TranslatorHost } from './translation.ts';
 import type { ProcessorStart } from './worker.ts';
 
 /** Looks for accesses that often after the last one before the worker sleeps: about 20 microseconds. */
@@ -46,7 +47,7 @@ interface Remote {
 export function remoteProcessors(
   config: ComputerConfig,
   wires: ComputerWires,
-  options: { board: () => Pc; startWorker: (start: ProcessorStart) => void },
+  options: { board: () => Pc; host: TranslatorHost },
 ): Processors {
   return new RemoteProcessors(config, wires, options);
 }
@@ -99,6 +100,7 @@ class RemoteProcessor extends RemoteView implements Processor {
 
 class RemoteProcessors implements Processors {
   readonly memory: SharedGuestMemory;
+  readonly slices = undefined;
   readonly interrupts: InterruptBus;
   readonly intr: IrqLine;
   readonly processor: Processor;
@@ -115,7 +117,7 @@ class RemoteProcessors implements Processors {
   constructor(
     config: ComputerConfig,
     wires: ComputerWires,
-    options: { board: () => Pc; startWorker: (start: ProcessorStart) => void },
+    options: { board: () => Pc; host: TranslatorHost },
   ) {
     const { ramBytes, cpuCount: vcpuCount, cpu, rng } = config;
     const layout = planMemory({ ramBytes, vcpuCount });
@@ -129,12 +131,17 @@ class RemoteProcessors implements Processors {
     const blocks = new BlockStore({ memory, handlers, ramBytes, vcpuCount, model, world });
     this.memory = new SharedGuestMemory({ memory, layout, blocks });
     this.interrupts = new InterruptBus();
+    const { host } = options;
+    const links =
+      config.accel === 'jit'
+        ? startTranslation(host, { memory, vcpuCount, lacking: model.lacking })
+        : [];
     this.#remotes = Array.from({ length: vcpuCount }, (_, index) => {
       const posted = new PostedInterrupts(memory, index);
       this.interrupts.attach(posted, index);
       const channel = new ProcessorChannel();
       const { mailbox } = wires;
-      options.startWorker({
+      const start: ProcessorStart = {
         index,
         memory,
         layout,
@@ -142,7 +149,8 @@ class RemoteProcessors implements Processors {
         mailbox: mailbox.buffer,
         cpu,
         rng,
-      });
+      };
+      host.startProcessor(start, links[index]);
       return { channel, posted };
     });
     this.intr = { set: (high: boolean) => this.#remotes[0]!.posted.setLint0(high) };

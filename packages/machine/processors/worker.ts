@@ -10,6 +10,9 @@ import {
   InterruptBus,
   type MemoryLayout,
   PostedInterrupts,
+  Slices,
+  ThreadedTranslations,
+  type Translation,
   Vcpu,
   World,
 } from '@mimic/cpu';
@@ -38,12 +41,20 @@ export interface ProcessorStart {
   readonly rng: EntropySource;
 }
 
-/** Returns only by an error, which the board is told of. `now` is the host's clock, the same in all workers, in ns. */
-export function runProcessor(start: ProcessorStart, now: () => number): void {
+/** What the worker has of its host. */
+export interface ProcessorHost {
+  /** The host's clock, the same in all workers, in ns. */
+  now(): number;
+  /** Undefined: all code is interpreted. */
+  readonly receiveTranslation: (() => Translation | undefined) | undefined;
+}
+
+/** Returns only by an error, which the board is told of. */
+export function runProcessor(start: ProcessorStart, host: ProcessorHost): void {
   const channel = new ProcessorChannel(start.channel);
   const mailbox = new Mailbox(start.mailbox);
   try {
-    new ProcessorLoop(start, channel, { now, ring: () => mailbox.ring() }).run();
+    new ProcessorLoop(start, channel, { host, ring: () => mailbox.ring() }).run();
   } catch (error) {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
     channel.reply({ error: text } satisfies ProcessorReply);
@@ -72,18 +83,21 @@ class ProcessorLoop {
   constructor(
     start: ProcessorStart,
     channel: ProcessorChannel,
-    wires: { now: () => number; ring: () => void },
+    wires: { host: ProcessorHost; ring: () => void },
   ) {
     const { index, memory, layout } = start;
     const { ramBytes, vcpuCount } = layout;
     this.#channel = channel;
     this.#ring = wires.ring;
     this.#posted = new PostedInterrupts(memory, index);
-    this.#clock = new TimerQueue(wires.now, () => {
+    const { host } = wires;
+    const now = () => host.now();
+    this.#clock = new TimerQueue(now, () => {
       if (this.#pacer.isOverdue) this.#vcpu.requestExit();
     });
     this.#clock.pause();
-    this.#pacer = new Pacer(this.#clock);
+    const receive = host.receiveTranslation;
+    this.#pacer = new Pacer(this.#clock, receive && new Slices(memory, index, now));
     const interrupts = new InterruptBus();
     for (let n = 0; n < vcpuCount; n++) interrupts.attach(new PostedInterrupts(memory, n), n);
     const world = new World({ memory, index, vcpuCount });
@@ -103,6 +117,7 @@ class ProcessorLoop {
       }), // biome-ignore format: options
       interrupts,
       world,
+      ...(receive && { translation: new ThreadedTranslations({ memory, index, receive }) }),
       ...(index === 0
         ? { ferr: { set: (high: boolean) => this.#ask(ACCESS.ferr, Number(high)) } }
         : {}),

@@ -16,6 +16,7 @@ const SERIAL_FIFO_BYTES = 16;
 export class ScriptedComputer implements Computer {
   readonly processor: Processor;
   readonly processors: readonly ProcessorView[];
+  readonly slices = undefined;
   readonly memory: GuestMemory;
   readonly #wires: ComputerWires;
   readonly #script: readonly string[];
