@@ -90,6 +90,7 @@ export function assemble(options: AssembleOptions): {
   for (const ref of [...built.keys(), ...hand].filter(isMicrocode)) {
     module.exportFunction(ref.name, functionIndex(ref));
   }
+  for (const ref of imports) module.exportFunction(ref.name, functionIndex(ref));
   module.setTable(options.table.map(functionIndex));
   return { bytes: module.encode(), imports: [...imports] };
 }

@@ -12,8 +12,7 @@ export class InThreadTranslator implements TranslationSource {
     this.translator = new Translator(options);
   }
   request(request: Parameters<TranslationSource['request']>[0]): void {
-    const translation = this.translator.translate([request]);
-    if (translation) this.#ready.push(translation);
+    this.#ready.push(...this.translator.translate([request]));
   }
   take(): readonly Translation[] {
     const ready = this.#ready;

@@ -6,6 +6,7 @@ import { type PackedNumbers, unpackNumbers } from '../interpreter/handlers.ts';
 import { EVENT, S } from '../state/layout.ts';
 import { vcpuBase } from '../state/memory-map.ts';
 import type { TranslationSource } from './loader.ts';
+import { PendingRequests } from './pending.ts';
 import { awaitRequests, RequestRing, requestCount } from './requests.ts';
 import {
   type Translation,
@@ -14,10 +15,8 @@ import {
   type TranslatorOptions,
 } from './translator.ts';
 
-/** Regions of one module at most: a module costs time whatever its size, and each waits for all others. */
-const BATCH_MAX = 24;
-/** Requests that were answered are remembered, up to this many. */
-const ANSWERED_MAX = 20_000;
+/** Regions of one module at most: a module costs time whatever its size, but the hottest should not wait for others. */
+const BATCH_MAX = 8;
 
 /** All that the thread needs; can be cloned. */
 export interface TranslatorStart {
@@ -45,20 +44,17 @@ export function runTranslator(
   send: (translation: Translation) => void,
 ): never {
   const { memory, vcpuCount } = start;
-  const rings = Array.from({ length: vcpuCount }, (_, index) => new RequestRing(memory, index));
   const words = new Int32Array(memory.buffer);
   const translator = new Translator(translatorOptions(start));
-  const answered = new Set<string>();
+  const pending = new PendingRequests(memory, vcpuCount);
   for (;;) {
     const seen = requestCount(memory);
-    const requests = takeBatch(rings, answered);
+    const requests = pending.takeHottest(BATCH_MAX);
     if (requests.length === 0) {
       awaitRequests(memory, seen);
       continue;
     }
-    const translation = translator.translate(requests);
-    if (!translation) continue;
-    send(translation);
+    for (const translation of translator.translate(requests)) send(translation);
     if (start.counts) continue;
     // A vCPU in the middle of a slice takes it over at once.
     for (let index = 0; index < vcpuCount; index++)
@@ -78,25 +74,6 @@ function translatorOptions(start: TranslatorStart): TranslatorOptions {
     counts,
     isShared: vcpuCount > 1,
   };
-}
-
-/** Several vCPUs may find the same block hot. */
-function takeBatch(rings: readonly RequestRing[], answered: Set<string>): TranslationRequest[] {
-  const batch: TranslationRequest[] = [];
-  for (const ring of rings) {
-    for (
-      let request = batch.length < BATCH_MAX ? ring.take() : undefined;
-      request;
-      request = batch.length < BATCH_MAX ? ring.take() : undefined
-    ) {
-      const key = `${request.gpa} ${request.mode} ${request.version}`;
-      if (answered.has(key)) continue;
-      if (answered.size >= ANSWERED_MAX) answered.clear();
-      answered.add(key);
-      batch.push(request);
-    }
-  }
-  return batch;
 }
 
 /** A vCPU's side: requests go through its ring, `receive` gives what the thread has sent. */

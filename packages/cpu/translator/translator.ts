@@ -65,7 +65,16 @@ export class Translator {
   #slot: number;
   #records = TRANSLATED_RECORDS_BASE;
   /** Regions translated, requests refused, guest instructions, bytes of WebAssembly, milliseconds spent. */
-  readonly counters = { regions: 0, refused: 0, instructions: 0, bytes: 0, milliseconds: 0 };
+  readonly counters = {
+    regions: 0,
+    refused: 0,
+    failed: 0,
+    instructions: 0,
+    bytes: 0,
+    milliseconds: 0,
+  };
+  /** What the last failure said: a defect to report. */
+  lastFailure: string | undefined;
 
   constructor(options: TranslatorOptions) {
     this.#options = options;
@@ -74,9 +83,28 @@ export class Translator {
     this.#slot = options.firstSlot;
   }
 
-  /** One module for all requests that can be translated; undefined when none can. */
-  translate(requests: readonly TranslationRequest[]): Translation | undefined {
+  /** One module for all requests that can be translated; more when something fails, none when nothing can. */
+  translate(requests: readonly TranslationRequest[]): readonly Translation[] {
     const started = performance.now();
+    const translations = this.#tryAll(requests);
+    this.counters.milliseconds += performance.now() - started;
+    return translations;
+  }
+
+  /** Where translation fails, which is a defect of ours, the guest goes on in the interpreter. */
+  #tryAll(requests: readonly TranslationRequest[]): readonly Translation[] {
+    try {
+      const translation = this.#translate(requests);
+      return translation ? [translation] : [];
+    } catch (error) {
+      if (requests.length > 1) return requests.flatMap((request) => this.#tryAll([request]));
+      this.counters.failed++;
+      this.lastFailure = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      return [];
+    }
+  }
+
+  #translate(requests: readonly TranslationRequest[]): Translation | undefined {
     const module = new RegionModule(this.#options);
     const regions: TranslatedRegion[] = [];
     for (const request of requests) {
@@ -90,7 +118,6 @@ export class Translator {
       this.counters.bytes += bytes.length;
       translation = { module: new WebAssembly.Module(bytes), regions };
     }
-    this.counters.milliseconds += performance.now() - started;
     return translation;
   }
 
@@ -131,7 +158,7 @@ export class Translator {
     };
     const slot = this.#slot++;
     const handler = firstFunction + slot;
-    const name = `guest_${region.gpa.toString(16)}_${region.mode}`;
+    const name = `guest_${region.gpa.toString(16)}_${slot}`;
     const body = compileRegion(region, {
       functionIndex: (callee) => module.functionIndex(callee),
       handlerType: module.handlerType,
