@@ -31,6 +31,11 @@ export interface Run {
   readonly counts: boolean;
 }
 
+export interface Trace {
+  readonly addresses: readonly number[];
+  readonly result: Uint8Array;
+}
+
 /** Our engines, kept from program to program as a guest's processor is. */
 export class Engines {
   #interpreter = new InterpretedRunner({ layout: FUZZ_LAYOUT });
@@ -41,9 +46,20 @@ export class Engines {
   interpret({ test }: Run): Outcome {
     return runOn(this.#interpreter, test, INSTRUCTIONS_MAX, INSTRUCTIONS_MAX);
   }
-  /** Linear addresses of the instructions that the interpreter runs. */
-  trace({ test }: Run): Iterable<number> {
-    return this.#interpreter.trace(test, INSTRUCTIONS_MAX);
+  /** Linear addresses of the instructions that the interpreter runs, at most so many, and what they lead to. */
+  trace({ test }: Run, instructionsMax: number = INSTRUCTIONS_MAX): Trace {
+    const trace = this.#interpreter.trace(test, instructionsMax);
+    const addresses: number[] = [];
+    for (;;) {
+      const next = trace.next();
+      if (next.done) return { addresses, result: next.value };
+      addresses.push(next.value);
+    }
+  }
+  /** The translator's state when it stops for having used up a budget, with everything translated before. */
+  translateUpTo(run: Run, budget: number): Outcome {
+    this.translate({ ...run, counts: true });
+    return runOn(this.#translators.counting, run.test, budget, budget);
   }
   /** One outcome for each run of a program that is known to come to an end. */
   translate({ test, slice, counts }: Run): Outcome[] {

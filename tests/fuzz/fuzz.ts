@@ -16,6 +16,7 @@ import {
   type Outcome,
   runOnHost,
 } from './engines.ts';
+import { firstDifference } from './first-difference.ts';
 import { minimise } from './minimise.ts';
 import { makeProgram } from './program.ts';
 import { INSTRUCTIONS_MAX } from './state.ts';
@@ -29,6 +30,8 @@ export interface Failure {
   readonly lines: readonly string[];
   /** The program alone, on new processors, does not differ: what ran before matters. */
   readonly needsHistory: boolean;
+  /** The first instructions behind which states differ. */
+  readonly where?: string | undefined;
 }
 export interface FuzzOptions {
   readonly seed: number | string;
@@ -70,7 +73,7 @@ export function differencesOf(
   }
   if (names.includes('native')) {
     const found = hostDifferences(placed, host(), interpreted);
-    if (found.length && !goesAstray(placed, engines.trace(run))) lines.push(...found);
+    if (found.length && !goesAstray(placed, engines.trace(run).addresses)) lines.push(...found);
   }
   return { lines, first: interpreted };
 }
@@ -120,14 +123,15 @@ function examine(
   lines: readonly string[],
   options: FuzzOptions,
 ): Failure {
-  const again = (kept: readonly boolean[]) => {
-    const candidate = place(placed.program, kept);
+  const again = (kept: readonly boolean[], candidate = place(placed.program, kept)) => {
     return differencesOf(candidate, new Engines(), options, () => runOnHost([candidate.test])[0]!)
       .lines;
   };
   if (!again(placed.kept).length) return { index, placed, lines, needsHistory: true };
   const kept = minimise(placed.program, placed.kept, (candidate) => again(candidate).length > 0);
-  return { index, placed: place(placed.program, kept), lines: again(kept), needsHistory: false };
+  const small = place(placed.program, kept);
+  const where = firstDifference(small, (candidate) => again(candidate.kept, candidate).length > 0);
+  return { index, placed: small, lines: again(kept), needsHistory: false, where };
 }
 
 /** '1,4,9-12' for the items that are kept. */
@@ -181,6 +185,7 @@ export function formatFailure(failure: Failure, options: FuzzOptions): string {
     ...(needsHistory ? ['(alone it does not differ)'] : []),
     describe(placed),
     ...lines.map((line) => `  ${line}`),
+    ...(failure.where ? [`  first difference: ${failure.where}`] : []),
   ].join('\n');
 }
 

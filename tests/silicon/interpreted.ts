@@ -183,8 +183,8 @@ export class InterpretedRunner {
       reason = this.cpu.runFreely(Math.min(slice, left));
     return this.#result(reason === EXIT_REASON.fault);
   }
-  /** Linear addresses of the instructions that one struct test runs, in order. */
-  *trace(test: Uint8Array, instructionsMax: number): Generator<number> {
+  /** Runs one struct test an instruction at a time: linear addresses in order, then its struct result. */
+  *trace(test: Uint8Array, instructionsMax: number): Generator<number, Uint8Array> {
     this.load(test);
     let reason: number = EXIT_REASON.budget;
     for (let left = instructionsMax; left > 0 && reason === EXIT_REASON.budget; left--) {
@@ -192,6 +192,7 @@ export class InterpretedRunner {
       yield Number(BigInt.asUintN(32, base + (this.cpu.get('rip') as bigint)));
       reason = this.cpu.step(1);
     }
+    return this.#result(reason === EXIT_REASON.fault);
   }
   load(test: Uint8Array): void {
     const cpu = this.cpu;
