@@ -11,6 +11,8 @@ import { CPU_MODEL_NAMES, FEATURES } from './features.ts';
 /** x86-64 psABI §3.1.1, by the names in /proc/cpuinfo. */
 const V2 =
   'cmov cx8 fpu fxsr mmx syscall sse sse2 cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3'.split(' ');
+/** Besides v2. XSAVE stands for the operating system's part, OSXSAVE. */
+const V3 = 'avx avx2 bmi1 bmi2 f16c fma abm movbe xsave'.split(' ');
 
 test('features have one row each, and bits of their own', () => {
   const places = FEATURES.map((f) => `${f.leaf}.${f.subleaf}.${f.register}.${f.bit}`);
@@ -28,12 +30,17 @@ test('every feature that an instruction belongs to is in the table', () => {
   assert.deepEqual(unknown, []);
 });
 
-test('v2 has what the psABI asks for, and each model is found by its name', () => {
-  const names = cpuModel('v2').features.map((f) => f.name);
-  assert.deepEqual(
-    V2.filter((name) => !names.includes(name)),
-    [],
-  );
+test('v2 and v3 have what the psABI asks for, and each model is found by its name', () => {
+  for (const [model, asked] of [
+    ['v2', V2],
+    ['v3', [...V2, ...V3]],
+  ] as const) {
+    const names = cpuModel(model).features.map((f) => f.name);
+    assert.deepEqual(
+      asked.filter((name) => !names.includes(name)),
+      [],
+    );
+  }
   for (const name of CPU_MODEL_NAMES) assert.equal(findCpuModel(name)?.name, name);
   assert.equal(findCpuModel('haswell'), undefined);
   const all = CPU_MODELS.flatMap(ownFeatures);
@@ -59,6 +66,12 @@ const FIRST_MODEL: readonly (readonly [code: string, since: string])[] = [
   ['c4e260f2c1', 'v3'], // andn eax, ebx, ecx
   ['c4e27bf0c105', ''], // no form: map 2
   ['c4e37bf0c105', 'v3'], // rorx eax, ecx, 5
+  ['c5f1fec2', 'v3'], // vpaddd xmm0, xmm1, xmm2
+  ['c5f5fec2', 'v3'], // vpaddd ymm0, ymm1, ymm2
+  ['c4e271b8c2', 'v3'], // vfmadd231ps xmm0, xmm1, xmm2
+  ['c4e27913c1', 'v3'], // vcvtph2ps xmm0, xmm1
+  ['c4e271dcc2', 'v3'], // vaesenc xmm0, xmm1, xmm2
+  ['c4e275dcc2', 'max'], // vaesenc ymm0, ymm1, ymm2
   ['660f38f6c1', 'max'], // adcx eax, ecx
   ['f30fc7f8', 'max'], // rdpid rax
 ];

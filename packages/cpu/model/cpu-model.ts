@@ -25,7 +25,10 @@ export interface CpuModel {
  */
 const PARTS: Readonly<Record<CpuModelName, { signature: number; summary: string }>> = {
   v2: { signature: 0x1_06a3, summary: 'x86-64-v2: up to SSE4.2 and POPCNT' },
-  v3: { signature: 0x3_06c3, summary: 'x86-64-v3: v2 and BMI, LZCNT, AES, PCLMULQDQ, SHA' },
+  v3: {
+    signature: 0x3_06c3,
+    summary: 'x86-64-v3: v2 and AVX2, FMA, F16C, BMI, LZCNT, AES, PCLMULQDQ, SHA',
+  },
   max: { signature: 0x3_06c3, summary: 'everything that Mimic can do' },
 };
 
