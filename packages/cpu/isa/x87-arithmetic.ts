@@ -15,9 +15,7 @@ import {
   stackSquareRoot,
 } from '../microcode/x87/operate.ts';
 import {
-  areUsed,
   finish,
-  isPlainControl,
   peek,
   poke,
   type Quick,
@@ -27,9 +25,13 @@ import {
   quickMultiply,
   quickRelation,
   quickSubtract,
+  requirePlainControl,
+  requireUsed,
   settle,
+  stackAt,
+  stackTop,
 } from '../microcode/x87/quick.ts';
-import { physical, pop, SIGN, SW } from '../microcode/x87/state.ts';
+import { pop, SIGN, SW } from '../microcode/x87/state.ts';
 import { S } from '../state/layout.ts';
 import {
   form,
@@ -78,12 +80,8 @@ const QUICK: Readonly<Record<Name, Quick>> = {
 
 /** Leaves unless registers are in use and results are rounded in the usual way. */
 function requirePlain(l: Lift, slow: () => void, ...registers: Value[]): void {
-  l.unlikely(
-    isPlainControl(l)
-      .and(areUsed(l, ...registers))
-      .eqz(),
-    slow,
-  );
+  requirePlainControl(l, slow);
+  requireUsed(l, slow, ...registers);
 }
 
 function withMemory(format: NumberFormat, name: Name) {
@@ -92,7 +90,7 @@ function withMemory(format: NumberFormat, name: Name) {
     quicklyOr(
       l,
       (slow) => {
-        const top = physical(l, 0);
+        const top = stackTop(l);
         requirePlain(l, slow, top);
         finish(l, top, QUICK[name](l, peek(l, top), number.quick(slow), slow), false);
       },
@@ -114,8 +112,9 @@ function onStack(name: Name, kind: 'toTop' | 'fromTop' | 'pops') {
     quicklyOr(
       l,
       (slow) => {
-        const d = physical(l, destination);
-        const s = physical(l, source);
+        const top = stackTop(l);
+        const d = stackAt(l, top, destination);
+        const s = stackAt(l, top, source);
         requirePlain(l, slow, d, s);
         finish(l, d, QUICK[name](l, peek(l, d), peek(l, s), slow), pops);
       },
@@ -204,9 +203,9 @@ function compareWithStack(l: Lift, number: Value, row: CompareRow): void {
   quicklyOr(
     l,
     (slow) => {
-      const top = physical(l, 0);
-      const other = physical(l, number);
-      l.unlikely(areUsed(l, top, other).eqz(), slow);
+      const top = stackTop(l);
+      const other = stackAt(l, top, number);
+      requireUsed(l, slow, top, other);
       settleCompare(l, quickRelation(l, peek(l, top), peek(l, other), slow), row.pops);
     },
     () => l.run(compareStack, number, row.pops, row.quiet),
@@ -218,9 +217,9 @@ function compareIntoFlags(l: Lift, number: Value, row: CompareRow): void {
   quicklyOr(
     l,
     (slow) => {
-      const top = physical(l, 0);
-      const other = physical(l, number);
-      l.unlikely(areUsed(l, top, other).eqz(), slow);
+      const top = stackTop(l);
+      const other = stackAt(l, top, number);
+      requireUsed(l, slow, top, other);
       conditions.set(quickRelation(l, peek(l, top), peek(l, other), slow));
       settle(l, 0);
       if (row.pops) pop(l);
@@ -235,8 +234,8 @@ function compareWithNumber(l: Lift, number: MemoryNumber, pops: 0 | 1): void {
   quicklyOr(
     l,
     (slow) => {
-      const top = physical(l, 0);
-      l.unlikely(areUsed(l, top).eqz(), slow);
+      const top = stackTop(l);
+      requireUsed(l, slow, top);
       settleCompare(l, quickRelation(l, peek(l, top), number.quick(slow), slow), pops);
     },
     () => {
@@ -282,8 +281,8 @@ function signChange(
       quicklyOr(
         l,
         (slow) => {
-          const top = physical(l, 0);
-          l.unlikely(areUsed(l, top).eqz(), slow);
+          const top = stackTop(l);
+          requireUsed(l, slow, top);
           const x = peek(l, top);
           poke(l, top, { ...x, signExponent: l.let(change(x.signExponent)) });
           settle(l, 0);

@@ -14,17 +14,18 @@ import {
   storeSingle,
 } from '../microcode/x87/convert.ts';
 import {
-  areUsed,
   peek,
   quickInteger,
   quicklyOr,
   quickNarrow,
   quickPush,
+  requireUsed,
   settle,
+  stackTop,
 } from '../microcode/x87/quick.ts';
 import { DOUBLE, ROUNDING, roundingMode, SINGLE } from '../microcode/x87/round.ts';
 import { quiet } from '../microcode/x87/special.ts';
-import { callNumber, type Extended, physical, pop, report, SW } from '../microcode/x87/state.ts';
+import { callNumber, type Extended, pop, report, SW } from '../microcode/x87/state.ts';
 import { S } from '../state/layout.ts';
 import {
   form,
@@ -64,8 +65,8 @@ function convertTop(
   quicklyOr(
     l,
     (slow) => {
-      const top = physical(l, 0);
-      l.unlikely(areUsed(l, top).eqz(), slow);
+      const top = stackTop(l);
+      requireUsed(l, slow, top);
       const r = quick(peek(l, top), slow);
       bits.set(r.bits);
       raised.set(r.flags);

@@ -21,7 +21,16 @@ import {
   storeStack,
   storeUnchecked,
 } from '../microcode/x87/move.ts';
-import { areUsed, peek, poke, quicklyOr, quickPush, settle } from '../microcode/x87/quick.ts';
+import {
+  peek,
+  poke,
+  quicklyOr,
+  quickPush,
+  requireUsed,
+  settle,
+  stackAt,
+  stackTop,
+} from '../microcode/x87/quick.ts';
 import { checkWait, checkX87Available, physical, pop } from '../microcode/x87/state.ts';
 import { S } from '../state/layout.ts';
 import { AX, form, type Instruction, instruction, Mw, STi, X87 } from './instruction.ts';
@@ -48,8 +57,8 @@ function pushRegister(l: Lift, number: Value): void {
   quicklyOr(
     l,
     (slow) => {
-      const register = physical(l, number);
-      l.unlikely(areUsed(l, register).eqz(), slow);
+      const register = stackAt(l, stackTop(l), number);
+      requireUsed(l, slow, register);
       quickPush(l, peek(l, register), slow);
     },
     () => l.run(pushStack, number),
@@ -62,9 +71,9 @@ const storeRegister =
     quicklyOr(
       l,
       (slow) => {
-        const top = physical(l, 0);
-        const d = physical(l, number);
-        l.unlikely(areUsed(l, top).eqz(), slow);
+        const top = stackTop(l);
+        const d = stackAt(l, top, number);
+        requireUsed(l, slow, top);
         poke(l, d, peek(l, top));
         l.set(S.x87Tags, l.get(S.x87Tags).or(l.i32(1).shl(d)));
         settle(l, 0);
@@ -77,9 +86,9 @@ function exchangeRegisters(l: Lift, number: Value): void {
   quicklyOr(
     l,
     (slow) => {
-      const top = physical(l, 0);
-      const other = physical(l, number);
-      l.unlikely(areUsed(l, top, other).eqz(), slow);
+      const top = stackTop(l);
+      const other = stackAt(l, top, number);
+      requireUsed(l, slow, top, other);
       const [a, b] = [peek(l, top), peek(l, other)];
       poke(l, top, b);
       poke(l, other, a);

@@ -4,7 +4,7 @@
 // docs/design/floating-point.md.
 
 import type { Lift } from '../../lift/lift.ts';
-import type { Operand, Value } from '../../lift/value.ts';
+import { constantOf, type Operand, type Value } from '../../lift/value.ts';
 import { S, X87_SIGN_EXPONENT } from '../../state/layout.ts';
 import { divideWide } from './arithmetic.ts';
 import { exponentOf } from './special.ts';
@@ -31,10 +31,15 @@ export function quicklyOr(l: Lift, quick: (slow: () => void) => void, slow: () =
 const CONTROL_BITS = (3 << CW.rcShift) | (3 << CW.pcShift) | SW.pe;
 const CONTROL_VALUE = (3 << CW.pcShift) | SW.pe;
 
-/** The control word asks for 64 bits, rounded to nearest, with PE masked. */
-export function isPlainControl(l: Lift): Value {
-  return l.get(S.x87Control).and(CONTROL_BITS).eq(CONTROL_VALUE);
+/** Leaves unless the control word asks for 64 bits, rounded to nearest, with PE masked. */
+export function requirePlainControl(l: Lift, slow: () => void): void {
+  l.unlikely(l.get(S.x87Control).and(CONTROL_BITS).ne(CONTROL_VALUE), slow);
 }
+
+/** Physical numbers of ST(0) and, from it, of ST(index). */
+export const stackTop = (l: Lift): Value => l.let(l.get(S.x87Top).and(7));
+export const stackAt = (l: Lift, top: Value, index: Value): Value =>
+  constantOf(index) === 0n ? top : l.let(top.add(index).and(7));
 
 /** Address of register `number` (physical) in the vCPU's state. */
 const addressOf = (l: Lift, number: Value): Value => l.let(l.cpu.add(number.shl(4)));
@@ -53,13 +58,11 @@ export function poke(l: Lift, number: Value, x: Extended): void {
   l.storeRaw('i64.store', address, S.x87Significand.offset, x.significand);
   l.storeRaw('i32.store', address, X87_SIGN_EXPONENT.offset, x.signExponent);
 }
-/** Whether registers are all in use. */
-export function areUsed(l: Lift, ...numbers: Value[]): Value {
+/** Leaves unless registers are all in use. */
+export function requireUsed(l: Lift, slow: () => void, ...numbers: Value[]): void {
   const tags = l.get(S.x87Tags);
-  return numbers
-    .map((n) => tags.shru(n))
-    .reduce((a, b) => a.and(b))
-    .and(1);
+  const shifted = numbers.map((n) => tags.shru(n)).reduce((a, b) => a.and(b));
+  l.unlikely(shifted.and(1).eqz(), slow);
 }
 /** Makes masked exceptions sticky, and C1 what they say. */
 export function settle(l: Lift, flags: Operand): void {
@@ -67,7 +70,7 @@ export function settle(l: Lift, flags: Operand): void {
 }
 /** Pushes a number that raised nothing. */
 export function quickPush(l: Lift, x: Extended, slow: () => void): void {
-  const top = l.let(l.get(S.x87Top).add(7).and(7));
+  const top = stackAt(l, stackTop(l), l.i32(7));
   const tags = l.get(S.x87Tags);
   const bit = l.let(l.i32(1).shl(top));
   l.unlikely(tags.and(bit), slow);
@@ -77,12 +80,15 @@ export function quickPush(l: Lift, x: Extended, slow: () => void): void {
   settle(l, 0);
 }
 
-const areNormal = (a: Extended, b: Extended): Value =>
-  exponentOf(a)
-    .sub(1)
-    .ltu(0x7ffe)
-    .and(exponentOf(b).sub(1).ltu(0x7ffe))
-    .and(a.significand.and(b.significand).lts(0n));
+/** Not the exponent of a normal number. */
+const isOddExponent = (x: Extended): Value => exponentOf(x).sub(1).geu(0x7ffe);
+
+/** Calls `otherwise` unless both are normal; several branches cost less than putting conditions together. */
+function requireNormal(l: Lift, a: Extended, b: Extended, otherwise: () => void): void {
+  l.unlikely(isOddExponent(a), otherwise);
+  l.unlikely(isOddExponent(b), otherwise);
+  l.unlikely(a.significand.and(b.significand).ges(0n), otherwise);
+}
 
 /** A 128-bit number whose bit 127 is set, and its exponent and sign: rounded to nearest, ties to even. */
 function roundNearest(
@@ -117,7 +123,7 @@ function product(l: Lift, a: Value, b: Value): { high: Value; low: Value } {
 }
 
 export const quickMultiply: Quick = (l, a, b, slow) => {
-  l.unlikely(areNormal(a, b).eqz(), slow);
+  requireNormal(l, a, b, slow);
   const p = product(l, a.significand, b.significand);
   const isBelow2 = l.let(p.high.ges(0n));
   const high = l.let(p.high.shl(isBelow2).or(p.low.shru(63).and(isBelow2.u64())));
@@ -151,9 +157,14 @@ function alignDown(l: Lift, small: Value, distance: Value): { high: Value; low: 
 
 /** Normal numbers, or one of them a zero: that is a number far below all others here. */
 export const quickAdd: Quick = (l, a, b, slow) => {
-  const isZero = (x: Extended) => x.significand.or(exponentOf(x).u64()).eqz();
-  l.unlikely(areNormal(a, b).eqz(), () => {
-    const oneIsZero = l.let(isZero(a).and(areNormal(b, b))).or(isZero(b).and(areNormal(a, a)));
+  l.block((fine) => {
+    l.block((special) => {
+      requireNormal(l, a, b, special);
+      fine();
+    });
+    const isZero = (x: Extended) => x.significand.or(exponentOf(x).u64()).eqz();
+    const isNormal = (x: Extended) => isOddExponent(x).eqz().and(x.significand.lts(0n));
+    const oneIsZero = l.let(isZero(a).and(isNormal(b))).or(isZero(b).and(isNormal(a)));
     l.if(oneIsZero.eqz(), slow);
   });
   const difference = l.let(exponentOf(a).sub(exponentOf(b)));
@@ -200,7 +211,7 @@ export const quickSubtract: Quick = (l, a, b, slow) =>
   );
 
 export const quickDivide: Quick = (l, a, b, slow) => {
-  l.unlikely(areNormal(a, b).eqz(), slow);
+  requireNormal(l, a, b, slow);
   // As in arithmetic.ts: the dividend is halved unless it is the smaller, for a quotient of 64 bits.
   const isSmaller = l.let(a.significand.ltu(b.significand));
   const halve = l.let(isSmaller.eqz());
@@ -227,16 +238,17 @@ export function finish(l: Lift, register: Value, r: QuickResult, pops: boolean):
   if (pops) pop(l);
 }
 
-/** Neither a normal number nor zero. */
-function isSpecial(x: Extended): Value {
-  const e = exponentOf(x);
-  const isNormal = e.sub(1).ltu(0x7ffe).and(x.significand.lts(0n));
-  return isNormal.or(x.significand.or(e.u64()).eqz()).eqz();
+/** Leaves unless it is a normal number or zero. */
+function requireNumber(l: Lift, x: Extended, slow: () => void): void {
+  const unlessZero = () => l.if(x.significand.or(exponentOf(x).u64()).nez(), slow);
+  l.unlikely(isOddExponent(x), unlessZero);
+  l.unlikely(x.significand.ges(0n), unlessZero);
 }
 
 /** C0 when a is less, C3 when they are equal. */
 export function quickRelation(l: Lift, a: Extended, b: Extended, slow: () => void): Value {
-  l.unlikely(isSpecial(a).or(isSpecial(b)), slow);
+  requireNumber(l, a, slow);
+  requireNumber(l, b, slow);
   const key = (x: Extended) =>
     l.let(l.select(x.signExponent.and(SIGN), exponentOf(x).neg(), exponentOf(x)));
   const p = key(a);
