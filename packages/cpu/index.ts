@@ -5,7 +5,7 @@ export { PostedInterrupts } from './apic/posted-interrupts.ts';
 export { BlockStore } from './decode/block-store.ts';
 export { type DisassembledInstruction, disassemble } from './decode/disassembler.ts';
 export { SharedGuestMemory } from './guest-memory.ts';
-export { engine } from './interpreter/engine.ts';
+export { adoptEngine, type EngineImage, engine } from './interpreter/engine.ts';
 export {
   CPU_MODEL_DEFAULT,
   CPU_MODELS,

@@ -18,10 +18,26 @@ type Handlers = {
 
 const HANDLERS: Handlers = {
   pressPowerButton: (computer) => computer.pressPowerButton(),
-  nmi(computer) {
-    computer.processor.nmi();
+  nmi({ processors }) {
+    for (const processor of processors) processor.nmi();
     return null;
   },
+  selectProcessor(computer, { index }) {
+    const { length } = computer.processors;
+    if (!(Number.isInteger(index) && index >= 0 && index < length)) {
+      throw new MachineError('BAD_COMMAND', `there is no processor ${index}`, {
+        hint: length === 1 ? 'the machine has only processor 0' : `choose from 0 to ${length - 1}`,
+      });
+    }
+    computer.selectProcessor(index);
+    return null;
+  },
+  processors: ({ processors }) =>
+    processors.map((processor, index) => ({
+      index,
+      rip: processor.readRegister('rip') ?? 0n,
+      instructionCount: processor.instructionCount,
+    })),
   readRegisters({ processor }, { names }) {
     const values: Record<string, bigint> = {};
     for (const name of names.length > 0 ? names : processor.registerNames) {

@@ -59,6 +59,8 @@ export interface Computer {
   readonly processor: Processor;
   /** Each of the processors. */
   readonly processors: readonly ProcessorView[];
+  /** Which of them `processor` shows; it exists. A reset shows the first again. */
+  selectProcessor(index: number): void;
   readonly memory: GuestMemory;
   /** Where the loop says when its slices end, if a ticker ends them. */
   readonly slices: Slices | undefined;

@@ -57,6 +57,7 @@ export { assemblePc } from './pc.ts';
 export { type ProcessorStart, runProcessor } from './processors/worker.ts';
 export {
   type FinalState,
+  type ProcessorReport,
   type Report,
   type StateHash,
   TRACE_KINDS,

@@ -16,6 +16,7 @@ import type {
   Commands,
   ErrorReport,
   FinalState,
+  ProcessorReport,
   Report,
   StateHash,
   TraceKind,
@@ -51,6 +52,7 @@ export class Machine implements AsyncDisposable {
   readonly exited: Promise<MachineEnd>;
   /** Bytes of RAM. */
   readonly memoryBytes: number;
+  readonly cpuCount: number;
   readonly #options: MachineOptions;
   readonly #mailbox: Mailbox;
   readonly #events = new Emitter<MachineEvents>();
@@ -90,6 +92,7 @@ export class Machine implements AsyncDisposable {
     const config = checkOptions(options);
     this.#options = options;
     this.memoryBytes = config.ramBytes;
+    this.cpuCount = config.cpuCount;
     const mailbox = new Mailbox({ consoleCount: config.consoles.length });
     this.#mailbox = mailbox;
     this.serial = new SerialPort(mailbox);
@@ -150,7 +153,7 @@ export class Machine implements AsyncDisposable {
     return this.#command('pressPowerButton', {});
   }
 
-  /** Sends a non-maskable interrupt. */
+  /** Sends a non-maskable interrupt to all processors. */
   async nmi(): Promise<void> {
     await this.#command('nmi', {});
   }
@@ -170,6 +173,16 @@ export class Machine implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
+  }
+
+  /** Registers, virtual memory and disassembly are this processor's from now on; a reset goes back to the first. */
+  async selectProcessor(index: number): Promise<void> {
+    await this.#command('selectProcessor', { index });
+  }
+
+  /** Where each processor is. */
+  processors(): Promise<ProcessorReport[]> {
+    return this.#command('processors', {});
   }
 
   /** 'rax' to 'r15', 'rip', 'rflags', 'cs', 'cr0', 'efer', 'xmm0' (128 bits), 'st0' (80 bits) … */

@@ -23,8 +23,8 @@ const COMMANDS: Readonly<Record<string, MonitorCommand>> = {
     run: async () => helpText(),
   },
   info: {
-    usage: 'info registers|devices|pic|mem',
-    summary: 'the processor, the parts on the board, the interrupt controllers, what is mapped',
+    usage: 'info registers|cpus|devices|pic|mem',
+    summary: 'the processor, all processors, the parts, the interrupt controllers, what is mapped',
     run: (machine, args) => information(machine, args[0]),
   },
   x: {
@@ -53,6 +53,14 @@ const COMMANDS: Readonly<Record<string, MonitorCommand>> = {
         Number(count ?? INSTRUCTION_COUNT_DEFAULT),
       ),
   },
+  cpu: {
+    usage: 'cpu NUMBER',
+    summary: 'which processor the other commands show; at first 0',
+    run: async (machine, [index]) => {
+      await machine.selectProcessor(Number(index ?? Number.NaN));
+      return `processor ${index}`;
+    },
+  },
   pause: {
     usage: 'pause',
     summary: 'hold the guest',
@@ -79,7 +87,7 @@ const COMMANDS: Readonly<Record<string, MonitorCommand>> = {
   },
   nmi: {
     usage: 'nmi',
-    summary: 'send a non-maskable interrupt',
+    summary: 'send a non-maskable interrupt to all processors',
     run: (machine) => machine.nmi().then(() => 'sent'),
   },
   quit: {
@@ -115,6 +123,10 @@ async function information(machine: Machine, topic: string | undefined): Promise
   switch (topic) {
     case 'registers':
       return formatRegisters(await machine.readRegisters());
+    case 'cpus':
+      return (await machine.processors())
+        .map((cpu) => `${cpu.index}  rip ${hex(cpu.rip, 16)}  ${cpu.instructionCount} instructions`)
+        .join('\n');
     case 'devices':
       return formatParts(await machine.parts());
     case 'pic': {

@@ -105,6 +105,10 @@ class PcComputer implements Computer {
     return this.#processors.views;
   }
 
+  selectProcessor(index: number): void {
+    this.#processors.select(index);
+  }
+
   boot(): void {
     this.processor.hold();
     this.#listensSinceNs = this.#holdsInput ? Infinity : 0;

@@ -13,7 +13,11 @@ export interface Commands {
   reset: { takes: object; gives: null };
   stop: { takes: object; gives: null };
   pressPowerButton: { takes: object; gives: boolean };
+  /** To all processors. */
   nmi: { takes: object; gives: null };
+  /** Which processor registers, virtual memory and code are of from now on: the first, until this is given. */
+  selectProcessor: { takes: { index: number }; gives: null };
+  processors: { takes: object; gives: ProcessorReport[] };
   readRegisters: { takes: { names: string[] }; gives: Record<string, bigint> };
   writeRegister: { takes: { register: string; value: bigint }; gives: null };
   readMemory: { takes: { gpa: number; lengthBytes: number }; gives: Uint8Array };
@@ -25,6 +29,13 @@ export interface Commands {
   parts: { takes: object; gives: PartReport[] };
   stateHash: { takes: object; gives: StateHash };
   setTrace: { takes: { kinds: TraceKind[] }; gives: null };
+}
+
+/** A processor in the monitor's list. */
+export interface ProcessorReport {
+  readonly index: number;
+  readonly rip: bigint;
+  readonly instructionCount: number;
 }
 
 export type CommandName = keyof Commands;

@@ -7,16 +7,31 @@ import { flushPage, flushTlb, translateFetch } from '../microcode/memory.ts';
 import { updateMode } from '../microcode/mode.ts';
 import { walk } from '../microcode/page-walk.ts';
 import { probeTranslated, storeTranslated } from '../translator/memory.ts';
-import { STRATEGIES, type Strategies } from './access.ts';
-import { buildHandlers, type HandlerTable } from './handlers.ts';
+import { STRATEGIES } from './access.ts';
+import {
+  buildHandlers,
+  type HandlerNumbers,
+  type PackedNumbers,
+  unpackNumbers,
+} from './handlers.ts';
 import { buildLoop, FIRST_HANDLER } from './loop.ts';
 
 export interface Engine {
   readonly module: WebAssembly.Module;
-  readonly handlers: HandlerTable;
+  readonly handlers: HandlerNumbers;
   /** Number of the handler that is entry 0 of the module's table. */
   readonly firstFunction: number;
   /** Host functions that an instance must be given, in module "host". */
+  readonly imports: readonly string[];
+  /** For other workers: what takes time to build. */
+  readonly image: EngineImage;
+}
+
+/** An engine as data that can be cloned. */
+export interface EngineImage {
+  readonly processors: Processors;
+  readonly module: WebAssembly.Module;
+  readonly handlers: PackedNumbers;
   readonly imports: readonly string[];
 }
 
@@ -41,13 +56,23 @@ export type Processors = 'one' | 'several';
 
 const cached: { [kind in Processors]?: Engine } = {};
 
-/** The engine; built once for each process or worker. */
+/** The engine; built once for each process or worker that did not adopt one. */
 export function engine(processors: Processors = 'one'): Engine {
-  cached[processors] ??= build(STRATEGIES[processors]);
-  return cached[processors];
+  return cached[processors] ?? adoptEngine(build(processors));
 }
 
-function build(strategies: Strategies): Engine {
+/** Takes over another worker's engine as this one's. */
+export function adoptEngine(image: EngineImage): Engine {
+  const { module, imports, processors } = image;
+  const { first, hotCount } = image.handlers;
+  const handlers = unpackNumbers(image.handlers);
+  const adopted = { module, imports, handlers, firstFunction: first + hotCount, image };
+  cached[processors] = adopted;
+  return adopted;
+}
+
+function build(processors: Processors): EngineImage {
+  const strategies = STRATEGIES[processors];
   const handlers = buildHandlers(FIRST_HANDLER, strategies);
   const { bytes, imports } = assemble({
     access: strategies.calls,
@@ -57,9 +82,9 @@ function build(strategies: Strategies): Engine {
     table: handlers.functions,
   });
   return {
+    processors,
     module: new WebAssembly.Module(bytes),
-    handlers,
-    firstFunction: FIRST_HANDLER + handlers.hot.length,
+    handlers: handlers.packed,
     imports: imports.map((i) => i.name),
   };
 }

@@ -36,6 +36,8 @@ export interface HandlerNumbers {
   /** The handler of everything that raises #UD, and of what is longer than 15 bytes: #GP(0). */
   readonly invalid: number;
   readonly tooLong: number;
+  /** How many of the handlers are functions. */
+  readonly functionCount: number;
 }
 
 /** HandlerNumbers as data, for another thread: for each form of FORMS the numbers of its variants. */
@@ -61,6 +63,7 @@ export function unpackNumbers(packed: PackedNumbers): HandlerNumbers {
     tableIndex: (n) => n - first - hotCount,
     invalid,
     tooLong: invalid - 1,
+    functionCount: neverFallsThrough.length - hotCount,
   };
 }
 

@@ -27,7 +27,7 @@ export function translatorOptions(
   processors: Processors = 'one',
 ): Omit<TranslatorOptions, 'counts'> {
   const { handlers, firstFunction } = engine(processors);
-  const firstSlot = handlers.functions.length;
+  const firstSlot = handlers.functionCount;
   const isShared = processors === 'several';
   return { memory, wasmPagesMax: WASM_PAGES_MAX, handlers, firstFunction, firstSlot, isShared };
 }

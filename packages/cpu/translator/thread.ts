@@ -34,8 +34,8 @@ export function translatorStart(
   options: Pick<TranslatorStart, 'memory' | 'vcpuCount' | 'lacking' | 'counts'>,
 ): TranslatorStart {
   const { handlers, firstFunction } = engine;
-  const firstSlot = handlers.functions.length;
-  return { ...options, numbers: handlers.packed, firstFunction, firstSlot };
+  const firstSlot = handlers.functionCount;
+  return { ...options, numbers: engine.image.handlers, firstFunction, firstSlot };
 }
 
 /** Translates until the thread is ended from outside. `send` gives a translation to all vCPUs. */

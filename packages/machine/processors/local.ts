@@ -84,6 +84,7 @@ export function localProcessor(
     intr: vcpu.intr,
     processor,
     views: [processor],
+    select: () => {},
     start: (state) => vcpu.start(state),
     apics: () => [vcpu.apic.save()],
     visibleStates: () => {

@@ -18,6 +18,8 @@ export interface Processors {
   readonly processor: Processor;
   /** Each of them, to look into. */
   readonly views: readonly ProcessorView[];
+  /** Which of them `processor` shows. */
+  select(index: number): void;
   /** Power-on: the first begins where the board says, the others wait to be started. */
   start(state: StartState): void;
   /** States of the local APICs. */

@@ -111,7 +111,7 @@ class RemoteProcessors implements Processors {
   readonly #tracer: BoardTracer;
   #isRunning = false;
   #stopAsked = false;
-  /** The one that the loop's commands are about: the first, or the one that shut down. */
+  /** The one that commands are about: the first, the one chosen, or the one that shut down. */
   #shown = 0;
 
   constructor(
@@ -125,7 +125,7 @@ class RemoteProcessors implements Processors {
     const memory = new WebAssembly.Memory({ ...pages, shared: true });
     this.#wires = wires;
     this.#board = options.board;
-    const { handlers } = engine('several');
+    const { handlers, image } = engine('several');
     const world = new World({ memory, index: -1, vcpuCount });
     const model = cpuModel(cpu);
     const blocks = new BlockStore({ memory, handlers, ramBytes, vcpuCount, model, world });
@@ -145,6 +145,7 @@ class RemoteProcessors implements Processors {
         index,
         memory,
         layout,
+        engine: image,
         channel: channel.buffer,
         mailbox: mailbox.buffer,
         cpu,
@@ -168,6 +169,10 @@ class RemoteProcessors implements Processors {
         hold: () => this.#hold(),
       },
     );
+  }
+
+  select(index: number): void {
+    this.#shown = index;
   }
 
   start(state: StartState): void {

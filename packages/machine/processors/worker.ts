@@ -3,10 +3,11 @@
 
 import { TimerQueue } from '@mimic/base';
 import {
+  adoptEngine,
   BlockStore,
   type Bus,
   cpuModel,
-  engine,
+  type EngineImage,
   InterruptBus,
   type MemoryLayout,
   PostedInterrupts,
@@ -34,6 +35,7 @@ export interface ProcessorStart {
   readonly index: number;
   readonly memory: WebAssembly.Memory;
   readonly layout: MemoryLayout;
+  readonly engine: EngineImage;
   readonly channel: SharedArrayBuffer;
   /** The machine's mailbox, whose bell wakes the board. */
   readonly mailbox: SharedArrayBuffer;
@@ -101,7 +103,7 @@ class ProcessorLoop {
     const interrupts = new InterruptBus();
     for (let n = 0; n < vcpuCount; n++) interrupts.attach(new PostedInterrupts(memory, n), n);
     const world = new World({ memory, index, vcpuCount });
-    const { handlers } = engine('several');
+    const { handlers } = adoptEngine(start.engine);
     const model = cpuModel(start.cpu);
     const { rng } = start;
     // Each processor has random numbers of its own, also those that a seed repeats.

@@ -60,6 +60,8 @@ export class ScriptedComputer implements Computer {
     this.processors = [this.processor];
   }
 
+  selectProcessor(): void {}
+
   boot(): void {
     this.#lines = [...this.#script];
     this.#fifo = [];
