@@ -176,8 +176,13 @@ export class GuestRun {
   }
 
   #command({ name, argument }: Input & { readonly kind: 'command' }): void {
-    if (name === 'reset') this.boot();
-    else runCommand(this.#parts.computer, { id: 0, name, argument } as CommandFrame);
+    try {
+      if (name === 'reset') this.boot();
+      else runCommand(this.#parts.computer, { id: 0, name, argument } as CommandFrame);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new Diverged(`${name} is refused at ${this.where()}: ${why}`);
+    }
     this.settle();
   }
 }

@@ -92,6 +92,23 @@ test('shared folders have distinct tags that a command line can hold', () => {
   refused({ shares: Array.from({ length: 9 }, (_, index) => share(`s${index}`)) }, /9 shared/);
 });
 
+test('a deterministic machine refuses what would not be the same each time', () => {
+  const share = { tag: 's', readOnly: false, descriptor: 's', close() {} };
+  refused({ deterministic: {}, cpus: 2 }, /has one processor/);
+  refused({ deterministic: {}, shares: [share] }, /no shared folders/);
+  refused({ deterministic: { seed: 0.5 } }, /no seed/);
+  for (const nsPerInstruction of [0, 1.5, 1001, Number.NaN]) {
+    refused({ deterministic: { nsPerInstruction } }, /cannot take/);
+  }
+  refused({ deterministic: { startMs: Number.NaN } }, /no date/);
+  refused({ deterministic: { instructionsMax: -1 } }, /no limit/);
+  assert.equal(checkOptions(KERNEL).deterministic, undefined);
+  const config = checkOptions({ ...KERNEL, rng: { seed: 5 }, onRecord: () => undefined });
+  assert.equal(config.deterministic?.seed, 5);
+  assert.equal(config.deterministic?.records, true);
+  assert.deepEqual(checkOptions({ ...KERNEL, deterministic: { seed: 9 } }).rng, { seed: 9 });
+});
+
 test('a list of things to trace names each of them', () => {
   assert.deepEqual(parseTraceKinds('ports, mmio'), ['ports', 'mmio']);
   assert.throws(() => parseTraceKinds('ports,color'), { code: 'BAD_OPTION', message: /"color"/ });

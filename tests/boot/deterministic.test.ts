@@ -2,8 +2,11 @@
 // recording of them, and without input two boots are the same.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { type FinalState, Machine, type MachineOptions } from 'mimic';
+import { ENGINES, runner } from '../../tools/diverge/engines.ts';
+import { findDivergence } from '../../tools/diverge/search.ts';
 import { shellInitramfs } from '../../tools/guests/initramfs.ts';
 import { debianBusybox, debianKernel } from '../../tools/guests/kernels.ts';
 
@@ -54,4 +57,14 @@ test('two boots of Linux are the same, and one with another seed is not', async 
   assert.equal(first?.final.count, 150_000_000);
   assert.deepEqual(second, first);
   assert.notEqual(other?.final.sha256, first?.final.sha256);
+});
+
+test('the translator agrees with the interpreter about a boot', async () => {
+  const kernel = await debianKernel('cloud-amd64');
+  const options = { kernel: readFileSync(kernel.image), append: 'quiet', memory: '96M' };
+  const [left, right] = [ENGINES.interpreter!, ENGINES.translator!];
+  const found = await findDivergence(runner(options, left), runner(options, right), {
+    instructionsMax: 100_000_000,
+  });
+  assert.equal(found, undefined);
 });

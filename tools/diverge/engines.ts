@@ -13,18 +13,29 @@ import type { MakeRun } from './search.ts';
 /** Changes how a computer that was just assembled runs. */
 export type Alteration = (computer: Computer) => void;
 
-export const ENGINES: Readonly<Record<string, Alteration>> = {
+/** How guest code is run, and what is altered then. */
+export interface Engine {
+  readonly accel: 'interpreter' | 'jit';
+  readonly alter?: Alteration;
+}
+
+export const ENGINES: Readonly<Record<string, Engine>> = {
   /** As `mimic run` does: block by block. */
-  interpreter: () => {},
+  interpreter: { accel: 'interpreter' },
+  /** Hot blocks as WebAssembly of their own, translated the moment they are hot. */
+  translator: { accel: 'jit' },
   /** One instruction at a time, so that nothing depends on how code is cut into blocks. */
-  single: (computer) =>
-    alterRun(computer, (run) => (count) => {
-      for (let n = 0; n < count; n++) {
-        const cause = run(1);
-        if (cause !== 'budget') return cause;
-      }
-      return 'budget';
-    }),
+  single: {
+    accel: 'interpreter',
+    alter: (computer) =>
+      alterRun(computer, (run) => (count) => {
+        for (let n = 0; n < count; n++) {
+          const cause = run(1);
+          if (cause !== 'budget') return cause;
+        }
+        return 'budget';
+      }),
+  },
 };
 
 type Run = Computer['processor']['run'];
@@ -57,11 +68,15 @@ const HOST: RunHost<never> = {
 };
 
 /** Makes computers of these options, run that way. */
-export function runner(options: MachineOptions, alteration: Alteration): MakeRun {
+export function runner(options: MachineOptions, engine: Engine): MakeRun {
   return () =>
-    DeterministicRun.create(options, HOST, async (config, wires, host) => {
-      const computer = await assemblePc(config, wires, host);
-      alteration(computer);
-      return computer;
-    });
+    DeterministicRun.create(
+      { ...options, accel: engine.accel },
+      HOST,
+      async (config, wires, host) => {
+        const computer = await assemblePc(config, wires, host);
+        engine.alter?.(computer);
+        return computer;
+      },
+    );
 }

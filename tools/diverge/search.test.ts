@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { MachineOptions } from '@mimic/machine';
 import { POWER_OFF, STOP, tinyKernel } from '../../packages/machine/testing/tiny-kernel.ts';
-import { type Alteration, alterRun, ENGINES, runner } from './engines.ts';
+import { type Alteration, alterRun, ENGINES, type Engine, runner } from './engines.ts';
 import { type Divergence, findDivergence } from './search.ts';
 
 // mov ecx, 20000; l: add eax, ecx; imul ebx, eax, 3; mov [0x200000 + ecx * 4], ebx; loop l; then off.
@@ -20,8 +20,8 @@ const LOOP_BEGIN = 1;
 const ROUND = 4;
 
 /** Does something else to the guest as its count comes to a value. */
-function at(count: number, meddle: Alteration): Alteration {
-  return (computer) =>
+function at(count: number, meddle: Alteration): Engine {
+  const alter: Alteration = (computer) =>
     alterRun(computer, (run) => (budget) => {
       const before = count - computer.processor.instructionCount;
       if (before <= 0 || before > budget) return run(budget);
@@ -29,17 +29,19 @@ function at(count: number, meddle: Alteration): Alteration {
       meddle(computer);
       return run(budget - before);
     });
+  return { accel: 'interpreter', alter };
 }
 
-function search(alteration: Alteration): Promise<Divergence | undefined> {
+function search(engine: Engine): Promise<Divergence | undefined> {
   const instructionsMax = 1_000_000;
-  return findDivergence(runner(OPTIONS, ENGINES.interpreter!), runner(OPTIONS, alteration), {
+  return findDivergence(runner(OPTIONS, ENGINES.interpreter!), runner(OPTIONS, engine), {
     instructionsMax,
   });
 }
 
-test('two ways to run the same code do not diverge', async () => {
+test('the ways to run the same code do not diverge', async () => {
   assert.equal(await search(ENGINES.single!), undefined);
+  assert.equal(await search(ENGINES.translator!), undefined);
 });
 
 test('a wrong register is found at the instruction behind which it is wrong', async () => {
@@ -70,9 +72,13 @@ test('a wrong byte in memory is found, though no register tells of it', async ()
 
 test('an engine that is not the same twice is told of', async () => {
   let made = 0;
-  const unstable: Alteration = (computer) => {
-    made += 1;
-    if (made === 1) at(5000, ({ processor }) => void processor.writeRegister('rdi', 1n))(computer);
+  const unstable: Engine = {
+    accel: 'interpreter',
+    alter: (computer) => {
+      made += 1;
+      const meddle: Alteration = ({ processor }) => void processor.writeRegister('rdi', 1n);
+      if (made === 1) at(5000, meddle).alter?.(computer);
+    },
   };
   await assert.rejects(search(unstable), /not deterministic/);
 });

@@ -176,6 +176,36 @@ describe('a deterministic PC', { concurrency: 2 }, () => {
     assert.match(end.message, /in another state/);
   });
 
+  test('a recorded command that cannot be carried out ends the replay', async () => {
+    const recorded = await run(SPIN, {}, async (machine) => {
+      await machine.writeRegister('rbx', 1n);
+      await machine.stop();
+    });
+    const recording = recorded.recording.replace('"rbx"', '"rbp2"');
+    const { end } = await replayed(SPIN, { ...recorded, recording });
+    assert.ok(end.reason === 'diverged');
+    assert.match(end.message, /^writeRegister is refused at instruction \d+/);
+  });
+
+  test('with idle set to wait, a halted guest takes as long as it would', async () => {
+    // The RTC's 2 Hz, masked at the PIC, keeps a timer armed; nothing wakes the guest, which is stopped.
+    const rtc = [
+      0xb0, 0x0a, 0xe6, 0x70, 0xb0, 0x2f, 0xe6, 0x71, 0xb0, 0x0b, 0xe6, 0x70, 0xb0, 0x42, 0xe6,
+      0x71,
+    ];
+    const started = performance.now();
+    const { final } = await run(
+      [...rtc, ...print('!'), ...STOP],
+      { deterministic: { idle: 'wait' } },
+      async (machine) => {
+        await machine.serial.expect('!');
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        await machine.stop();
+      },
+    );
+    assert.ok(final.ns / 1e6 <= performance.now() - started, `${final.ns} ns of guest time`);
+  });
+
   test('a recording is refused by a machine that is made from something else', async () => {
     const recorded = await run([...POWER_OFF, ...STOP]);
     const refused = { code: 'BAD_RECORDING' };
