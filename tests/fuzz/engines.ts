@@ -27,9 +27,13 @@ export interface Run {
   /** struct test of runner.c, and the budget of one slice. */
   readonly test: Uint8Array;
   readonly slice: number;
-  /** Translated code counts instructions, so that slices end it. */
-  readonly counts: boolean;
+  readonly translation: Translation;
 }
+/**
+ * How programs are translated: regions count instructions and end with the budget; or only events end their loops, as in
+ * a machine; or like that for memory that several processors share.
+ */
+export type Translation = 'counting' | 'free' | 'shared';
 
 export interface Trace {
   readonly addresses: readonly number[];
@@ -39,8 +43,7 @@ export interface Trace {
 /** Our engines, kept from program to program as a guest's processor is. */
 export class Engines {
   #interpreter = new InterpretedRunner({ layout: FUZZ_LAYOUT });
-  /** Regions that count instructions and regions that do not, as those of a machine. */
-  readonly #translators = { counting: translating(true), free: translating(false) };
+  readonly #translators = new Map<Translation, InterpretedRunner>();
   regions = 0;
 
   interpret({ test }: Run): Outcome {
@@ -58,26 +61,33 @@ export class Engines {
   }
   /** The translator's state when it stops for having used up a budget, with everything translated before. */
   translateUpTo(run: Run, budget: number): Outcome {
-    this.translate({ ...run, counts: true });
-    return runOn(this.#translators.counting, run.test, budget, budget);
+    const counting = { ...run, translation: 'counting' } as const;
+    this.translate(counting);
+    return runOn(this.#translating(counting), run.test, budget, budget);
   }
   /** One outcome for each run of a program that is known to come to an end. */
-  translate({ test, slice, counts }: Run): Outcome[] {
-    const kind = counts ? 'counting' : 'free';
-    if (this.#translators[kind].cpu.loader.counters.regions > REGIONS_MAX)
-      this.#translators[kind] = translating(counts);
-    const runner = this.#translators[kind];
+  translate(run: Run): Outcome[] {
+    const runner = this.#translating(run);
     const before = runner.cpu.loader.counters.regions;
     const outcomes = Array.from({ length: TRANSLATED_RUNS }, () => {
-      const { result, instructions } = runOn(runner, test, TRANSLATED_MAX, slice);
-      return { result, ...(counts && { instructions }) };
+      const { result, instructions } = runOn(runner, run.test, TRANSLATED_MAX, run.slice);
+      return { result, ...(run.translation === 'counting' && { instructions }) };
     });
     this.regions += runner.cpu.loader.counters.regions - before;
     return outcomes;
   }
-}
-function translating(counts: boolean): InterpretedRunner {
-  return new InterpretedRunner({ layout: FUZZ_LAYOUT, hotThreshold: HOT_THRESHOLD, counts });
+  #translating({ translation }: Run): InterpretedRunner {
+    const known = this.#translators.get(translation);
+    if (known && known.cpu.loader.counters.regions < REGIONS_MAX) return known;
+    const made = new InterpretedRunner({
+      layout: FUZZ_LAYOUT,
+      hotThreshold: HOT_THRESHOLD,
+      counts: translation === 'counting',
+      processors: translation === 'shared' ? 'several' : 'one',
+    });
+    this.#translators.set(translation, made);
+    return made;
+  }
 }
 function runOn(
   runner: InterpretedRunner,

@@ -21,8 +21,8 @@ export function firstDifference(
 }
 
 function onTranslator(placed: Placed): string | undefined {
-  const { slice } = placed.program;
-  const run: Run = { test: placed.test, slice, counts: true };
+  const { slice, translation } = placed.program;
+  const run: Run = { test: placed.test, slice, translation };
   const engines = new Engines();
   const { addresses } = engines.trace(run);
   const differsAt = (budget: number): readonly string[] => {
@@ -56,7 +56,11 @@ function withoutEnd(result: Uint8Array): Uint8Array {
 /** Ends the program at each of its instructions in the order in which they are reached. */
 function byEndingEarly(placed: Placed, differs: (placed: Placed) => boolean): string | undefined {
   const { program, kept, addresses, test } = placed;
-  const trace = new Engines().trace({ test, slice: program.slice, counts: true }).addresses;
+  const trace = new Engines().trace({
+    test,
+    slice: program.slice,
+    translation: program.translation,
+  }).addresses;
   let before: number | undefined;
   for (const address of new Set(trace)) {
     const n = addresses.findIndex((at, item) => kept[item] && at === address);

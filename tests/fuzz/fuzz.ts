@@ -58,8 +58,8 @@ export function differencesOf(
   options: Pick<FuzzOptions, 'engines'>,
   host: () => Outcome,
 ): { lines: string[]; first: Outcome } {
-  const { slice, counts } = placed.program;
-  const run = { test: placed.test, slice, counts };
+  const { slice, translation } = placed.program;
+  const run = { test: placed.test, slice, translation };
   const interpreted = engines.interpret(run);
   const names = options.engines;
   const lines: string[] = [];
@@ -168,7 +168,7 @@ export function describe({ program, addresses, test }: Placed): string {
     (_, n) => `${n}:${view.getBigUint64(TEST.gpr + 8 * n, true).toString(16)}`,
   );
   return [
-    `${world.name}, slices of ${Math.min(program.slice, INSTRUCTIONS_MAX)}, registers ${registers.join(' ')}`,
+    `${world.name}, ${program.translation}, slices of ${Math.min(program.slice, INSTRUCTIONS_MAX)}, registers ${registers.join(' ')}`,
     ...lines.map(
       (d) => `${d.gva.toString(16)}: ${Buffer.from(d.bytes).toString('hex').padEnd(22)} ${d.text}`,
     ),

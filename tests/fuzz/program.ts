@@ -6,6 +6,7 @@ import { type Aim, type Built, InstructionBuilder, type Poke } from '../silicon/
 import { Random } from '../silicon/random.ts';
 import { isOtherManufacturers } from '../silicon/undefined.ts';
 import { WORLDS, type World, type WorldName } from '../silicon/worlds.ts';
+import type { Translation } from './engines.ts';
 import { FormPicker } from './forms.ts';
 import { BUILT_AT, type Fixup, type Item, NO_FLAGS } from './item.ts';
 import { aimOf, CODE_MAX, initialState } from './state.ts';
@@ -42,8 +43,7 @@ export interface Program {
   readonly state: Uint8Array;
   /** Budget of one slice for the engines. */
   readonly slice: number;
-  /** Translated code counts instructions; otherwise it runs on to the end, as a machine's. */
-  readonly counts: boolean;
+  readonly translation: Translation;
 }
 
 /** Program number `index` of a seed. `forHost`: only what a host processor gives the same by the manual. */

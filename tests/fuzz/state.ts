@@ -6,6 +6,7 @@ import { CODE, DATA, type Layout, layoutOf, PAGE, STACK, TEST } from '../silicon
 import type { Random } from '../silicon/random.ts';
 import { ARITHMETIC_FLAGS } from '../silicon/undefined.ts';
 import { isStackBig, segmentBase, WORLDS, type World, type WorldName } from '../silicon/worlds.ts';
+import type { Translation } from './engines.ts';
 import { assembleItems, type Item } from './item.ts';
 import { GUARD, GUARD_REGISTER } from './templates.ts';
 
@@ -20,6 +21,7 @@ export const CODE_MAX: number = PAGE - 256;
 /** A program retires at most this many instructions; repeated string instructions count once for each element. */
 export const INSTRUCTIONS_MAX = 20_000;
 const RUNS_FREELY = 1 << 30;
+const TRANSLATIONS: readonly Translation[] = ['counting', 'free', 'shared'];
 
 /** Index in a case's memory of a linear address, if there is a page. */
 export function memoryIndex(linear: number): number | undefined {
@@ -70,7 +72,7 @@ export function initialState(
     readonly aim: Aim;
     readonly pokes: readonly Poke[];
   },
-): { start: number; state: Uint8Array; slice: number; counts: boolean } {
+): { start: number; state: Uint8Array; slice: number; translation: Translation } {
   const world: World = WORLDS[o.world];
   const state = new Uint8Array(FUZZ_LAYOUT.testBytes);
   const view = new DataView(state.buffer);
@@ -117,7 +119,9 @@ export function initialState(
   }
   view.setUint32(TEST.memory + memoryIndex(GUARD)!, turns, true);
   const slice = random.chance(60) ? RUNS_FREELY : random.pick([1, 3, 17, 50, 200, 1000]);
-  return { start, state, slice, counts: slice < RUNS_FREELY || random.chance(30) };
+  // Only what counts ends with a slice.
+  const translation = slice < RUNS_FREELY ? 'counting' : random.pick(TRANSLATIONS);
+  return { start, state, slice, translation };
 }
 
 function fillMemory(random: Random, view: DataView): void {

@@ -1,5 +1,6 @@
 // The same cases on the interpreter: ring 3, with exactly the pages that runner.c maps and the segments that it makes.
 
+import type { Processors } from '../../packages/cpu/interpreter/engine.ts';
 import { EXIT_REASON } from '../../packages/cpu/interpreter/service.ts';
 import { SEGMENT } from '../../packages/cpu/state/layout.ts';
 import { RAM_BASE } from '../../packages/cpu/state/memory-map.ts';
@@ -91,12 +92,13 @@ export class InterpretedRunner {
   readonly #layout: Layout;
   readonly #page = new Uint8Array(PAGE);
 
-  /** `hotThreshold`: entries after which a block is translated, 0 for never; `counts`: TestCpu's. */
+  /** `hotThreshold`: entries after which a block is translated, 0 for never; the rest is TestCpu's. */
   constructor(
     options: {
       readonly layout?: Layout;
       readonly hotThreshold?: number;
       readonly counts?: boolean;
+      readonly processors?: Processors;
     } = {},
   ) {
     const { layout = LAYOUT, ...others } = options;

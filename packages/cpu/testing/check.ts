@@ -2,12 +2,13 @@
 // legacy modes, identity-mapped in 64-bit mode; a fault ends the run instead of being delivered.
 
 import { BlockStore } from '../decode/block-store.ts';
-import { engine } from '../interpreter/engine.ts';
+import { engine, type Processors } from '../interpreter/engine.ts';
 import { instantiate } from '../interpreter/instance.ts';
 import { EXIT_REASON } from '../interpreter/service.ts';
 import type { CpuModel } from '../model/cpu-model.ts';
 import {
   at,
+  EVENT,
   GPR,
   S,
   SEGMENT,
@@ -68,6 +69,8 @@ export class TestCpu {
       readonly model?: CpuModel;
       /** Regions count what they retire and end with the budget; false: as a machine runs them, only events end loops. */
       readonly counts?: boolean;
+      /** Guest memory as several processors share it. */
+      readonly processors?: Processors;
     } = {},
   ) {
     const layout = planMemory({ ramBytes: RAM_BYTES, vcpuCount: 1 });
@@ -80,7 +83,7 @@ export class TestCpu {
     this.bytes = new Uint8Array(this.memory.buffer);
     this.blocks = new BlockStore({
       memory: this.memory,
-      handlers: engine().handlers,
+      handlers: engine(options.processors).handlers,
       ramBytes: RAM_BYTES,
       vcpuCount: 1,
       ...(options.model && { model: options.model }),
@@ -89,12 +92,13 @@ export class TestCpu {
       memory: this.memory,
       index: 0,
       host: { ...this.#host(), ...host },
+      engine: engine(options.processors),
     });
     this.set('ramBytes', BigInt(RAM_BYTES));
     this.#hotThreshold = options.hotThreshold ?? 0;
     const { memory, blocks } = this;
     this.translator = new InThreadTranslator({
-      ...translatorOptions(memory),
+      ...translatorOptions(memory, options.processors),
       counts: options.counts ?? true,
       ...(EACH_TRANSLATED ? { lengthMax: 1, lengthMin: 1 } : {}),
     });
@@ -124,8 +128,18 @@ export class TestCpu {
       },
       takeInterrupt: () => -1,
       tscChanged: () => undefined,
+      synchronise: () => this.#runAlone() as undefined,
+      yieldHost: () => undefined,
       randomI64: () => 0x1234_5678_9abc_def0n,
     };
+  }
+
+  /** Between two blocks of a machine for several processors, of which there is one: begins or ends running alone. */
+  #runAlone(): void {
+    const hasRun = this.get('stopsOthers') === 1;
+    this.set('stopsOthers', hasRun ? 0 : 1);
+    this.set('runOne', hasRun ? 0 : 1);
+    if (hasRun) this.set('events', (this.get('events') as number) & ~EVENT.alone);
   }
 
   /** A state field, as its own type. */
