@@ -23,8 +23,9 @@ const COMMANDS: Readonly<Record<string, MonitorCommand>> = {
     run: async () => helpText(),
   },
   info: {
-    usage: 'info registers|cpus|devices|pic|mem',
-    summary: 'the processor, all processors, the parts, the interrupt controllers, what is mapped',
+    usage: 'info registers|cpus|devices|pic|mem|hash',
+    summary:
+      'the processor, all of them, the parts, the interrupt controllers, what is mapped, SHA-256 of it all',
     run: (machine, args) => information(machine, args[0]),
   },
   x: {
@@ -135,6 +136,10 @@ async function information(machine: Machine, topic: string | undefined): Promise
     }
     case 'mem':
       return await memoryMap(machine);
+    case 'hash': {
+      const { sha256, count } = await machine.stateHash();
+      return `${sha256}  behind ${count} instructions`;
+    }
     default:
       throw new MachineError('BAD_COMMAND', `info about what? ${COMMANDS.info?.usage}`);
   }

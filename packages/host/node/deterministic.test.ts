@@ -222,6 +222,7 @@ describe('a deterministic PC', { concurrency: 2 }, () => {
     const second = await run(SPIN, options, async (machine) => {
       const { sha256, count } = await machine.stateHash();
       assert.match(sha256, /^[\da-f]{64}$/);
+      assert.match(await machine.monitor('info hash'), /^[\da-f]{64} {2}behind \d+ instructions$/);
       assert.ok(count <= 3_000_000);
     });
     assert.deepEqual(second.final, first.final);
