@@ -249,7 +249,7 @@ class Decoder {
     this.#rex = isLong ? (extensions & 7) | (w ? 8 : 0) : 0;
     this.#vex = { prefix: VEX_PREFIXES[last & 3]!, w, l: last & 4 ? 1 : 0 };
     out.vvvv = (~last >> 3) & (isLong ? 15 : 7);
-    out.hasRex = true;
+    out.hasRex = isLong;
     return isRefused ? undefined : vexMap(first === 0xc4 ? second & 0x1f : 1);
   }
   /** A vsib operand needs a SIB byte, and three different registers. SDM vol 2A §2.3.12, table 2-27. */

@@ -4,6 +4,7 @@ import { operandBits } from '../interpreter/operands.ts';
 import type { OperandSpec } from '../isa/instruction.ts';
 import { type Decoded, decodeInstruction, INSTRUCTION_LENGTH_MAX } from './decoder.ts';
 import {
+  comparison,
   idiom,
   isFarIndirect,
   memoryBits,
@@ -153,11 +154,13 @@ export function formatInstruction(d: Decoded, rip: bigint): string {
   const special = idiom(d);
   if (special) return special;
   const nextRip = rip + BigInt(d.length);
-  const { operands: specs } = d.candidate.table.form;
+  const named = comparison(d);
+  const { operands: all } = d.candidate.table.form;
+  const specs = named ? all.slice(0, -1) : all;
   const operands = stackOperands(d) ?? specs.map((o) => operandText(o, d, nextRip)).join(', ');
   const prefix = `${d.lock ? 'lock ' : ''}${repeatPrefix(d)}`;
   const far = isFarIndirect(d) ? ' far' : '';
-  return `${prefix}${mnemonic(d)}${far}${operands ? ` ${operands}` : ''}`;
+  return `${prefix}${named ?? mnemonic(d)}${far}${operands ? ` ${operands}` : ''}`;
 }
 
 export interface DisassembledInstruction {

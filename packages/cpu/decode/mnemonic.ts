@@ -50,9 +50,29 @@ export function idiom(d: Decoded): string | undefined {
   return undefined;
 }
 
+/** Comparison predicates as they appear in names: 0–7 of SSE, all of AVX. SDM vol 2A, CMPPD, table 3-3. */
+const PREDICATES = (
+  'eq lt le unord neq nlt nle ord eq_uq nge ngt false neq_oq ge gt true ' +
+  'eq_os lt_oq le_oq unord_s neq_us nlt_uq nle_uq ord_s eq_us nge_uq ngt_uq false_os neq_os ge_oq gt_oq true_us'
+).split(' ');
+const COMPARISON = /^(V?CMP)([PS][SD])$/;
+
+/** The name that stands for a comparison with its immediate, if there is one. */
+export function comparison(d: Decoded): string | undefined {
+  const { instruction, form } = d.candidate!.table;
+  const [, name, suffix] = COMPARISON.exec(instruction.name) ?? [];
+  if (!name || !form.unit) return undefined;
+  const predicate = Number(d.immediate);
+  if (predicate >= (name === 'CMP' ? 8 : 32)) return undefined;
+  return `${name}${PREDICATES[predicate]!}${suffix}`.toLowerCase();
+}
+
 /** Mnemonic in lower case. */
 export function mnemonic(d: Decoded): string {
   const { name } = d.candidate!.table.instruction;
+  // 64-bit lengths are told by a suffix.
+  if (d.hasRex && /PCMPESTR/.test(name) && /REX\.W |W1/.test(d.candidate!.table.form.encoding))
+    return `${name.toLowerCase()}q`;
   const sized = BY_SIZE[name];
   if (sized) return bySize(sized, d.bits);
   if (name === 'JCXZ') return bySize(['jcxz', 'jecxz', 'jrcxz'], d.addressBits);

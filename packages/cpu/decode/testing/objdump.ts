@@ -78,8 +78,12 @@ const SPELLING: readonly (readonly [RegExp, string])[] = [
   [/^(mov (?:[c-gs]s|\?)),[er]([a-ds][xpi]|[bs]p)$/, '$1,$2'],
   [/^(mov (?:[c-gs]s|\?),r\d+)d?$/, '$1w'],
   // So does PINSRW.
-  [/^(pinsrw \w+),e(\w+)/, '$1,$2'],
-  [/^(pinsrw \w+),(r\d+)d/, '$1,$2w'],
+  [/^(v?pinsrw (?:\w+,)?\w+),e(\w+)/, '$1,$2'],
+  [/^(v?pinsrw (?:\w+,)?\w+),(r\d+)d/, '$1,$2w'],
+  // VEX.W means nothing to moves of sign masks, nor VEX.L to scalars.
+  [/^(v(?:movmskp[sd]|pmovmskb)) r([a-ds][xip]|[bs]p),/, '$1 e$2,'],
+  [/^(v(?:movmskp[sd]|pmovmskb) r\d+),/, '$1d,'],
+  [/^(vmovs[sd]) ymm(\d+)/, '$1 xmm$2'],
   [/^fwait$/, 'wait'],
   [/^xlat .*$/, 'xlat'],
   [/^(sgdt|sidt|lgdt|lidt)[dw]\b/, '$1'],
@@ -149,6 +153,12 @@ export function inOurSpelling(line: ObjdumpLine, bits: CodeBits): string {
   if (opcode === 0xff && (reg === 3 || reg === 5)) text = text.replace(/[A-Z]+ PTR/, 'far');
   // Targets wrap with IP.
   if (bits === 16 && !line.text.startsWith('data32')) text = text.replace(NEAR_TARGET, wrapTarget);
+  // objdump names the halves that are multiplied.
+  text = text.replace(
+    /^(v?pclmul)[lh]q[lh]qdq (.*)$/,
+    (_, name: string, operands: string) =>
+      `${name}qdq ${operands},0x${line.bytes.at(-1)!.toString(16)}`,
+  );
   text = absolute(text, line, bits);
   for (const [theirs, ours] of SPELLING) text = text.replace(theirs, ours);
   text = text.replace(/\b([A-Z]+) PTR/, (_, size: string) => `${size.toLowerCase()} ptr`);
@@ -162,5 +172,6 @@ export function withoutTaste(text: string): string {
       /^(pushf|popf|pusha|popa|iret|sysret|sysexit|retf?|push|pop|enter|leave|call|jmp)[dqw]\b/,
       '$1',
     )
+    .replace(/^(v?lddqu \w+, )\w+ ptr /, '$1')
     .replace(/\bds:\[/, '[');
 }
