@@ -26,7 +26,7 @@ import {
   Wqq,
   Wx,
 } from './instruction.ts';
-import { elementToFront, insert, insertSingle, testBits, type Unit } from './sse-element.ts';
+import { extractElement, insert, insertSingle, testBits, type Unit } from './sse-element.ts';
 import { ZERO } from './sse-operands.ts';
 import { compareStringOperands, STRING_COMPARISONS } from './sse-string.ts';
 
@@ -73,9 +73,9 @@ const extraction = (
     lift(l, _i, dst, src, immediate) {
       const [shape, bytes] = row.unit;
       const n = immediateOf(l, immediate!);
-      const front = elementToFront(l, l.let(src!.read()), bytes, n, 16 / bytes);
-      const suffix = bytes < 4 ? '_u' : '';
-      dst!.write(l.lanes(`${shape}.extract_lane${suffix}`, [0], front));
+      const operation = `${shape}.extract_lane${bytes < 4 ? '_u' : ''}`;
+      const v = l.let(src!.read());
+      dst!.write(extractElement(l, operation, bytes, v, n, 16 / bytes));
     },
   });
 

@@ -1,5 +1,5 @@
-// Insertion and extraction of one element, and PTEST, of SSE to SSE4.1. The element's number is only known at run
-// time. SDM vol 1 §11.4.2, §12.6, §12.10.
+// Insertion and extraction of one element, and PTEST, of SSE to SSE4.1. The element's number may only be known at
+// run time. SDM vol 1 §11.4.2, §12.6, §12.10.
 
 import { writeArithmeticFlags } from '../lift/flags.ts';
 import type { Lift } from '../lift/lift.ts';
@@ -28,20 +28,27 @@ import {
   Wx,
 } from './instruction.ts';
 import { enterMmx, IOTA, low, source, widen, writeMmx } from './sse-operands.ts';
-import { bytesFrom, laneMask, splat } from './sse-shuffle.ts';
+import { bytesFrom, known, laneMask, splat } from './sse-shuffle.ts';
 
 export type Unit = readonly [shape: string, bytes: 1 | 2 | 4 | 8];
 export const unitOf = (bits: number): Unit => (bits === 64 ? ['i64x2', 8] : ['i32x4', 4]);
 
 /** Element n (taken modulo the count) as the lowest of a vector. */
-export function elementToFront(
+function elementToFront(l: Lift, v: Value, bytesEach: number, n: Value, count: number): Value {
+  return bytesFrom(l, v, n.and(count - 1).mul(bytesEach));
+}
+/** Element n, taken modulo the count. */
+export function extractElement(
   l: Lift,
-  v: Value,
+  operation: string,
   bytesEach: number,
+  v: Value,
   n: Value,
   count: number,
 ): Value {
-  return bytesFrom(l, v, n.and(count - 1).mul(bytesEach));
+  const fixed = known(n);
+  if (fixed !== undefined) return l.lanes(operation, [fixed & (count - 1)], v);
+  return l.lanes(operation, [0], elementToFront(l, v, bytesEach, n, count));
 }
 /** Replaces element n, taken modulo the count. */
 export function insert(
@@ -52,6 +59,8 @@ export function insert(
   n: Value,
   count: number,
 ): Value {
+  const fixed = known(n);
+  if (fixed !== undefined) return l.lanes(`${shape}.replace_lane`, [fixed & (count - 1)], v, value);
   const order = l.op('i8x16.shr_u', IOTA, Math.log2(bytesEach));
   const mask = l.op('i8x16.eq', order, splat(l, 'i8x16', n.and(count - 1)));
   return l.op('v128.bitselect', splat(l, shape, value), v, mask);
@@ -79,10 +88,13 @@ const extract =
   (shape: string, suffix: string, bytesEach: number): ElementLift =>
   (l, dst, src, n) =>
     dst.write(
-      l.lanes(
+      extractElement(
+        l,
         `${shape}.extract_lane${suffix}`,
-        [0],
-        elementToFront(l, l.let(src.read()), bytesEach, n, 16 / bytesEach),
+        bytesEach,
+        l.let(src.read()),
+        n,
+        16 / bytesEach,
       ),
     );
 const extractDouble: ElementLift = (l, dst, src, n) => {
@@ -100,7 +112,7 @@ const insertUnit =
 export function insertSingle(l: Lift, first: () => Value, src: LiftOperand, n: Value): Value {
   const value = src.isMemory
     ? l.let(src.read())
-    : l.lanes('i32x4.extract_lane', [0], elementToFront(l, l.let(src.read()), 4, n.shru(6), 4));
+    : extractElement(l, 'i32x4.extract_lane', 4, l.let(src.read()), n.shru(6), 4);
   const merged = insert(l, ['i32x4', 4], first(), l.let(value), n.shru(4), 4);
   return l.op('v128.andnot', merged, laneMask(l, 'i32x4', n));
 }

@@ -1,9 +1,9 @@
-// Shuffles, blends, shifts by an immediate, widening moves and MPSADBW of MMX to SSE4.1. An
-// immediate is only known at run time, so byte indices and masks are computed from it. SDM vol 1
-// §9.4, §11.4.2, §12.6–12.10.
+// Shuffles, blends, shifts by an immediate, widening moves and MPSADBW of MMX to SSE4.1. Where an
+// immediate is only known at run time, byte indices and masks are computed from it. SDM vol 1 §9.4,
+// §11.4.2, §12.6–12.10.
 
 import type { Lift } from '../lift/lift.ts';
-import { type Value, v128 } from '../lift/value.ts';
+import { constantOf, type Value, v128 } from '../lift/value.ts';
 import { S } from '../state/layout.ts';
 import {
   type Form,
@@ -41,6 +41,22 @@ const bytes = (width: 1 | 2 | 4, lanes: readonly number[]): Value =>
   v128(lanes.flatMap((n) => Array.from({ length: width }, (_, i) => (n >>> (8 * i)) & 0xff)));
 const swizzle = (l: Lift, v: Value, index: Value) => l.op('i8x16.swizzle', v, index);
 export const splat = (l: Lift, shape: string, v: Value) => l.op(`${shape}.splat`, v);
+
+/** An immediate that is known while its instruction is lifted. */
+export function known(immediate: Value): number | undefined {
+  const value = constantOf(immediate);
+  return value === undefined ? undefined : Number(value);
+}
+/** One of the known numbers' fields of two bits. */
+const fieldOf = (immediate: number, n: number) => (immediate >> (2 * n)) & 3;
+/** Picks bytes out of two vectors by units, each given as its number in both. */
+const pickUnits = (l: Lift, width: number, units: readonly number[], a: Value, b: Value): Value =>
+  l.lanes(
+    'i8x16.shuffle',
+    units.flatMap((unit) => Array.from({ length: width }, (_, i) => unit * width + i)),
+    a,
+    b,
+  );
 
 /**
  * Byte indices that pick four units by the immediate's two-bit fields: scale * field + base, unit
@@ -83,14 +99,35 @@ const wordIndices = (l: Lift, immediate: Value, half: 'low' | 'high') => {
   );
 };
 
-const shuffleDwords: Packed = (l, _a, b, { immediate }) =>
-  swizzle(l, b, dwordIndices(l, immediate));
+const shuffleDwords: Packed = (l, _a, b, { immediate }) => {
+  const n = known(immediate);
+  if (n === undefined) return swizzle(l, b, dwordIndices(l, immediate));
+  return pickUnits(
+    l,
+    4,
+    [0, 1, 2, 3].map((unit) => fieldOf(n, unit)),
+    b,
+    b,
+  );
+};
 const shuffleWords =
   (half: 'low' | 'high'): Packed =>
-  (l, _a, b, { immediate }) =>
-    swizzle(l, b, wordIndices(l, immediate, half));
+  (l, _a, b, { immediate }) => {
+    const n = known(immediate);
+    if (n === undefined) return swizzle(l, b, wordIndices(l, immediate, half));
+    const first = half === 'low' ? 0 : 4;
+    const units = [0, 1, 2, 3, 4, 5, 6, 7].map((unit) =>
+      unit >= first && unit < first + 4 ? first + fieldOf(n, unit - first) : unit,
+    );
+    return pickUnits(l, 2, units, b, b);
+  };
 /** SHUFPS: two lanes of the first source, then two of the second. */
 const shuffleSingles: Packed = (l, a, b, { immediate }) => {
+  const n = known(immediate);
+  if (n !== undefined) {
+    const units = [0, 1, 2, 3].map((unit) => fieldOf(n, unit) + (unit < 2 ? 0 : 4));
+    return pickUnits(l, 4, units, a, b);
+  }
   const index = l.let(dwordIndices(l, immediate));
   return l.lanes(
     'i8x16.shuffle',
@@ -100,6 +137,8 @@ const shuffleSingles: Packed = (l, a, b, { immediate }) => {
   );
 };
 const shuffleDoubles: Packed = (l, a, b, { immediate }) => {
+  const n = known(immediate);
+  if (n !== undefined) return pickUnits(l, 8, [n & 1, 2 + ((n >> 1) & 1)], a, b);
   const lane = (v: Value, n: number) => l.lanes('i64x2.extract_lane', [n], v);
   const pick = (v: Value, bit: number) => l.select(immediate.bit(bit), lane(v, 1), lane(v, 0));
   return l.lanes('i64x2.replace_lane', [1], splat(l, 'i64x2', pick(a, 0)), pick(b, 1));
@@ -108,10 +147,19 @@ const shuffleDoubles: Packed = (l, a, b, { immediate }) => {
 const shuffleBytes: Packed = (l, a, b, { mmx }) =>
   swizzle(l, a, l.op('v128.and', b, bytes(1, new Array(16).fill(mmx ? 0x87 : 0x8f))));
 
-const atMost = (l: Lift, v: Value, limit: number) => l.let(l.select(v.gtu(limit), l.i32(limit), v));
+function atMost(l: Lift, v: Value, limit: number): Value {
+  const n = known(v);
+  if (n !== undefined) return l.i32(Math.min(n, limit));
+  return l.let(l.select(v.gtu(limit), l.i32(limit), v));
+}
 /** Bytes of `v` from a position on, zero outside of it; the position may be negative. */
-export const bytesFrom = (l: Lift, v: Value, position: Value) =>
-  swizzle(l, v, l.op('i8x16.add', IOTA, splat(l, 'i8x16', position)));
+export function bytesFrom(l: Lift, v: Value, position: Value): Value {
+  const n = known(position);
+  if (n === undefined) return swizzle(l, v, l.op('i8x16.add', IOTA, splat(l, 'i8x16', position)));
+  // An index with its sign set gives zero.
+  const index = Array.from({ length: 16 }, (_, i) => (i + n >= 0 && i + n < 16 ? i + n : 0x80));
+  return swizzle(l, v, v128(index));
+}
 
 /** PALIGNR: sixteen (MMX: eight) bytes out of destination above source, from the immediate on. */
 const align: Packed = (l, a, b, { mmx, immediate }) => {
@@ -123,6 +171,11 @@ const align: Packed = (l, a, b, { mmx, immediate }) => {
       a,
     );
     return bytesFrom(l, both, atMost(l, immediate, 16));
+  }
+  const fixed = known(immediate);
+  if (fixed !== undefined && fixed <= 16) {
+    const lanes = Array.from({ length: 16 }, (_, i) => i + fixed);
+    return l.lanes('i8x16.shuffle', lanes, b, a);
   }
   const n = atMost(l, immediate, 32);
   return l.op('v128.or', bytesFrom(l, b, n), bytesFrom(l, a, n.sub(16)));
@@ -143,8 +196,13 @@ export function laneMask(l: Lift, shape: 'i16x8' | 'i32x4' | 'i64x2', immediate:
 }
 const blend =
   (shape: 'i16x8' | 'i32x4' | 'i64x2'): Packed =>
-  (l, a, b, { immediate }) =>
-    l.op('v128.bitselect', b, a, laneMask(l, shape, immediate));
+  (l, a, b, { immediate }) => {
+    const n = known(immediate);
+    if (n === undefined) return l.op('v128.bitselect', b, a, laneMask(l, shape, immediate));
+    const count = Number(shape.split('x')[1]);
+    const units = Array.from({ length: count }, (_, i) => i + ((n >> i) & 1) * count);
+    return pickUnits(l, 16 / count, units, a, b);
+  };
 /** Blends by the signs of XMM0. */
 const blendVariable =
   (shape: string, bits: number): Packed =>
