@@ -37,6 +37,7 @@ export type {
 export { Machine, type MachineEnd, type MachineEvents, type MachineState } from './machine.ts';
 export { formatRegisters } from './monitor.ts';
 export {
+  type Accel,
   type ComputerConfig,
   type ConsoleOptions,
   type DiskAttachment,

@@ -1,7 +1,7 @@
 // A guest that a test drives through its serial console, the same on Mimic and on QEMU: what QEMU shows is what a
 // suite may expect. MIMIC_TEST_EMULATOR=qemu runs the suites that use `startGuest` there, to check the suites.
 
-import type { CpuModelName, ExpectMatch, ExpectOptions } from '@mimic/machine';
+import type { Accel, CpuModelName, ExpectMatch, ExpectOptions } from '@mimic/machine';
 
 export interface GuestOptions {
   /** Path of a kernel image. */
@@ -13,6 +13,10 @@ export interface GuestOptions {
   readonly memoryMib?: number;
   /** What the processor can do; default: as for any machine. */
   readonly cpu?: CpuModelName;
+  /** Default 1. */
+  readonly cpus?: number;
+  /** Mimic's engine; default: as for any machine. */
+  readonly accel?: Accel;
   /** Paths of raw images; the first is /dev/vda. */
   readonly disks?: readonly string[];
 }

@@ -4,7 +4,7 @@ import { Machine, type MachineEnd } from 'mimic';
 import type { Guest, GuestEnd, GuestOptions } from './guest.ts';
 
 export async function startMimicGuest(options: GuestOptions): Promise<Guest> {
-  const { kernel, initrd, append = '', memoryMib = 256, disks = [], cpu } = options;
+  const { kernel, initrd, append = '', memoryMib = 256, disks = [], cpu, cpus, accel } = options;
   const machine = await Machine.create({
     kernel,
     append: `console=ttyS0 ${append}`,
@@ -13,6 +13,8 @@ export async function startMimicGuest(options: GuestOptions): Promise<Guest> {
     onReset: 'stop',
     ...(initrd === undefined ? {} : { initrd }),
     ...(cpu === undefined ? {} : { cpu }),
+    ...(cpus === undefined ? {} : { cpus }),
+    ...(accel === undefined ? {} : { accel }),
   });
   let output = '';
   const copied = (async () => {

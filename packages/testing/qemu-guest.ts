@@ -62,7 +62,7 @@ export function startQemuGuest(options: GuestOptions): Guest {
 function qemuArguments(options: GuestOptions, folder: string): string[] {
   const { kernel, initrd, append = '', memoryMib = 256, disks = [], cpu = 'v2' } = options;
   const args = ['-accel', 'tcg', '-m', `${memoryMib}`, '-display', 'none', '-nodefaults'];
-  args.push('-cpu', PROCESSORS[cpu]);
+  args.push('-cpu', PROCESSORS[cpu], '-smp', `${options.cpus ?? 1}`);
   args.push('-no-reboot', '-serial', 'stdio', '-device', 'virtio-rng-pci');
   args.push('-kernel', kernel, '-append', `console=ttyS0 ${append}`);
   if (initrd !== undefined) {

@@ -26,7 +26,11 @@ import { RecordWriter } from './record-writer.ts';
 export const BLOCK_LENGTH_MAX = 64;
 
 /** u32 words of a block header. */
-const HEADER = { next: 0, gpa: 1, bytes: 2, mode: 3, records: 4, first: 5, keyGpa: 6 } as const;
+const HEADER = {
+  next: 0, gpa: 1, bytes: 2, mode: 3, records: 4, first: 5, keyGpa: 6,
+  /** Of a translated block: a bit for each vCPU that has its function. */
+  loadedBy: 7,
+} as const; // biome-ignore format: words in order
 const CODE_BITS = [16, 32, 64] as const;
 
 /** What looking for a block comes to besides its address: there is none, or it crosses into a page not yet known. */
@@ -136,7 +140,8 @@ export class BlockStore {
         continue;
       }
       const first = this.#u32[word + HEADER.first]!;
-      this.#insert(this.#u32[word + HEADER.keyGpa]!, this.#u32[word + HEADER.mode]!, first);
+      if (!this.#isNotLoaded(word))
+        this.#insert(this.#u32[word + HEADER.keyGpa]!, this.#u32[word + HEADER.mode]!, first);
       link = word + HEADER.next;
     }
     if (this.#u32[PAGE_BLOCKS_BASE / 4 + page]) return;
@@ -208,17 +213,24 @@ export class BlockStore {
 
   /**
    * Makes translated code the block at an address: its first record is one that the given handler runs. The memory for
-   * it, TRANSLATED_RECORDS bytes at `records`, is the translator's. From now on writes to the code drop it.
+   * it, TRANSLATED_RECORDS bytes at `records`, is the translator's. From now on writes to the code drop it. Each vCPU
+   * does so for itself, once the function is in its table. False if the page is not what it was translated from.
    */
-  install(region: TranslatedBlock): void {
+  install(region: TranslatedBlock & { readonly version: number }): boolean {
     const { gpa, mode, handler, slot, records: header } = region;
     this.#world.lock();
+    if (this.pageVersion(gpa) !== region.version) {
+      this.#world.unlock();
+      return false;
+    }
     const first = header + RECORD_BYTES;
+    const loadedBy = header / 4 + HEADER.loadedBy;
     if (this.#u16[(first + R.handler) / 2] === handler) {
       // Another vCPU has done so.
+      this.#u32[loadedBy]! |= 1 << this.#index;
       this.#insert(gpa, mode, first);
       this.#world.unlock();
-      return;
+      return true;
     }
     const offset = gpa % PAGE_BYTES;
     this.#writer.blank(first, handler, offset);
@@ -234,15 +246,19 @@ export class BlockStore {
       keyGpa: gpa,
       first,
     });
-    for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {
-      const word = this.#hashWord(vcpu, gpa, mode);
-      if (this.#u32[word] === gpa && this.#u32[word + 1] === mode) this.#u32[word] = 0xffff_ffff;
-    }
+    this.#u32[loadedBy] = 1 << this.#index;
     this.#insert(gpa, mode, first);
     this.#world.unlock();
+    return true;
+  }
+  /** A translated block whose function is not in this vCPU's table yet: for it the block is not there. */
+  #isNotLoaded(headerWord: number): boolean {
+    if (headerWord * 4 < TRANSLATED_RECORDS_BASE) return false;
+    return !(this.#u32[headerWord + HEADER.loadedBy]! & (1 << this.#index));
   }
   /** Drops a translated block. */
   uninstall(region: TranslatedBlock): void {
+    this.#world.lock();
     const head = PAGE_BLOCKS_BASE / 4 + (region.start >>> 12);
     let link = head;
     for (let block = this.#u32[head]!; block; block = this.#u32[link]!) {
@@ -252,6 +268,7 @@ export class BlockStore {
         this.#u32[link] = this.#u32[word + HEADER.next]!;
       } else link = word + HEADER.next;
     }
+    this.#world.unlock();
   }
   /** Counts the writes to a page while it held code: what was made from it before such a write is out of date. */
   pageVersion(gpa: number): number {
@@ -276,7 +293,7 @@ export class BlockStore {
       }
       const isWanted =
         this.#u32[word + HEADER.keyGpa] === gpa && this.#u32[word + HEADER.mode] === mode;
-      if (isWanted) {
+      if (isWanted && !this.#isNotLoaded(word)) {
         if (this.#u16[(first + R.handler) / 2] !== PSEUDO_HANDLERS.verifyNextPage) return first;
         if (next === undefined) return CROSSES;
         if (Number(this.#i64[(first + R.immediate) / 8]) === next >>> 12) return first;

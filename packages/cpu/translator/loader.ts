@@ -65,12 +65,8 @@ export class TranslationLoader {
       if (this.#table.length <= region.slot)
         this.#table.grow(Math.max(region.slot + 1 - this.#table.length, this.#table.length));
       this.#table.set(region.slot, exports[region.name]);
-      if (this.#blocks.pageVersion(region.gpa) !== region.version) {
-        this.counters.outdated++;
-        continue;
-      }
-      this.#blocks.install(region);
-      this.counters.regions++;
+      if (this.#blocks.install(region)) this.counters.regions++;
+      else this.counters.outdated++;
     }
   }
 }
