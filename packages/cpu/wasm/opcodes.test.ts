@@ -55,7 +55,8 @@ function lanesFor(op: WasmOp): readonly number[] {
   return op.immediate === 'lane' || op.immediate === 'memory+lane' ? [1] : [];
 }
 
-const NAMES = wasmOpNames();
+/** What relaxed instructions compute is the host's choice: host-features.test.ts. */
+const NAMES = wasmOpNames().filter((name) => !name.includes('.relaxed_'));
 const ENTRIES = NAMES.map((name) => ({ name, lanes: lanesFor(wasmOp(name)) }));
 
 test('V8 accepts every instruction with the signature of the table', () => {

@@ -209,6 +209,13 @@ run(
    i32x4.trunc_sat_f64x2_s_zero:v>v i32x4.trunc_sat_f64x2_u_zero:v>v f64x2.convert_low_i32x4_s:v>v f64x2.convert_low_i32x4_u:v>v`,
 );
 
+// Relaxed SIMD: rounded once or twice, as the host does it; wasm/host-features.ts finds out which.
+run(
+  0xfd,
+  0x105,
+  'f32x4.relaxed_madd:vvv>v f32x4.relaxed_nmadd:vvv>v f64x2.relaxed_madd:vvv>v f64x2.relaxed_nmadd:vvv>v',
+);
+
 memory(
   0xfe,
   0x10,

@@ -1,12 +1,13 @@
-// Fused multiply-add of whole vectors. The quick way is exact where it is taken: of singles the product is exact in
-// double precision, of doubles as the sum of two (Dekker), and rounding to odd before the last rounding makes two
-// roundings one: Boldo and Melquiond, Emulation of FMA and correctly rounded sums (IEEE Trans. Computers 57, 2008).
-// Everything else goes lane by lane through soft-fma.ts.
+// Fused multiply-add of whole vectors. The quick way is WebAssembly's relaxed_madd where the host rounds it once. Where
+// not, it is computed, as exactly: of singles the product is exact in double precision, of doubles as the sum of two
+// (Dekker), and rounding to odd before the last rounding makes two roundings one: Boldo and Melquiond, Emulation of FMA
+// and correctly rounded sums (IEEE Trans. Computers 57, 2008). Everything else goes lane by lane through soft-fma.ts.
 
 import { type FunctionRef, fn } from '../../lift/function.ts';
 import type { Lift } from '../../lift/lift.ts';
 import { constant, type Value } from '../../lift/value.ts';
 import { S } from '../../state/layout.ts';
+import { hasFusedMultiplyAdd } from '../../wasm/host-features.ts';
 import { MXCSR, reportSse } from '../sse/check.ts';
 import { begin, laneCount, laneOf, type Width, withLane } from '../sse/lanes.ts';
 import { SOFT_FMA } from './soft-fma.ts';
@@ -84,6 +85,38 @@ function quickSingles(l: Lift, { a, b, c }: Operands): Value {
 const upper = (l: Lift, v: Value): Value =>
   l.let(l.lanes('i8x16.shuffle', [8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7], v, v));
 
+/** Least normal and largest finite number. */
+const RANGE = {
+  32: { least: 2 ** -126, most: 2 ** 127 * (2 - 2 ** -23) },
+  64: { least: 2 ** -1022, most: Number.MAX_VALUE },
+} as const;
+
+/** The host's fused result, and where it holds: at a glance for normal numbers, or looking closer for zeros. */
+function fused(l: Lift, width: Width, { a, b, c }: Operands) {
+  const shape = width === 32 ? 'f32x4' : 'f64x2';
+  const op = (name: string, x: Value, y: Value) => l.op(`${shape}.${name}`, x, y);
+  const and = (x: Value, y: Value) => l.op('v128.and', x, y);
+  const or = (x: Value, y: Value) => l.op('v128.or', x, y);
+  const least = splat(width, RANGE[width].least);
+  const result = l.let(l.op(`${shape}.relaxed_madd`, a, b, c));
+  const sizes = [a, b, c].map((v) => l.let(l.op(`${shape}.abs`, v)));
+  const size = l.let(l.op(`${shape}.abs`, result));
+  // One that equals the least normal number may have been rounded up to it.
+  const isNormal = l.let(
+    and(op('gt', size, least), op('le', size, splat(width, RANGE[width].most))),
+  );
+  const smallest = sizes.reduce((x, y) => op('pmin', x, y));
+  const atAGlance = l.let(and(op('ge', smallest, least), isNormal));
+  const closer = () => {
+    const zeros = sizes.map((v) => l.let(op('eq', v, ZERO)));
+    const plain = sizes.map((v, n) => or(op('ge', v, least), zeros[n]!)).reduce(and);
+    // Zero is exact when numbers cancel or a factor is zero; else the product has underflowed.
+    const exact = or(or(zeros[0]!, zeros[1]!), l.op('v128.not', zeros[2]!));
+    return and(plain, or(isNormal, and(op('eq', result, ZERO), exact)));
+  };
+  return { result, atAGlance, closer };
+}
+
 interface Quick {
   readonly result: Value;
   /** All ones in lanes whose result holds. */
@@ -106,8 +139,7 @@ function quickly(l: Lift, width: Width, o: Operands, lanes: number): Quick {
     const addend = orZero(o.c, within(o.c, 2 ** -900, 2 ** 900));
     return { result: quickDoubles(l, o), isRight: both(factors, addend) };
   }
-  const least = 2 ** -126;
-  const most = 2 ** 127 * (2 - 2 ** -23);
+  const { least, most } = RANGE[32];
   const plain = [o.a, o.b, o.c].map((v) => orZero(v, within(v, least, most))).reduce(both);
   const narrow = (v: Value) => l.let(l.op('f32x4.demote_f64x2_zero', v));
   const low = quickSingles(l, o);
@@ -119,7 +151,11 @@ function quickly(l: Lift, width: Width, o: Operands, lanes: number): Quick {
       l.let(l.lanes('i8x16.shuffle', bytes, x, y));
     result = join(result, narrow(high), LOW_HALVES);
     isZero = join(isZero, l.op('f64x2.eq', high, ZERO), EVEN_DWORDS);
-  } else isZero = l.let(l.lanes('i8x16.shuffle', EVEN_DWORDS, isZero, isZero));
+  } else {
+    // The other lanes are copies.
+    result = l.let(l.lanes('i8x16.shuffle', LOW_HALVES, result, result));
+    isZero = l.let(l.lanes('i8x16.shuffle', EVEN_DWORDS, isZero, isZero));
+  }
   // Above the least normal number, or zero that is exact.
   const s = size(result);
   const normal = both(op('gt', s, splat(32, least)), op('le', s, splat(32, most)));
@@ -127,6 +163,14 @@ function quickly(l: Lift, width: Width, o: Operands, lanes: number): Quick {
 }
 const LOW_HALVES = [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23];
 const EVEN_DWORDS = [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27];
+
+/** How operands that are not special are computed: by the host's fused operation, by exact steps, or as all others. */
+export type Way = 'fused' | 'steps' | 'careful';
+interface Shape {
+  readonly width: Width;
+  readonly lanes: number;
+  readonly way: () => Way;
+}
 
 interface Halves {
   readonly a: readonly Value[];
@@ -139,26 +183,39 @@ interface Halves {
 /** The results of one or two halves, of which `lanes` lanes count; exceptions are reported before it gives them. */
 function compute(
   l: Lift,
-  width: Width,
-  lanes: number,
+  { width, lanes, way }: Shape,
   o: Halves,
   give: (v: Value[]) => void,
 ): void {
-  l.if(l.get(S.mxcsr).and(QUICK_BITS).eq(QUICK_VALUE), () => {
-    const quick = o.a.map((a, n) =>
-      quickly(
-        l,
-        width,
-        {
-          a: l.let(l.op('v128.xor', a, o.flipProduct)),
-          b: o.b[n]!,
-          c: l.let(l.op('v128.xor', o.c[n]!, o.flipAddend)),
-        },
-        lanes,
-      ),
-    );
-    const isRight = quick.map((q) => q.isRight).reduce((x, y) => l.op('v128.and', x, y));
-    l.if(l.op('i32x4.all_true', isRight), () => give(quick.map((q) => q.result)));
+  const isQuick = () => l.get(S.mxcsr).and(QUICK_BITS).eq(QUICK_VALUE);
+  l.if(way() === 'careful' ? l.i32(0) : isQuick(), () => {
+    const operands = o.a.map((a, n) => ({
+      a: l.let(l.op('v128.xor', a, o.flipProduct)),
+      b: o.b[n]!,
+      c: l.let(l.op('v128.xor', o.c[n]!, o.flipAddend)),
+    }));
+    const ifAll = (masks: readonly Value[], results: Value[]) => {
+      const all = masks.reduce((x, y) => l.op('v128.and', x, y));
+      l.if(l.op('i32x4.all_true', all), () => give(results));
+    };
+    if (way() === 'fused') {
+      const quick = operands.map((x) => fused(l, width, x));
+      const results = quick.map((q) => q.result);
+      ifAll(
+        quick.map((q) => q.atAGlance),
+        results,
+      );
+      ifAll(
+        quick.map((q) => q.closer()),
+        results,
+      );
+    } else {
+      const quick = operands.map((x) => quickly(l, width, x, lanes));
+      ifAll(
+        quick.map((q) => q.isRight),
+        quick.map((q) => q.result),
+      );
+    }
   });
   begin(l);
   const results = o.a.map((a, half) => {
@@ -175,19 +232,17 @@ function compute(
   give(results);
 }
 
-function narrow(width: Width, lanes: number): FunctionRef {
-  return fn(`fma${width}x${lanes}`, {
+function narrow(shape: Shape): FunctionRef {
+  return fn(`fma${shape.width}x${shape.lanes}`, {
     params: { a: 'v128', b: 'v128', c: 'v128', flipProduct: 'v128', flipAddend: 'v128' },
     result: 'v128',
     faults: true,
     build: (l, { a, b, c, flipProduct, flipAddend }) =>
-      compute(l, width, lanes, { a: [a], b: [b], c: [c], flipProduct, flipAddend }, ([v]) =>
-        l.return(v!),
-      ),
+      compute(l, shape, { a: [a], b: [b], c: [c], flipProduct, flipAddend }, ([v]) => l.return(v!)),
   });
 }
-function wide(width: Width): FunctionRef {
-  return fn(`fma${width}x${2 * laneCount(width)}`, {
+function wide(shape: Shape): FunctionRef {
+  return fn(`fma${shape.width}x${2 * shape.lanes}`, {
     params: {
       a0: 'v128', a1: 'v128', b0: 'v128', b1: 'v128', c0: 'v128', c1: 'v128', flipProduct: 'v128', flipAddend: 'v128',
     }, // biome-ignore format: one line
@@ -195,7 +250,7 @@ function wide(width: Width): FunctionRef {
     faults: true,
     build(l, { a0, a1, b0, b1, c0, c1, flipProduct, flipAddend }) {
       const halves = { a: [a0, a1], b: [b0, b1], c: [c0, c1], flipProduct, flipAddend };
-      compute(l, width, laneCount(width), halves, ([low, high]) => {
+      compute(l, shape, halves, ([low, high]) => {
         l.set(S.scratch, high!);
         l.return(low!);
       });
@@ -204,16 +259,28 @@ function wide(width: Width): FunctionRef {
 }
 
 /**
- * By width. Signs to be flipped are given as masks, all zeros or sign bits. `scalar` and `packed` take vectors, the
- * former with its operands in every lane; `wide` takes low and high halves in turn and leaves the high half of the
- * result in S.scratch.
+ * Signs to be flipped are given as masks, all zeros or sign bits. `scalar` and `packed` take vectors, the former with
+ * its operands in every lane; `wide` takes low and high halves in turn and leaves the high half of the result in
+ * S.scratch.
  */
-export const FMA: Readonly<
-  Record<
-    Width,
-    { readonly scalar: FunctionRef; readonly packed: FunctionRef; readonly wide: FunctionRef }
-  >
-> = {
-  32: { scalar: narrow(32, 1), packed: narrow(32, 4), wide: wide(32) },
-  64: { scalar: narrow(64, 1), packed: narrow(64, 2), wide: wide(64) },
+export interface FmaFunctions {
+  readonly scalar: FunctionRef;
+  readonly packed: FunctionRef;
+  readonly wide: FunctionRef;
+}
+/** The functions of one width. The way is asked for when they are built. */
+export function fmaFunctions(width: Width, way: () => Way): FmaFunctions {
+  const lanes = laneCount(width);
+  return {
+    scalar: narrow({ width, lanes: 1, way }),
+    packed: narrow({ width, lanes, way }),
+    wide: wide({ width, lanes, way }),
+  };
+}
+const bestWay = (): Way => (hasFusedMultiplyAdd() ? 'fused' : 'steps');
+
+/** By width. */
+export const FMA: Readonly<Record<Width, FmaFunctions>> = {
+  32: fmaFunctions(32, bestWay),
+  64: fmaFunctions(64, bestWay),
 };
