@@ -270,7 +270,54 @@ export const divide: FunctionRef = operation(
   },
 );
 
-/** FSQRT. The root is found bit by bit; what remains says how to round. */
+/** How far below the root the first estimate is put: its error is below 2^12. */
+const ROOT_MARGIN = 1n << 13n;
+
+/** a - b of 128 bits. */
+function subtractWide(l: Lift, a: Wide, b: Wide): Wide {
+  const high = a.high.sub(b.high).sub(a.low.ltu(b.low).u64());
+  return { high: l.let(high), low: l.let(a.low.sub(b.low)) };
+}
+
+/**
+ * The integer root, which has 64 bits, of a 128-bit number, and what remains. A double-precision
+ * root gives 52 bits from below, one division the others but for a few units.
+ */
+function integerRoot(
+  l: Lift,
+  radicand: Wide,
+): { readonly root: Value; readonly restHigh: Value; readonly restLow: Value } {
+  const upper = l.op('f64.convert_i64_u', radicand.high).sqrt();
+  const estimate = l.let(
+    l.op('i64.trunc_sat_f64_u', l.op('f64.mul', upper, 2 ** 32)).sub(ROOT_MARGIN),
+  );
+  // (radicand - estimate^2) / (2 * estimate), both without their lowest 16 bits.
+  const left = subtractWide(l, radicand, multiplyWide(l, estimate, estimate));
+  const quotient = left.high.shl(48).or(left.low.shru(16)).divu(estimate.shru(15));
+  // At most one too large, so it is two too small at most.
+  const start = l.let(estimate.add(quotient).sub(1n));
+  const rest = subtractWide(l, radicand, multiplyWide(l, start, start));
+  const root = l.var('i64', start);
+  const restHigh = l.var('i64', rest.high);
+  const restLow = l.var('i64', rest.low);
+  for (let n = 0; n < 3; n++) {
+    // (root + 1)^2 - root^2 is 2 * root + 1, of up to 65 bits.
+    const twice = l.let(root.get().shl(1));
+    const carry = l.let(root.get().shru(63));
+    const high = restHigh.get();
+    const isBelow = high.gtu(carry).or(high.eq(carry).and(restLow.get().gtu(twice)));
+    l.if(isBelow, () => {
+      const step = { high: carry, low: l.let(twice.or(1n)) };
+      const next = subtractWide(l, { high, low: restLow.get() }, step);
+      restHigh.set(next.high);
+      restLow.set(next.low);
+      root.set(root.get().add(1n));
+    });
+  }
+  return { root: root.get(), restHigh: restHigh.get(), restLow: restLow.get() };
+}
+
+/** FSQRT. What remains of the integer root says how to round. */
 export const squareRoot: FunctionRef = fn('x87SquareRoot', {
   params: { significand: 'i64', signExponent: 'i32' },
   result: 'i32',
@@ -285,34 +332,14 @@ export const squareRoot: FunctionRef = fn('x87SquareRoot', {
     // An even unbiased exponent: the radicand is significand * 2^63 or 2^64, a 128-bit number with
     // a 64-bit root.
     const isOdd = l.let(x.exponent.xor(1).and(1));
-    const bitsHigh = l.var('i64', x.significand.shru(l.i32(1).sub(isOdd)));
-    const bitsLow = l.var('i64', l.select(isOdd, l.i64(0), x.significand.shl(63)));
-    const root = l.var('i64', 0);
-    const restHigh = l.var('i64', 0);
-    const restLow = l.var('i64', 0);
-    const count = l.var('i32', 64);
-    l.while(
-      () => count.get(),
-      () => {
-        const next = bitsHigh.get();
-        const rLow = l.let(restLow.get().shl(2).or(next.shru(62)));
-        const rHigh = l.let(restHigh.get().shl(2).or(restLow.get().shru(62)));
-        bitsHigh.set(next.shl(2).or(bitsLow.get().shru(62)));
-        bitsLow.set(bitsLow.get().shl(2));
-        const r = root.get();
-        const trialLow = l.let(r.shl(2).or(1n));
-        const trialHigh = l.let(r.shru(62));
-        const borrow = l.let(rLow.ltu(trialLow));
-        const fits = l.let(rHigh.gtu(trialHigh).or(rHigh.eq(trialHigh).and(borrow.eqz())));
-        restLow.set(l.select(fits, rLow.sub(trialLow), rLow));
-        restHigh.set(l.select(fits, rHigh.sub(trialHigh).sub(borrow.u64()), rHigh));
-        root.set(r.shl(1).or(fits.u64()));
-        count.set(count.get().sub(1));
-      },
-    );
-    const isMore = restHigh.get().nez().or(restLow.get().gtu(root.get()));
-    const rest = isMore.u64().shl(63).or(restLow.get().or(restHigh.get()).nez().u64());
+    const radicand = {
+      high: l.let(x.significand.shru(l.i32(1).sub(isOdd))),
+      low: l.let(l.select(isOdd, l.i64(0), x.significand.shl(63))),
+    };
+    const { root, restHigh, restLow } = integerRoot(l, radicand);
+    const isMore = restHigh.nez().or(restLow.gtu(root));
+    const rest = isMore.u64().shl(63).or(restLow.or(restHigh).nez().u64());
     const exponent = x.exponent.sub(BIAS).shrs(1).add(BIAS);
-    l.return(l.call(roundExtended, 0, exponent, root.get(), rest, precisionControl(l)));
+    l.return(l.call(roundExtended, 0, exponent, root, rest, precisionControl(l)));
   },
 });
