@@ -18,6 +18,8 @@ export class World {
   readonly #vcpuCount: number;
   /** With one processor nothing here does anything. */
   readonly #alone: boolean;
+  /** Stops within stops: an instruction that runs alone may be the first that is decoded from its page. */
+  #stops = 0;
 
   constructor(options: { memory: WebAssembly.Memory; index: number; vcpuCount: number }) {
     this.#words = new Int32Array(options.memory.buffer);
@@ -73,9 +75,9 @@ export class World {
     this.enter();
   }
 
-  /** Holds all other vCPUs between two blocks until `resumeOthers`. Called between two blocks. */
+  /** Holds all other vCPUs between two blocks until as many calls of `resumeOthers`. Called between two blocks. */
   stopOthers(): void {
-    if (this.#alone) return;
+    if (this.#alone || this.#stops++ > 0) return;
     const words = this.#words;
     while (Atomics.compareExchange(words, SHARED.stop, 0, this.#index + 1) !== 0) this.park();
     for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {
@@ -88,7 +90,7 @@ export class World {
   }
 
   resumeOthers(): void {
-    if (this.#alone) return;
+    if (this.#alone || --this.#stops > 0) return;
     Atomics.store(this.#words, SHARED.stop, 0);
     Atomics.notify(this.#words, SHARED.stop);
   }
