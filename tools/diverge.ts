@@ -1,11 +1,11 @@
 // npm run diverge: runs a guest on two engines side by side and finds the first instruction that they disagree about.
-//   npm run diverge -- --engines interpreter,single [--kernel FILE --initrd FILE --append TEXT] [--memory 96M]
+//   npm run diverge -- --engines interpreter,single [--kernel FILE --initrd FILE --append TEXT] [--memory 96M] [--cpu v2]
 //     [--replay RECORDING] [--from 0] [--instructions 200000000]
 // Without a kernel it boots Debian's. The exit code is 0 when both are the same.
 
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import type { MachineOptions } from '@mimic/machine';
+import type { CpuModelName, MachineOptions } from '@mimic/machine';
 import { ENGINES, runner } from './diverge/engines.ts';
 import { type Divergence, findDivergence } from './diverge/search.ts';
 import { shellInitramfs } from './guests/initramfs.ts';
@@ -18,6 +18,7 @@ const { values } = parseArgs({
     initrd: { type: 'string' },
     append: { type: 'string', default: 'console=ttyS0 quiet cryptomgr.notests' },
     memory: { type: 'string', default: '96M' },
+    cpu: { type: 'string' },
     replay: { type: 'string' },
     from: { type: 'string', default: '0' },
     instructions: { type: 'string', default: '200000000' },
@@ -59,6 +60,8 @@ const options: MachineOptions = {
   ...(await images()),
   append: values.append,
   memory: values.memory,
+  // The machine checks the name.
+  ...(values.cpu && { cpu: values.cpu as CpuModelName }),
   ...(values.replay === undefined ? {} : { replay: readFileSync(values.replay, 'utf8') }),
 };
 const found = await findDivergence(runner(options, left), runner(options, right), {
