@@ -164,6 +164,8 @@ export interface FormOptions {
   readonly mode?: '64' | 'legacy';
   /** Ends the decoded block: the next instruction is looked up anew (serialising, changes mode or mapping). */
   readonly ends?: boolean;
+  /** Holds interrupts back until the instruction behind it has run. Such a form ends its block. */
+  readonly shadows?: boolean;
   /** Emitted inside the interpreter's loop instead of as a function. For the most frequent forms only. */
   readonly hot?: boolean;
   /** Needs a unit that may be off or absent; the handler then begins with the check for #NM and #UD. */

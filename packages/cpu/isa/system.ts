@@ -422,7 +422,7 @@ export const CLI: Instruction = instruction({
 export const STI: Instruction = instruction({
   name: 'STI',
   manual: 'SDM vol 2B, STI',
-  forms: [form('FB', ENDS)],
+  forms: [form('FB', ENDS, { shadows: true })],
   flags: { writes: 'I' },
   exceptions: '#GP(0)',
   lift(l) {

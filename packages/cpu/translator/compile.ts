@@ -21,7 +21,14 @@ import { linkStatements } from './link.ts';
 import { optimise } from './passes/index.ts';
 import type { Region, RegionBlock } from './region.ts';
 
-const LABEL = { fault: 1, leave: 2, exit: 3, loops: 1_000_000, blocks: 2_000_000 } as const;
+const LABEL = {
+  fault: 1,
+  leave: 2,
+  exit: 3,
+  proceed: 4,
+  loops: 1_000_000,
+  blocks: 2_000_000,
+} as const;
 /** The local that tells where in its block an instruction stands: offset in the page, whether its memory operand goes through
  *  SS, and how many instructions of the block have retired and not been counted. */
 const PLACE = { offset: 0xffff, throughSs: 0x1_0000, retiredShift: 17 } as const;
@@ -87,6 +94,7 @@ class RegionCompiler {
     for (const local of this.#shared) e.local(local);
     this.#enter();
     e.open('block', LABEL.leave);
+    e.open('block', LABEL.proceed);
     e.open('block', LABEL.exit);
     e.open('block', LABEL.fault);
     this.#tree(this.#region.entry);
@@ -95,6 +103,8 @@ class RegionCompiler {
     this.#leaveWithFault();
     e.close();
     this.#goOn();
+    e.close();
+    this.#proceed();
     e.close();
     this.#spill();
     this.#account();
@@ -208,20 +218,33 @@ class RegionCompiler {
     });
     this.#code.i32(TRANSLATED_FAULT).return();
   }
+  /** Behind an instruction that changed what code runs: on to S.rip, unless the loop has something to do first. */
+  #proceed(): void {
+    this.#account();
+    this.#lift((l) => {
+      const rest = [S.interruptShadow, S.activity, S.debugPending].map((field) => l.get(field));
+      l.unlikely(
+        rest.reduce((a, b) => a.or(b)),
+        () => this.#returnJump(l),
+      );
+    });
+    this.#link((l) => l.get(S.rip));
+  }
   /** To the region that follows, without a detour through the loop if the jump cache knows it. */
   #goOn(): void {
     this.#spill();
     this.#account();
     this.#lift((l) => l.set(S.rip, this.#value(this.#region.next)));
-    this.#e.body(
-      this.#statements((l) =>
-        linkStatements(l, this.#value(this.#region.next), (slot) => {
-          l.assign(this.#status, slot);
-          l.exit('again', GO_ON);
-        }),
-      ),
-    );
-    this.#lift((l) => this.#returnJump(l));
+    this.#link(() => this.#value(this.#region.next));
+  }
+  #link(rip: (l: Lift) => Value): void {
+    this.#lift((l) => {
+      linkStatements(l, rip(l), (slot) => {
+        l.assign(this.#status, slot);
+        l.exit('again', GO_ON);
+      });
+      this.#returnJump(l);
+    });
   }
 
   // --- control flow ---
@@ -368,31 +391,48 @@ class RegionCompiler {
       .i32(tableIndex(instruction.handler))
       .callIndirect(handlerType)
       .localSet(this.#e.local(this.#status));
+    const ended = this.#value(this.#status);
+    const isLast = instruction.ends || !instruction.fallsThrough;
+    // The state is where it belongs, and on the way out nobody needs it here.
+    this.#lift((l) => {
+      const goes = isLast ? ended.leu(EXIT_CODES.jump) : ended.eq(EXIT_CODES.jump);
+      l.if(goes, () => {
+        if (isLast) l.if(ended.eqz(), () => l.set(S.rip, this.#rip(end)));
+        this.#countRetired(l, 1);
+        l.exit('again', PROCEED);
+      });
+    });
     this.#reload(~0);
     this.#lift((l) => {
-      const ended = this.#value(this.#status);
       l.if(ended, () => {
         l.if(ended.eq(EXIT_CODES.fault), () => l.exit('fault'));
-        // A jump has set S.rip; 'retry' and 'again' run the instruction anew, from the interpreter.
-        l.if(
-          ended.ne(EXIT_CODES.jump),
-          () => {
-            l.set(S.rip, this.#rip(instruction.offset));
-            // A round of a repeated instruction has used up budget but retired nothing.
-            if (this.#options.counts) l.set(S.instructionCount, l.get(S.instructionCount).sub(1n));
-          },
-          () => this.#countRetired(l, 1),
-        );
+        // 'retry' and 'again' run the instruction anew, from the interpreter.
+        l.set(S.rip, this.#rip(instruction.offset));
+        // A round of a repeated instruction has used up budget but retired nothing.
+        if (this.#options.counts) l.set(S.instructionCount, l.get(S.instructionCount).sub(1n));
         l.exit('again');
       });
+      if (isLast) {
+        l.trap();
+        return;
+      }
       this.#countRetired(l, 1);
       const leave = () => {
         l.set(S.rip, this.#rip(end));
         l.exit('again');
       };
-      if (instruction.ends || !instruction.fallsThrough) leave();
+      // Nobody looks for events before the next instruction is done, if it is one of the region.
+      if (instruction.shadows && this.#isFollowed(instruction)) l.set(S.interruptShadow, 0);
+      else if (instruction.shadows) leave();
       else l.unlikely(l.get(S.codeChanged), leave);
     });
+  }
+
+  #isFollowed(instruction: RegionInstruction): boolean {
+    if (instruction !== this.#block.instructions.at(-1)) return true;
+    const next = instruction.offset + instruction.length;
+    const from = this.#block.offset;
+    return this.#staysInside(from, next) && !this.#flow.isBackEdge(from, next);
   }
 
   /**
@@ -406,6 +446,7 @@ class RegionCompiler {
       this.#lift((l) => this.#countRetired(l, 1));
       this.#code.br(this.#e.depth(LABEL.exit));
     } else if (target === GO_ON) this.#callNext();
+    else if (target === PROCEED) this.#code.br(this.#e.depth(LABEL.proceed));
     else this.#code.br(this.#e.depth(LABEL.leave));
   }
   #callNext(): void {
@@ -432,5 +473,6 @@ class RegionCompiler {
   }
 }
 
-/** Target of an 'again' that calls the next region. */
+/** Targets of an 'again' that calls the next region, and that goes on at S.rip. */
 const GO_ON = -1;
+const PROCEED = -2;

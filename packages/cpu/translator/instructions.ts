@@ -35,6 +35,8 @@ export interface RegionInstruction {
   readonly isStack: boolean;
   /** It changes modes or mappings: nothing behind it belongs to the region. */
   readonly ends: boolean;
+  /** Interrupts are held back until the instruction behind it has run. */
+  readonly shadows: boolean;
   /** Page offsets that it may jump to. */
   readonly targets: readonly number[];
   readonly fallsThrough: boolean;
@@ -129,7 +131,8 @@ export class InstructionSource {
     const { unit } = form;
     if (unit) checkUnit(l, unit);
     instruction.lift(l, context, ...operands);
-    const ends = form.ends === true;
+    const shadows = form.shadows === true;
+    const ends = form.ends === true && !shadows;
     const handler = this.#scratch.getUint16(R.handler, true);
     const common = {
       name: instruction.name,
@@ -138,9 +141,10 @@ export class InstructionSource {
       handler,
       isStack: this.#scratch.getUint8(R.segment) === SEGMENT.ss,
       ends,
+      shadows,
       fallsThrough: !ends && l.statements.at(-1)?.kind !== 'exit',
     };
-    const statements = ends ? undefined : this.#simple(l.statements, locals);
+    const statements = form.ends ? undefined : this.#simple(l.statements, locals);
     if (statements) return { ...common, statements, targets, record: undefined };
     // Inlined handlers have no function that could be called: the region ends in front of such an instruction.
     if (!this.#handlers.isFunction(handler)) return undefined;
