@@ -51,7 +51,7 @@ export function probe(
   };
 }
 
-export function slowLoad(l: Lift, bytes: AccessBytes, linear: Value, tlb: Value): Value {
+function slowLoad(l: Lift, bytes: AccessBytes, linear: Value, tlb: Value): Value {
   if (bytes === 16) {
     const low = l.call(loadSlow, linear, 8, tlb);
     const high = l.call(loadSlow, linear.add(8n), 8, tlb);
@@ -73,7 +73,7 @@ function slowStore(l: Lift, bytes: AccessBytes, linear: Value, value: Value, tlb
 }
 
 /** #SS(0) for a stack access whose address is not canonical; no such address is in the TLB. */
-export function checkStack(l: Lift, linear: Value, options: AccessOptions): void {
+function checkStack(l: Lift, linear: Value, options: AccessOptions): void {
   if (options.stack) l.raiseIf(linear.shl(16).shrs(16).ne(linear), STACK_FAULT, 0);
 }
 

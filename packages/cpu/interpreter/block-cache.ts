@@ -5,6 +5,7 @@ import { type FunctionRef, fn, imported } from '../lift/function.ts';
 import { checkInstructionBreakpoint } from '../microcode/debug-register.ts';
 import { rememberJump } from '../microcode/jump-cache.ts';
 import { translateFetch } from '../microcode/memory.ts';
+import { isNonCanonical } from '../microcode/stack.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 import {
   BLOCK_HASH_ENTRIES,
@@ -28,6 +29,8 @@ export function blockHash(gpa: number, mode: number): number {
   return (gpa ^ (gpa >>> 13) ^ (mode << 7)) & (BLOCK_HASH_ENTRIES - 1);
 }
 
+/** Jumps with a target that is known reach no further. */
+const REACH = 0x8000_1000n;
 /** No less than the bytes of the longest block, and those that translated code may be made from. */
 const NEAR_LIMIT_BYTES = PAGE_BYTES;
 
@@ -82,6 +85,9 @@ export const findBlock: FunctionRef = fn('findBlock', {
       noteAlone();
       mode.set(mode.get().or(MODE_SINGLE));
     });
+    // Translated code does not ask whether a jump that it knows leads to a canonical address.
+    const isNearHole = l.let(isNonCanonical(rip.add(REACH)).or(isNonCanonical(rip.sub(REACH))));
+    l.unlikely(isNearHole.and(isLegacy.eqz()), () => mode.set(mode.get().or(MODE_SINGLE)));
     const gpa = l.let(l.get(S.codePagePhysical).or(offset).i32());
     const key = mode.get();
     const hash = gpa

@@ -6,7 +6,7 @@ import { readFlagsFunction, writeFlagsFunction } from '../microcode/host-interfa
 import { flushPage, flushTlb, translateFetch } from '../microcode/memory.ts';
 import { updateMode } from '../microcode/mode.ts';
 import { walk } from '../microcode/page-walk.ts';
-import { probeTranslated, storeTranslated } from '../translator/memory.ts';
+import { loadTranslated, probeTranslated, storeTranslated } from '../translator/memory.ts';
 import { STRATEGIES } from './access.ts';
 import {
   buildHandlers,
@@ -44,6 +44,7 @@ const ROOTS: readonly FunctionRef[] = [
   readFlagsFunction,
   writeFlagsFunction,
   updateMode,
+  loadTranslated,
   storeTranslated,
   probeTranslated,
 ];

@@ -348,6 +348,7 @@ export function recordContext(
       l.loadRaw('i64.load', l.cpu.add(l.loadRaw('i32.load16_u', record, R.segmentBase))),
     rip: () => ripOf(l, record),
     nextRip: () => l.let(ripOf(l, record).add(l.loadRaw('i64.load8_u', record, R.length))),
+    mayFaultAt: () => true,
     x87Opcode: () => l.loadRaw('i32.load', record, R.immediate),
     jump(target) {
       askedMode();

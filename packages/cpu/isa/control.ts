@@ -36,6 +36,7 @@ function relativeTarget(l: Lift, i: InstructionContext, displacement: LiftOperan
 
 /** The check that `jump` makes, for instructions that change state before they jump. */
 function checkTarget(l: Lift, i: InstructionContext, target: Value): void {
+  if (!i.mayFaultAt(target)) return;
   const limit = () => l.get(S.segLimit, SEGMENT.cs).u64();
   l.raiseIf(i.mode64 ? isNonCanonical(target) : target.gtu(limit()), 13, 0);
 }

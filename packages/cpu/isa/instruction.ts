@@ -251,6 +251,8 @@ export interface InstructionContext {
   nextRip(): Value;
   /** The x87 instruction's opcode as FOP has it: low three bits of the first byte, ModRM byte (i32). */
   x87Opcode(): Value;
+  /** Whether a target has to be looked at before state changes: `jump` would fault for it. */
+  mayFaultAt(target: Value): boolean;
   /** Transfers control within the code segment; the target is truncated to the operand size by the caller. */
   jump(target: Value): void;
   /** Runs the same instruction again (a REP iteration that lets interrupts in). */

@@ -102,7 +102,7 @@ function buildFunction(ref: FunctionRef, access: AccessStrategy, isHandler: bool
   const args = ref.params.map(
     (type, i) => new Value({ kind: 'local', type, local: newLocal(type, i + 1) }),
   );
-  const l = new Lift({ cpu, access, mayFault: ref.faults });
+  const l = new Lift({ cpu, access, mayFault: ref.faults || ref.zeroOnFault === true });
   ref.build!(l, args);
   return { ref, statements: l.statements, exits };
 }

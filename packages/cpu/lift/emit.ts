@@ -15,6 +15,15 @@ export interface EmitOptions {
   readonly exit: (emitter: Emitter, exit: InstructionExit, target: number | undefined) => void;
 }
 
+/** What exits with the target `id` do before they leave: said once for all of them, between the first and the last. */
+export interface Detour {
+  readonly id: number;
+  readonly stores: readonly Statement[];
+  readonly exit: InstructionExit;
+}
+const DETOURS = 4_000_000;
+const DETOUR_ENDS = 1_000_000_000;
+
 export class Emitter {
   readonly code = new CodeWriter();
   readonly #options: EmitOptions;
@@ -40,10 +49,20 @@ export class Emitter {
     for (const local of this.#scopes.pop()!) this.#release(local);
   }
   /** Emits statements in the scope that is open; a local that they set for themselves gives its place away behind its last use. */
-  sequence(statements: readonly Statement[], keep: ReadonlySet<Local>): void {
+  sequence(
+    statements: readonly Statement[],
+    keep: ReadonlySet<Local>,
+    detours: readonly Detour[] = [],
+  ): void {
     const lastUses = new Map<Local, number>();
+    const ways = new Map(detours.map((d) => [d.id, { ...d, first: -1, last: -1 }]));
     statements.forEach((s, n) => {
       eachStatement([s], (inner) => {
+        const way = inner.kind === 'exit' && inner.target && ways.get(inner.target);
+        if (way) {
+          if (way.first < 0) way.first = n;
+          way.last = n;
+        }
         if (inner.kind === 'set') lastUses.set(inner.local, n);
         eachExpression(inner, (expression) =>
           eachNode(expression, (node) => {
@@ -52,9 +71,20 @@ export class Emitter {
         );
       });
     });
+    for (const { stores, last } of ways.values())
+      for (const s of stores)
+        eachExpression(s, (expression) =>
+          eachNode(expression, (node) => {
+            if (node.kind === 'local')
+              lastUses.set(node.local, Math.max(lastUses.get(node.local) ?? -1, last));
+          }),
+        );
+    const taken = [...ways.values()].filter((way) => way.first >= 0);
     this.#scopes.push([]);
     statements.forEach((s, n) => {
+      for (const way of taken) if (way.first === n) this.#openDetour(way);
       this.#statement(s);
+      for (const way of taken) if (way.last === n) this.#closeDetour(way);
       const own = this.#scopes.at(-1)!;
       this.#scopes[this.#scopes.length - 1] = own.filter((local) => {
         if (keep.has(local) || lastUses.get(local)! > n) return true;
@@ -64,6 +94,23 @@ export class Emitter {
     });
     const kept = this.#scopes.pop()!;
     this.#scopes.at(-1)!.push(...kept);
+  }
+  #openDetour({ id }: Detour): void {
+    this.open('block', DETOUR_ENDS + id);
+    this.open('block', DETOURS + id);
+  }
+  #closeDetour({ id, stores, exit }: Detour): void {
+    this.code.br(this.depth(DETOUR_ENDS + id));
+    this.close();
+    this.body(stores);
+    this.#options.exit(this, exit, undefined);
+    this.close();
+  }
+  /** Branches to a detour of the sequence that is being emitted; false when there is no such detour. */
+  detour(id: number): boolean {
+    if (this.#labels.lastIndexOf(DETOURS + id) < 0) return false;
+    this.code.br(this.depth(DETOURS + id));
+    return true;
   }
   #release(local: Local): void {
     const index = this.#indices.get(local)!;

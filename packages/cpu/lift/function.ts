@@ -15,6 +15,8 @@ export interface FunctionRef {
   readonly result: ValueType | undefined;
   /** The function can record a guest fault; its callers look and pass it on. */
   readonly faults: boolean;
+  /** It can record a fault and gives 0 then, and only then: its callers look at what it gives. */
+  readonly zeroOnFault?: boolean;
   /** Undefined: a host function, imported under its name. */
   readonly build: ((l: Lift, args: readonly Value[]) => void) | undefined;
   /** What `build` would build, when it has been built already. */
@@ -26,6 +28,8 @@ export interface FunctionOptions<P extends Params> {
   readonly result?: ValueType;
   /** Set when the body raises, touches guest memory, or calls something that does. */
   readonly faults?: boolean;
+  /** As `faults`, but callers are told by a 0. */
+  readonly zeroOnFault?: boolean;
   readonly build: (l: Lift, args: Arguments<P>) => void;
 }
 
@@ -37,6 +41,7 @@ export function fn<const P extends Params>(name: string, options: FunctionOption
     params: Object.values(options.params),
     result: options.result,
     faults: options.faults ?? false,
+    ...(options.zeroOnFault && { zeroOnFault: true }),
     build: (l, args) =>
       options.build(l, Object.fromEntries(names.map((key, i) => [key, args[i]!])) as Arguments<P>),
   };

@@ -344,7 +344,10 @@ export class Lift {
       args: this.#arguments(callee, args),
     };
     const value = this.let(new Value(node));
-    this.#checkFault(callee);
+    if (callee.zeroOnFault) {
+      this.#requireFaults(callee.name);
+      this.unlikely(value.eqz(), () => this.exit('fault'));
+    } else this.#checkFault(callee);
     return value;
   }
   /** Calls microcode for its effect. */

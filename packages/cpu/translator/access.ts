@@ -1,13 +1,32 @@
 // Guest memory accesses of translated code: the TLB probe inline, all else out of line. What translated code had better
 // not do (write to pages with code, read-modify-write across pages or on the bus) is left to the interpreter.
 
-import { checkStack, LOADS, probe, STORES, slowLoad, TYPES } from '../interpreter/access.ts';
+import { LOADS, probe, STORES, TYPES } from '../interpreter/access.ts';
 import { lockedUpdate } from '../interpreter/locked.ts';
 import type { Local } from '../lift/ir.ts';
-import type { AccessStrategy, Lift } from '../lift/lift.ts';
+import type { AccessBytes, AccessOptions, AccessStrategy, Lift } from '../lift/lift.ts';
 import { Value } from '../lift/value.ts';
 import { S, TLB_ENTRY } from '../state/layout.ts';
-import { probeTranslated, storeTranslated } from './memory.ts';
+import { loadTranslated, probeTranslated, STACK_ACCESS, storeTranslated } from './memory.ts';
+
+const kind = (bytes: number, { stack }: AccessOptions): number =>
+  stack ? bytes | STACK_ACCESS : bytes;
+
+function slowLoad(
+  l: Lift,
+  bytes: AccessBytes,
+  linear: Value,
+  tlb: Value,
+  options: AccessOptions,
+): Value {
+  if (bytes === 16) {
+    const low = l.call(loadTranslated, linear, kind(8, options), tlb);
+    const high = l.call(loadTranslated, linear.add(8n), kind(8, options), tlb);
+    return l.lanes('i64x2.replace_lane', [1], l.op('i64x2.splat', low), high);
+  }
+  const value = l.call(loadTranslated, linear, kind(bytes, options), tlb);
+  return bytes === 8 ? value : value.i32();
+}
 
 /** Accesses that find the TLB in force in a local, which is set where a region is entered. Shared: several processors have
  *  to agree about memory. */
@@ -33,10 +52,7 @@ export function translatedAccess(tlbLocal: Local, isShared = false): AccessStrat
       const result = l.var(TYPES[bytes], bytes === 16 ? l.op('i64x2.splat', 0n) : 0);
       l.unlikely(
         p.miss,
-        () => {
-          checkStack(l, address, options);
-          result.set(slowLoad(l, bytes, address, tlb));
-        },
+        () => result.set(slowLoad(l, bytes, address, tlb, options)),
         () => result.set(l.loadRaw(LOADS[bytes], p.host())),
       );
       return result.get();
@@ -51,10 +67,7 @@ export function translatedAccess(tlbLocal: Local, isShared = false): AccessStrat
       const p = probe(l, bytes, address, tlb, TLB_ENTRY.writeTag);
       l.unlikely(
         p.miss,
-        () => {
-          checkStack(l, address, options);
-          l.run(storeTranslated, address, value.u64(), bytes, tlb);
-        },
+        () => l.call(storeTranslated, address, value.u64(), kind(bytes, options), tlb),
         () => l.storeRaw(STORES[bytes], p.host(), 0, value),
       );
     },

@@ -8,14 +8,20 @@ import { Emitter } from '../lift/emit.ts';
 import type { FunctionRef } from '../lift/function.ts';
 import type { InstructionExit, Local, Statement } from '../lift/ir.ts';
 import { FAULT_NON_CANONICAL, Lift, newLocal } from '../lift/lift.ts';
-import { someStatement } from '../lift/traverse.ts';
+import { eachExpression, eachNode, someStatement } from '../lift/traverse.ts';
 import { Value } from '../lift/value.ts';
 import { EVENT, S } from '../state/layout.ts';
 import type { CodeWriter, FunctionBody } from '../wasm/module.ts';
 import { wasmOp } from '../wasm/opcodes.ts';
 import { analyse, type FlowGraph } from './control-flow.ts';
 import { type FlagLiveness, flagLiveness } from './flag-liveness.ts';
-import { FlagSinker, localsOf, NOTHING_PENDING, type Pending } from './flag-sinking.ts';
+import {
+  type FaultStub,
+  FlagSinker,
+  localsOf,
+  NOTHING_PENDING,
+  type Pending,
+} from './flag-sinking.ts';
 import type { RegionInstruction } from './instructions.ts';
 import { linkStatements } from './link.ts';
 import { optimise } from './passes/index.ts';
@@ -289,8 +295,10 @@ class RegionCompiler {
     const sinker = this.#sinker(block);
     let statements: Statement[] = [];
     const flush = () => {
-      const mutable = new Set([...this.#shared, ...this.#kept]);
-      this.#e.sequence(optimise(statements, { mutable }), this.#kept);
+      const stubs = sinker.takeStubs();
+      const mutable = new Set([...this.#shared, ...this.#kept, ...stubs.flatMap(localsRead)]);
+      const detours = stubs.map((stub) => ({ ...stub, exit: 'fault' as const }));
+      this.#e.sequence(optimise(statements, { mutable }), this.#kept, detours);
       statements = [];
     };
     let retired = 0;
@@ -440,8 +448,10 @@ class RegionCompiler {
    * S.rip set, or to go on with the region whose slot the status local holds.
    */
   #exit(exit: InstructionExit, target: number | undefined): void {
-    if (exit === 'fault') this.#code.br(this.#e.depth(LABEL.fault));
-    else if (exit === 'jump' && target !== undefined) this.#jump(target);
+    if (exit === 'fault') {
+      if (target === undefined || !this.#e.detour(target))
+        this.#code.br(this.#e.depth(LABEL.fault));
+    } else if (exit === 'jump' && target !== undefined) this.#jump(target);
     else if (exit === 'jump') {
       this.#lift((l) => this.#countRetired(l, 1));
       this.#code.br(this.#e.depth(LABEL.exit));
@@ -471,6 +481,18 @@ class RegionCompiler {
       this.#code.br(this.#e.depth(LABEL.exit));
     }
   }
+}
+
+/** Locals that a stub's stores are computed from. */
+function localsRead({ stores }: FaultStub): Local[] {
+  const found: Local[] = [];
+  for (const s of stores)
+    eachExpression(s, (expression) =>
+      eachNode(expression, (node) => {
+        if (node.kind === 'local') found.push(node.local);
+      }),
+    );
+  return found;
 }
 
 /** Targets of an 'again' that calls the next region, and that goes on at S.rip. */

@@ -32,6 +32,15 @@ export interface SinkContext {
   passOn(target: number, pending: Pending): void;
 }
 
+/** Where a fault goes first that finds flags pending: they are stored, and then the fault goes its way. */
+export interface FaultStub {
+  /** Target of the faults that come here. */
+  readonly id: number;
+  readonly stores: readonly Statement[];
+}
+
+let nextStub = 1;
+
 /** Rewrites statements; gives what is pending behind them. */
 export class FlagSinker {
   readonly #context: SinkContext;
@@ -42,6 +51,16 @@ export class FlagSinker {
     this.#pending = new Map(inherited);
   }
 
+  #stub: FaultStub | undefined;
+  #stubs: FaultStub[] = [];
+
+  /** Stubs that the statements since the last call go to, in order. */
+  takeStubs(): readonly FaultStub[] {
+    const stubs = this.#stubs;
+    this.#stubs = [];
+    this.#stub = undefined;
+    return stubs;
+  }
   /** Statements of one or more instructions, in order. */
   sink(statements: readonly Statement[]): readonly Statement[] {
     const out: Statement[] = [];
@@ -52,14 +71,15 @@ export class FlagSinker {
   store(): readonly Statement[] {
     const out = this.#stores(~0);
     this.#pending.clear();
+    this.#stub = undefined;
     return out;
   }
   /** As `store`, for a jump; what is pending stays so for whoever does not take it. */
   storeFor(target: number): readonly Statement[] {
     const live = this.#context.liveAt(target);
     if (live === undefined) return this.#stores(~0);
-    const check = this.#context.lookForEvents(target, this.#stores(~0));
-    if (check.length) return [...check, ...this.#stores(live)];
+    const check = this.#context.lookForEvents(target, this.#stores(~live));
+    if (check.length) return [...this.#stores(live), ...check];
     if (!this.#context.inherits(target)) return this.#stores(live);
     this.#context.passOn(target, new Map(this.#pending));
     return [];
@@ -76,6 +96,7 @@ export class FlagSinker {
     if (s.kind === 'set') {
       const promoted = this.#context.registers.of(s.local);
       const value = this.#substitute(s.value);
+      if (promoted?.flag) this.#stub = undefined;
       if (promoted?.flag && this.#canWait(value)) {
         this.#pending.set(promoted.flag, { local: s.local, value });
         return;
@@ -94,6 +115,7 @@ export class FlagSinker {
       if (!(flag & inside)) continue;
       out.push({ kind: 'set', local, value });
       this.#pending.delete(flag);
+      this.#stub = undefined;
     }
     out.push(mapStatement(s, this.#substitute, this.#inner));
   }
@@ -108,9 +130,21 @@ export class FlagSinker {
   };
 
   #exit(s: Statement & { kind: 'exit' }, out: Statement[]): void {
+    if (s.exit === 'fault') {
+      out.push(this.#pending.size ? { ...s, target: this.#stubHere().id } : s);
+      return;
+    }
     if (s.exit === 'jump' && s.target !== undefined) out.push(...this.storeFor(s.target));
     else out.push(...this.#stores(~0));
     out.push(s);
+  }
+
+  #stubHere(): FaultStub {
+    if (!this.#stub) {
+      this.#stub = { id: nextStub++, stores: this.#stores(~0) };
+      this.#stubs.push(this.#stub);
+    }
+    return this.#stub;
   }
 
   /** An expression may wait if nothing that it is made of can change. */

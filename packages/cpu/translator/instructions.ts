@@ -201,6 +201,7 @@ function knownContext(
   const { variant, offset, length, targets } = o;
   const { ripBase, next } = o.locals;
   const general = recordContext(l, record, variant, () => {});
+  const checked = new Set<Node>();
   const inPage = (at: number) =>
     new Value({ kind: 'local', type: 'i64', local: ripBase }).add(BigInt(at));
   return {
@@ -209,6 +210,13 @@ function knownContext(
     mode64: variant.mode64,
     rip: () => inPage(offset),
     nextRip: () => inPage(offset + length),
+    // Code this near to where addresses end to be canonical is not translated (interpreter/block-cache.ts).
+    mayFaultAt(target) {
+      if (pageOffset(l, target.node, ripBase) !== undefined && variant.mode64) return false;
+      const isChecked = checked.has(target.node);
+      checked.add(target.node);
+      return !isChecked;
+    },
     jump(target) {
       const known = pageOffset(l, target.node, ripBase);
       if (known !== undefined && known >= 0 && known < PAGE_BYTES) {
@@ -217,8 +225,10 @@ function knownContext(
         return;
       }
       const to = l.let(target);
-      if (variant.mode64) l.raiseIf(to.shl(16).shrs(16).ne(to), 13, 0);
-      else l.raiseIf(to.gtu(l.get(S.segLimit, SEGMENT.cs).u64()), 13, 0);
+      if (this.mayFaultAt(to)) {
+        if (variant.mode64) l.raiseIf(to.shl(16).shrs(16).ne(to), 13, 0);
+        else l.raiseIf(to.gtu(l.get(S.segLimit, SEGMENT.cs).u64()), 13, 0);
+      }
       l.assign(next, to);
       l.exit('jump');
     },

@@ -6,7 +6,7 @@ import { MODE_SINGLE } from '../interpreter/block-cache.ts';
 import type { Translation, TranslationRequest } from './translator.ts';
 
 /** Times that a block is entered before it is translated. */
-export const HOT_THRESHOLD = 500;
+export const HOT_THRESHOLD = Number(process.env.HOT ?? 500);
 
 /** Where hot blocks are reported and translations come from: a translator in this thread, or the way to another thread. */
 export interface TranslationSource {

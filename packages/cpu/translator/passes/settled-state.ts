@@ -53,7 +53,7 @@ export function changesSettled(ref: FunctionRef): boolean {
 function build(ref: FunctionRef): readonly Statement[] {
   if (ref.statements) return ref.statements;
   if (!ref.build) return [];
-  const l = new Lift({ cpu: newLocal('i32', 0), access: calls, mayFault: ref.faults });
+  const l = new Lift({ cpu: newLocal('i32', 0), access: calls, mayFault: true });
   ref.build(
     l,
     ref.params.map((type, n) => new Value({ kind: 'local', type, local: newLocal(type, n + 1) })),

@@ -4,12 +4,11 @@ import { engine } from '../../../interpreter/engine.ts';
 import { calleesOf } from '../../../lift/assemble.ts';
 import type { Statement } from '../../../lift/ir.ts';
 import { newLocal } from '../../../lift/lift.ts';
-import { loadSlow } from '../../../microcode/memory.ts';
 import { S } from '../../../state/layout.ts';
 import { planMemory, RAM_BASE } from '../../../state/memory-map.ts';
 import { translatedAccess } from '../../access.ts';
 import { InstructionSource } from '../../instructions.ts';
-import { probeTranslated, storeTranslated } from '../../memory.ts';
+import { loadTranslated, probeTranslated, storeTranslated } from '../../memory.ts';
 import { RegisterLocals } from '../../registers.ts';
 import type { PassContext } from '../pass.ts';
 import type { Place } from './run.ts';
@@ -19,7 +18,11 @@ const CODE_ADDRESS = 0x10_0000;
 const PAGE_BYTES = 4096;
 const MODE_64 = 2;
 /** What straight code may call: it leaves registers alone. */
-const SLOW_PATHS: ReadonlySet<unknown> = new Set([loadSlow, storeTranslated, probeTranslated]);
+const SLOW_PATHS: ReadonlySet<unknown> = new Set([
+  loadTranslated,
+  storeTranslated,
+  probeTranslated,
+]);
 
 export interface Block {
   readonly statements: readonly Statement[];
