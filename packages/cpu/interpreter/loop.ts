@@ -97,6 +97,8 @@ class LoopEmitter {
   readonly #handlerType: number;
   readonly #record: Local;
   readonly #status: Local = newLocal('i32');
+  /** Number of the handler that runs. */
+  readonly #handler: Local = newLocal('i32');
 
   readonly #access: AccessStrategy;
 
@@ -113,6 +115,7 @@ class LoopEmitter {
     this.#record = table.recordLocal;
     e.local(this.#record);
     e.local(this.#status);
+    e.local(this.#handler);
   }
 
   /** Builds statements with the lift language and emits them here. */
@@ -180,7 +183,9 @@ class LoopEmitter {
     const count = PSEUDO_COUNT + hot.length;
     e.open('loop', LABEL.dispatch);
     for (let i = count; i >= 0; i--) e.open('block', i + 1);
+    // Read once: another processor may drop the block at any time.
     this.#code.localGet(e.local(this.#record)).bytes([0x2f, 1, R.handler]);
+    this.#code.localSet(e.local(this.#handler)).localGet(e.local(this.#handler));
     this.#code.brTable(
       Array.from({ length: count }, (_, i) => i),
       count,
@@ -216,8 +221,10 @@ class LoopEmitter {
   #callHandler(firstNumber: number): void {
     const e = this.#e;
     const record = e.local(this.#record);
-    this.#code.localGet(0).localGet(record).localGet(record).bytes([0x2f, 1, R.handler]);
     this.#code
+      .localGet(0)
+      .localGet(record)
+      .localGet(e.local(this.#handler))
       .i32(firstNumber)
       .byte(0x6b)
       .callIndirect(this.#handlerType)
