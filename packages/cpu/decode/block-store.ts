@@ -303,14 +303,18 @@ export class BlockStore {
     return NONE;
   }
 
-  /** Word of a vCPU's table entry for a block. */
-  #hashWord(vcpu: number, gpa: number, mode: number): number {
+  /** Words of a vCPU's two table entries for a block. */
+  #hashWords(vcpu: number, gpa: number, mode: number): readonly [number, number] {
     const entry = blockHash(gpa, mode) * BLOCK_HASH_ENTRY_BYTES;
-    return (vcpuBase(vcpu) + BLOCK_HASH_OFFSET + entry) / 4;
+    const word = (vcpuBase(vcpu) + BLOCK_HASH_OFFSET + entry) / 4;
+    return [word, word ^ (BLOCK_HASH_ENTRY_BYTES / 4)];
   }
 
+  /** Into the first place; what is there for another block moves to the second. */
   #insert(gpa: number, mode: number, first: number): void {
-    const word = this.#hashWord(this.#index, gpa, mode);
+    const [word, second] = this.#hashWords(this.#index, gpa, mode);
+    const isOther = this.#u32[word] !== gpa || this.#u32[word + 1] !== mode;
+    if (isOther) this.#u32.copyWithin(second, word, word + BLOCK_HASH_ENTRY_BYTES / 4);
     this.#u32[word] = gpa;
     this.#u32[word + 1] = mode;
     this.#u32[word + 2] = first;
@@ -486,8 +490,8 @@ export class BlockStore {
   /** Takes a block out of all vCPUs' tables. */
   #forget(gpa: number, mode: number, first: number): void {
     for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {
-      const word = this.#hashWord(vcpu, gpa, mode);
-      if (this.#u32[word + 2] === first) this.#u32[word] = 0xffff_ffff;
+      for (const word of this.#hashWords(vcpu, gpa, mode))
+        if (this.#u32[word + 2] === first) this.#u32[word] = 0xffff_ffff;
     }
   }
 

@@ -2,6 +2,7 @@
 // invalidating are the decoder's (decode/block-store.ts).
 
 import { type FunctionRef, fn, imported } from '../lift/function.ts';
+import type { Value } from '../lift/value.ts';
 import { checkInstructionBreakpoint } from '../microcode/debug-register.ts';
 import { rememberJump } from '../microcode/jump-cache.ts';
 import { translateFetch } from '../microcode/memory.ts';
@@ -94,9 +95,22 @@ export const findBlock: FunctionRef = fn('findBlock', {
       .xor(gpa.shru(13))
       .xor(key.shl(7))
       .and(BLOCK_HASH_ENTRIES - 1);
-    const entry = l.let(hash.mul(BLOCK_HASH_ENTRY_BYTES).add(l.cpu));
-    const isHit = l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET).eq(gpa);
-    l.if(isHit.and(l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET + 4).eq(key)), () => {
+    const place = l.let(hash.mul(BLOCK_HASH_ENTRY_BYTES).add(l.cpu));
+    const isAt = (at: Value) =>
+      l
+        .loadRaw('i32.load', at, BLOCK_HASH_OFFSET)
+        .eq(gpa)
+        .and(l.loadRaw('i32.load', at, BLOCK_HASH_OFFSET + 4).eq(key));
+    // Each block has two places in the table.
+    const isFirst = l.let(isAt(place));
+    const entry = l.let(l.select(isFirst, place, place.xor(BLOCK_HASH_ENTRY_BYTES)));
+    const isHit = l.choose(
+      isFirst,
+      'i32',
+      () => l.i32(1),
+      () => isAt(entry),
+    );
+    l.if(isHit, () => {
       const found = l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET + 8);
       const entries = l.let(l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET + 12).add(1));
       l.if(

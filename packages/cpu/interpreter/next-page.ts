@@ -32,7 +32,8 @@ export const verifyNextPage: FunctionRef = fn('verifyNextPage', {
         .add(l.cpu),
     );
     // Only this processor's way to the block: the block is right where the page behind is the one it knows.
-    l.storeRaw('i32.store', entry, BLOCK_HASH_OFFSET, l.i32(-1));
+    for (const place of [entry, entry.xor(BLOCK_HASH_ENTRY_BYTES)])
+      l.storeRaw('i32.store', place, BLOCK_HASH_OFFSET, l.i32(-1));
     l.return(0);
   },
 });

@@ -56,8 +56,11 @@ export class PendingRequests {
   #heat({ request, vcpu, heat }: Pending): number {
     const { gpa, mode } = request;
     const entry = BLOCK_HASH_OFFSET + blockHash(gpa, mode) * BLOCK_HASH_ENTRY_BYTES;
-    const word = (vcpuBase(vcpu) + entry) >> 2;
-    if (this.#words[word] !== (gpa | 0) || this.#words[word + 1] !== mode) return heat;
-    return Math.max(this.#words[word + 3]!, heat);
+    const first = (vcpuBase(vcpu) + entry) >> 2;
+    for (const word of [first, first ^ (BLOCK_HASH_ENTRY_BYTES >> 2)]) {
+      if (this.#words[word] === (gpa | 0) && this.#words[word + 1] === mode)
+        return Math.max(this.#words[word + 3]!, heat);
+    }
+    return heat;
   }
 }
