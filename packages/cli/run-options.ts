@@ -21,6 +21,7 @@ export interface RunOptions {
   readonly replay?: string;
   readonly instructions?: number;
   readonly accel?: NonNullable<MachineOptions['accel']>;
+  readonly memoryOrder?: NonNullable<MachineOptions['memoryOrder']>;
   readonly trace?: TraceOption;
   /** Commander's way to say --no-reboot: true unless it was given. */
   readonly reboot: boolean;
@@ -119,6 +120,12 @@ export function addRunOptions(command: Command): Command {
     .option('--record <file>', "write down all input with its place in the guest's time")
     .option('--replay <file>', 'take all input from a recording; the options must be those of then')
     .option('--instructions <count>', 'end behind so many instructions; deterministic', parseCount)
+    .addOption(
+      new Option(
+        '--memory-order <order>',
+        'of several processors; host: right on x86; strong: x86-like on any host (default: host)',
+      ).choices(['host', 'strong']),
+    )
     .addOption(
       new Option('--accel <engine>', 'what runs the guest (default: jit)').choices([
         'jit',

@@ -38,6 +38,7 @@ export async function runSession(
       ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
       ...(options.cpu === undefined ? {} : { cpu: options.cpu as CpuModelName }),
       ...(options.accel === undefined ? {} : { accel: options.accel }),
+      ...(options.memoryOrder === undefined ? {} : { memoryOrder: options.memoryOrder }),
       ...(options.rng === undefined ? {} : { rng: options.rng }),
       disks: options.disk ?? [],
       shares: options.share ?? [],

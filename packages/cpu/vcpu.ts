@@ -7,7 +7,7 @@ import { PostedInterrupts } from './apic/posted-interrupts.ts';
 import type { LocalApicState } from './apic/state.ts';
 import { BLOCK_LENGTH_MAX, type BlockStore } from './decode/block-store.ts';
 import { type DisassembledInstruction, disassemble } from './decode/disassembler.ts';
-import { engine } from './interpreter/engine.ts';
+import { type Engine, engine } from './interpreter/engine.ts';
 import { type EngineInstance, type HostFunctions, instantiate } from './interpreter/instance.ts';
 import { EXIT_REASON } from './interpreter/service.ts';
 import { FAULT_HAS_CODE, FAULT_PENDING } from './lift/lift.ts';
@@ -123,6 +123,8 @@ export interface VcpuOptions {
   readonly random: () => bigint;
   /** Where the machine has several processors, each in a worker of its own: how they keep out of each other's way. */
   readonly world?: World;
+  /** Default: the engine of this worker for that many processors. */
+  readonly engine?: Engine;
 }
 
 /** What a tracer is told. All of it happens between two instructions, while `run` is under way. */
@@ -203,7 +205,7 @@ export class Vcpu {
       memory: options.memory,
       index: options.index,
       host: this.#hostFunctions(),
-      engine: engine(world ? 'several' : 'one'),
+      engine: options.engine ?? engine(world ? 'several' : 'one'),
     });
     if (options.translation) {
       this.translations = new TranslationLoader({

@@ -97,6 +97,11 @@ export interface MachineOptions {
    * The guest cannot tell, but by the time that things take.
    */
   readonly accel?: Accel;
+  /**
+   * For several processors on a host that orders memory accesses less than x86 does, such as ARM: 'strong' makes
+   * them keep x86's order all the same, and interprets. Default 'host'.
+   */
+  readonly memoryOrder?: 'host' | 'strong';
   /** Virtio disks, /dev/vda first. */
   readonly disks?: readonly DiskAttachment[];
   /** Folders of the host that the guest can mount, by virtio-9p. */
@@ -137,6 +142,7 @@ export interface ComputerConfig {
   readonly cpuCount: number;
   readonly cpu: CpuModelName;
   readonly accel: Accel;
+  readonly memoryOrder: 'host' | 'strong';
   readonly disks: readonly {
     readonly sizeBytes: number;
     readonly readOnly: boolean;
@@ -208,7 +214,8 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
     append,
     cpuCount: cpus,
     cpu: checkCpu(options.cpu ?? CPU_MODEL_DEFAULT),
-    accel: checkAccel(options.accel ?? 'jit'),
+    accel: options.memoryOrder === 'strong' ? 'interpreter' : checkAccel(options.accel ?? 'jit'),
+    memoryOrder: options.memoryOrder ?? 'host',
     ramBytes: checkMemory(options.memory ?? MEMORY_DEFAULT_BYTES),
     disks: disks.map(({ sizeBytes, readOnly, descriptor }) => ({
       sizeBytes,

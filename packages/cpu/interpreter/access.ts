@@ -7,25 +7,12 @@ import type { Value } from '../lift/value.ts';
 import { loadSlow, probeWrite, storeSlow } from '../microcode/memory.ts';
 import { S, TLB_ENTRIES, TLB_ENTRY } from '../state/layout.ts';
 import { lockedUpdate } from './locked.ts';
+import { barrier, LOADS, loadHost, storeHost, TYPES } from './ordered.ts';
+
+export { LOADS, STORES, TYPES } from './ordered.ts';
 
 /** #SS. */
 const STACK_FAULT = 12;
-
-export const LOADS: Readonly<Record<AccessBytes, string>> = {
-  1: 'i32.load8_u',
-  2: 'i32.load16_u',
-  4: 'i32.load',
-  8: 'i64.load',
-  16: 'v128.load',
-};
-export const STORES: Readonly<Record<AccessBytes, string>> = {
-  1: 'i32.store8',
-  2: 'i32.store16',
-  4: 'i32.store',
-  8: 'i64.store',
-  16: 'v128.store',
-};
-export const TYPES = { 1: 'i32', 2: 'i32', 4: 'i32', 8: 'i64', 16: 'v128' } as const;
 
 /** Probes the TLB: whether it hits for all bytes of the access, and the host address if so. */
 export function probe(
@@ -55,13 +42,16 @@ function slowLoad(l: Lift, bytes: AccessBytes, linear: Value, tlb: Value): Value
   if (bytes === 16) {
     const low = l.call(loadSlow, linear, 8, tlb);
     const high = l.call(loadSlow, linear.add(8n), 8, tlb);
+    if (l.isOrdered) barrier(l);
     return l.lanes('i64x2.replace_lane', [1], l.op('i64x2.splat', low), high);
   }
   const value = l.call(loadSlow, linear, bytes, tlb);
+  if (l.isOrdered) barrier(l);
   return bytes === 8 ? value : value.i32();
 }
 
 function slowStore(l: Lift, bytes: AccessBytes, linear: Value, value: Value, tlb: Value): void {
+  if (l.isOrdered) barrier(l);
   if (bytes === 16) {
     // Both halves must be writable before either is written.
     l.call(probeWrite, linear, 16, tlb);
@@ -93,7 +83,7 @@ function inlineLoad(
       checkStack(l, address, options);
       result.set(slowLoad(l, bytes, address, tlb));
     },
-    () => result.set(l.loadRaw(LOADS[bytes], p.host())),
+    () => result.set(loadHost(l, bytes, p.host())),
   );
   return result.get();
 }
@@ -114,7 +104,7 @@ function inlineStore(
       checkStack(l, address, options);
       slowStore(l, bytes, address, value, tlb);
     },
-    () => l.storeRaw(STORES[bytes], p.host(), 0, value),
+    () => storeHost(l, bytes, p.host(), value),
   );
 }
 
@@ -162,9 +152,10 @@ const probes = bySize((bytes) =>
   }),
 );
 
-function strategy(isInline: boolean, isShared: boolean): AccessStrategy {
+function strategy(isInline: boolean, isShared: boolean, isOrdered = false): AccessStrategy {
   const access: AccessStrategy = {
     isShared,
+    isOrdered,
     load(l, bytes, linear, options) {
       const tlb = l.get(options.system ? S.tlbSystem : S.tlb);
       if (isInline) return inlineLoad(l, bytes, linear, tlb, options);
@@ -197,7 +188,7 @@ function strategy(isInline: boolean, isShared: boolean): AccessStrategy {
       const value = l.choose(
         host.nez(),
         TYPES[bytes],
-        () => l.loadRaw(LOADS[bytes], host),
+        () => loadHost(l, bytes, host),
         () => slowLoad(l, bytes, address, tlb),
       );
       return {
@@ -205,7 +196,7 @@ function strategy(isInline: boolean, isShared: boolean): AccessStrategy {
         write: (v) =>
           l.if(
             host.nez(),
-            () => l.storeRaw(STORES[bytes], host, 0, v),
+            () => storeHost(l, bytes, host, v),
             () => slowStore(l, bytes, address, v, tlb),
           ),
       };
@@ -222,8 +213,9 @@ export interface Strategies {
 export const calls: AccessStrategy = strategy(false, false);
 export const inlined: AccessStrategy = strategy(true, false);
 
-/** For a machine of one processor, and for one of several. */
-export const STRATEGIES: Readonly<Record<'one' | 'several', Strategies>> = {
+/** For a machine of one processor; for one of several, and such a one on a host with a weaker memory order than x86. */
+export const STRATEGIES: Readonly<Record<'one' | 'several' | 'ordered', Strategies>> = {
   one: { calls, inlined },
   several: { calls: strategy(false, true), inlined: strategy(true, true) },
+  ordered: { calls: strategy(false, true, true), inlined: strategy(true, true, true) },
 };

@@ -52,8 +52,11 @@ const ROOTS: readonly FunctionRef[] = [
 /** Pages of the largest memory that a machine can have; an instance's memory may be smaller. */
 export const WASM_PAGES_MAX = 65536;
 
-/** Whether guest memory belongs to one processor, or several have to agree about it (interpreter/locked.ts). */
-export type Processors = 'one' | 'several';
+/**
+ * Whether guest memory belongs to one processor, or several have to agree about it (interpreter/locked.ts), on a host
+ * that does not order its accesses as x86 does (ordered.ts).
+ */
+export type Processors = 'one' | 'several' | 'ordered';
 
 const cached: { [kind in Processors]?: Engine } = {};
 

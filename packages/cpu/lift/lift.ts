@@ -30,6 +30,8 @@ export interface UpdateAccess {
 export interface AccessStrategy {
   /** Other processors share the memory: locked accesses have to be atomic. */
   readonly isShared?: boolean;
+  /** The host does not keep x86's memory order by itself (interpreter/ordered.ts). */
+  readonly isOrdered?: boolean;
   load(l: Lift, bytes: AccessBytes, linear: Value, options: AccessOptions): Value;
   store(l: Lift, bytes: AccessBytes, linear: Value, value: Value, options: AccessOptions): void;
   update(l: Lift, bytes: AccessBytes, linear: Value, locked: boolean): UpdateAccess;
@@ -84,6 +86,10 @@ export class Lift {
   /** Other processors share the memory. */
   get isShared(): boolean {
     return this.#access.isShared === true;
+  }
+
+  get isOrdered(): boolean {
+    return this.#access.isOrdered === true;
   }
 
   // --- values and variables ---

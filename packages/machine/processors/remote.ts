@@ -125,7 +125,7 @@ class RemoteProcessors implements Processors {
     const memory = new WebAssembly.Memory({ ...pages, shared: true });
     this.#wires = wires;
     this.#board = options.board;
-    const { handlers, image } = engine('several');
+    const { handlers, image } = engine(config.memoryOrder === 'strong' ? 'ordered' : 'several');
     const world = new World({ memory, index: -1, vcpuCount });
     const model = cpuModel(cpu);
     const blocks = new BlockStore({ memory, handlers, ramBytes, vcpuCount, model, world });

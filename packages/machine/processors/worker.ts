@@ -103,7 +103,8 @@ class ProcessorLoop {
     const interrupts = new InterruptBus();
     for (let n = 0; n < vcpuCount; n++) interrupts.attach(new PostedInterrupts(memory, n), n);
     const world = new World({ memory, index, vcpuCount });
-    const { handlers } = adoptEngine(start.engine);
+    const engine = adoptEngine(start.engine);
+    const { handlers } = engine;
     const model = cpuModel(start.cpu);
     const { rng } = start;
     // Each processor has random numbers of its own, also those that a seed repeats.
@@ -119,6 +120,7 @@ class ProcessorLoop {
       }), // biome-ignore format: options
       interrupts,
       world,
+      engine,
       ...(receive && { translation: new ThreadedTranslations({ memory, index, receive }) }),
       ...(index === 0
         ? { ferr: { set: (high: boolean) => this.#ask(ACCESS.ferr, Number(high)) } }
