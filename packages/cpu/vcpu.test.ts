@@ -137,6 +137,17 @@ test('every register is read as it was written, cut to its width, and no other c
   }
 });
 
+test('a YMM register is its XMM register and 128 bits above', () => {
+  const { vcpu } = setup();
+  const value = (0x1234n << 240n) | (0x5678n << 128n) | (0x9abcn << 64n) | 0xdef0n;
+  assert.ok(vcpu.writeRegister('ymm15', value));
+  assert.equal(vcpu.readRegister('ymm15'), value);
+  assert.equal(vcpu.readRegister('xmm15'), (0x9abcn << 64n) | 0xdef0n);
+  vcpu.writeRegister('xmm15', 1n);
+  assert.equal(vcpu.readRegister('ymm15'), (value & ~((1n << 128n) - 1n)) | 1n);
+  assert.equal(vcpu.readRegister('ymm14'), 0n);
+});
+
 test('rflags keeps its bits, bit 1 is always set', () => {
   const { vcpu } = setup();
   for (const value of [0n, 0x8d5n, 0x3f_7fd7n, 0x246n]) {
@@ -155,6 +166,7 @@ test('names that are no registers are refused', () => {
     'cr1',
     'dr4',
     'xmm16',
+    'ymm16',
     'st8',
     'constructor',
     '__proto__',

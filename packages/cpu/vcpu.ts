@@ -409,7 +409,7 @@ export class Vcpu {
     const bits = this.#view.getUint32(this.#base + S.codeBits.offset, true);
     return bits === 64 ? 64 : bits === 32 ? 32 : 16;
   }
-  /** A register by its name in lower case ('rax', 'cs', 'cs.base', 'cr3', 'xmm0', 'st0'), unsigned; undefined if there is none. */
+  /** A register by its name in lower case ('rax', 'cs', 'cs.base', 'cr3', 'xmm0', 'ymm0', 'st0'), unsigned; undefined if there is none. */
   readRegister(name: string): bigint | undefined {
     const place = registerPlace(name);
     if (!place) return undefined;
@@ -422,10 +422,12 @@ export class Vcpu {
       );
     }
     const address = this.#base + placeOffset(place);
-    if (place.bits === 128)
-      return (
-        this.#view.getBigUint64(address, true) | (this.#view.getBigUint64(address + 8, true) << 64n)
-      );
+    if (place.bits >= 128) {
+      let value = 0n;
+      for (let at = place.bits / 8 - 8; at >= 0; at -= 8)
+        value = (value << 64n) | this.#view.getBigUint64(address + at, true);
+      return value;
+    }
     const value =
       place.bits === 64
         ? this.#view.getBigUint64(address, true)
@@ -441,7 +443,11 @@ export class Vcpu {
       const n = this.#x87Physical(place.index);
       this.#setI64(place.field, value, n);
       this.#write(place.high, n, value >> 64n);
-    } else this.#write(place.field, place.index, BigInt.asUintN(place.bits, value));
+    } else {
+      this.#write(place.field, place.index, BigInt.asUintN(Math.min(place.bits, 128), value));
+      if (place.bits === 256)
+        this.#write(YMM_HIGH, place.index, BigInt.asUintN(128, value >> 128n));
+    }
     this.#instance.call('flushTlb');
     this.#instance.call('updateMode');
     return true;

@@ -185,7 +185,7 @@ export class Machine implements AsyncDisposable {
     return this.#command('processors', {});
   }
 
-  /** 'rax' to 'r15', 'rip', 'rflags', 'cs', 'cr0', 'efer', 'xmm0' (128 bits), 'st0' (80 bits) … */
+  /** 'rax' to 'r15', 'rip', 'rflags', 'cs', 'cr0', 'efer', 'xmm0' (128 bits), 'ymm0' (256 bits), 'st0' (80 bits) … */
   async readRegister(name: string): Promise<bigint> {
     const values = await this.#command('readRegisters', { names: [name] });
     return values[name] ?? 0n;

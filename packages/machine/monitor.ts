@@ -187,6 +187,7 @@ export function formatRegisters(registers: Record<string, bigint>): string {
 
 function digitsOf(name: string): number {
   if (/^xmm/.test(name)) return 32;
+  if (/^ymm/.test(name)) return 64;
   if (/^st\d/.test(name)) return 20;
   return /^(f[cst]w|cpl)$/.test(name) ? 4 : /^mxcsr$/.test(name) ? 8 : 16;
 }

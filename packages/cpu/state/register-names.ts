@@ -45,8 +45,11 @@ for (const [name, field] of Object.entries({
 for (let index = 0; index < 8; index++)
   places.set(`st${index}`, { field: S.x87Significand, index, bits: 80, high: X87_SIGN_EXPONENT });
 
-/** Names in the order to print them. */
+/** Names in the order to print them; others name registers that these are part of. */
 export const REGISTER_NAMES: readonly string[] = [...places.keys()];
+
+for (let index = 0; index < 16; index++)
+  places.set(`ymm${index}`, { field: S.xmm, index, bits: 256 });
 
 export function registerPlace(name: string): RegisterPlace | undefined {
   return places.get(name);
