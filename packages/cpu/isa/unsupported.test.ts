@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseEncoding } from '../decode/opcode-map.ts';
+import { type Encoding, parseEncoding } from '../decode/opcode-map.ts';
 import { TestCpu } from '../testing/check.ts';
 import { INSTRUCTIONS_UNSUPPORTED } from './unsupported.ts';
 
@@ -15,6 +15,14 @@ const MAP: Readonly<Record<number, readonly number[]>> = {
   2: [0x0f, 0x38],
   3: [0x0f, 0x3a],
 };
+
+const VEX_PREFIXES = ['none', '66', 'f3', 'f2'];
+/** Prefixes and escape bytes in front of an encoding's opcode. */
+function before(e: Encoding): readonly number[] {
+  if (e.map < 4) return [...PREFIX[e.prefix]!, ...MAP[e.map]!];
+  const last = 0x78 | ((e.vexL ?? 0) << 2) | VEX_PREFIXES.indexOf(e.prefix);
+  return [0xc4, 0xe0 | (e.map - 3), (e.rexW ? 0x80 : 0) | last];
+}
 
 test('every unsupported form raises #UD with a register and with a memory operand', () => {
   const cpu = new TestCpu();
@@ -33,7 +41,7 @@ test('every unsupported form raises #UD with a register and with a memory operan
         ];
         const fixed = e.modrmFirst >= 0 ? [e.modrmFirst] : modrms;
         for (const modrm of e.hasModrm ? fixed : [0]) {
-          const code = [...PREFIX[e.prefix]!, ...MAP[e.map]!, e.opcode, modrm, 0, 0, 0, 0];
+          const code = [...before(e), e.opcode, modrm, 0, 0, 0, 0];
           const r = cpu.run(code, { registers: { rcx: 0x20_0000n } });
           assert.equal(r.fault?.vector, 6, `${name} ${form.encoding} in ${bits}-bit mode`);
         }

@@ -1,7 +1,8 @@
 // Instructions that exist and that this processor does not have: each decodes to #UD and shows in the coverage page.
-// SDM vol 2 (062US), AMD APM vol 3 where Intel has none. EVEX encoded ones are behind one line.
+// SDM vol 2 (062US), AMD APM vol 3 where Intel has none. EVEX-encoded ones are behind one line, VEX-encoded ones in unsupported-vex.ts.
 
 import { Ev, form, Gv, type Instruction, M, Mv, ONLY64, Rq, unsupported } from './instruction.ts';
+import { INSTRUCTIONS_UNSUPPORTED_VEX } from './unsupported-vex.ts';
 
 /** x86-64-v4 and APX: all behind the EVEX and REX2 prefixes; outside 64-bit mode register forms of BOUND. */
 const VECTOR_EXTENSIONS: readonly Instruction[] = [
@@ -119,4 +120,5 @@ export const INSTRUCTIONS_UNSUPPORTED: readonly Instruction[] = [
   ...USER_INTERRUPTS,
   ...VIRTUALISATION,
   ...AMD,
+  ...INSTRUCTIONS_UNSUPPORTED_VEX,
 ];
