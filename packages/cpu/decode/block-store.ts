@@ -270,6 +270,11 @@ export class BlockStore {
     }
     this.#world.unlock();
   }
+  /** The block at an address is to be asked for again when it has been entered often enough once more. */
+  recount(gpa: number, mode: number): void {
+    for (const word of this.#hashWords(this.#index, gpa, mode))
+      if (this.#u32[word] === gpa && this.#u32[word + 1] === mode) this.#u32[word + 3] = 0;
+  }
   /** Counts the writes to a page while it held code: what was made from it before such a write is out of date. */
   pageVersion(gpa: number): number {
     return this.#u32[PAGE_VERSIONS_BASE / 4 + (gpa >>> 12)]!;

@@ -11,8 +11,9 @@ export class InThreadTranslator implements TranslationSource {
   constructor(options: TranslatorOptions) {
     this.translator = new Translator(options);
   }
-  request(request: Parameters<TranslationSource['request']>[0]): void {
+  request(request: Parameters<TranslationSource['request']>[0]): boolean {
     this.#ready.push(...this.translator.translate([request]));
+    return true;
   }
   take(): readonly Translation[] {
     const ready = this.#ready;

@@ -6,11 +6,12 @@ import { MODE_SINGLE } from '../interpreter/block-cache.ts';
 import type { Translation, TranslationRequest } from './translator.ts';
 
 /** Times that a block is entered before it is translated. */
-export const HOT_THRESHOLD = Number(process.env.HOT ?? 500);
+export const HOT_THRESHOLD = 2000;
 
 /** Where hot blocks are reported and translations come from: a translator in this thread, or the way to another thread. */
 export interface TranslationSource {
-  request(request: TranslationRequest): void;
+  /** False: no room now; to be asked again later. */
+  request(request: TranslationRequest): boolean;
   /** Translations that have become ready since the last call. */
   take(): readonly Translation[];
 }
@@ -47,7 +48,8 @@ export class TranslationLoader {
   request(gpa: number, mode: number): void {
     // Single steps stay what they are.
     if (mode & MODE_SINGLE) return;
-    this.#source.request({ gpa, mode, version: this.#blocks.pageVersion(gpa) });
+    const version = this.#blocks.pageVersion(gpa);
+    if (!this.#source.request({ gpa, mode, version })) this.#blocks.recount(gpa, mode);
   }
 
   /** Takes over what has been translated. Between two runs of guest code, or while a block is looked up. */
@@ -66,7 +68,10 @@ export class TranslationLoader {
         this.#table.grow(Math.max(region.slot + 1 - this.#table.length, this.#table.length));
       this.#table.set(region.slot, exports[region.name]);
       if (this.#blocks.install(region)) this.counters.regions++;
-      else this.counters.outdated++;
+      else {
+        this.counters.outdated++;
+        this.#blocks.recount(region.gpa, region.mode);
+      }
     }
   }
 }

@@ -89,8 +89,8 @@ export class ThreadedTranslations implements TranslationSource {
     this.#ring = new RequestRing(options.memory, options.index);
     this.#receive = options.receive;
   }
-  request(request: TranslationRequest): void {
-    this.#ring.push(request);
+  request(request: TranslationRequest): boolean {
+    return this.#ring.push(request);
   }
   take(): readonly Translation[] {
     const taken: Translation[] = [];
