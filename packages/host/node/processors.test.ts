@@ -181,6 +181,34 @@ describe('a PC of several processors', { concurrency: 1 }, () => {
     assert.deepEqual(await runToEnd(out8(0x64, 0xfe), { onReset: 'stop' }), { reason: 'reset' });
   });
 
+  test('processors that have halted cost nothing', async () => {
+    await using machine = await create([
+      ...startSecond([...print16('b'), ...HALT]),
+      ...print('a'),
+      ...STOP,
+    ]);
+    await machine.start();
+    await machine.serial.expect(/ab|ba/);
+    await machine.processors();
+    const before = process.cpuUsage();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const { user, system } = process.cpuUsage(before);
+    assert.ok(user + system < 150_000, `${user + system} µs of processor time in 500 ms`);
+  });
+
+  test('an NMI wakes and reaches all of them', async () => {
+    // Neither has an IDT that would do: both shut down, which ends the machine.
+    await using machine = await create([
+      ...startSecond([0x0f, 0x01, 0x1e, 0x00, 0x30, ...print16('b'), ...HALT]),
+      ...print('a'),
+      ...STOP,
+    ]);
+    await machine.start();
+    await machine.serial.expect(/ab|ba/);
+    await machine.nmi();
+    assert.equal((await machine.exited).reason, 'triple-fault');
+  });
+
   test('the second one waits for its SIPI and not only for INIT', async () => {
     await using machine = await create([
       ...store32(ICR_HIGH, 1 << 24),

@@ -230,6 +230,8 @@ class RemoteProcessors implements Processors {
     if (!this.#isRunning) return;
     this.#isRunning = false;
     for (const index of this.#remotes.keys()) this.#call(index, 'hold', {});
+    // Posted accesses that nobody waits for.
+    while (this.#serve());
   }
 
   // --- accesses ---
