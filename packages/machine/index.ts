@@ -1,4 +1,11 @@
-export type { CpuModelName } from '@mimic/cpu';
+/** What a host runs in workers of its own beside the processors. */
+export {
+  type CpuModelName,
+  runTicker,
+  runTranslator,
+  type Translation,
+  type TranslatorStart,
+} from '@mimic/cpu';
 /** What a host implements to share a folder. */
 export {
   type AttributeChange,

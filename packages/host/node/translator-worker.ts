@@ -1,7 +1,7 @@
 // The worker of a machine's translator.
 
 import { workerData } from 'node:worker_threads';
-import { runTranslator } from '@mimic/cpu';
+import { runTranslator } from '@mimic/machine';
 import type { TranslatorData } from './worker-host.ts';
 
 const { start, ports } = workerData as TranslatorData;

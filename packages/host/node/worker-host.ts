@@ -10,12 +10,13 @@ import {
   workerData,
 } from 'node:worker_threads';
 import { assert } from '@mimic/base';
-import type { Translation, TranslatorStart } from '@mimic/cpu';
 import {
   type Assemble,
   type ProcessorStart,
   runMachine,
+  type Translation,
   type TranslatorLink,
+  type TranslatorStart,
   type WorkerHost,
   type WorkerStart,
 } from '@mimic/machine';
