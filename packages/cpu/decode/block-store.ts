@@ -219,7 +219,8 @@ export class BlockStore {
   install(region: TranslatedBlock & { readonly version: number }): boolean {
     const { gpa, mode, handler, slot, records: header } = region;
     this.#world.lock();
-    if (this.pageVersion(gpa) !== region.version) {
+    // Without code on the page writes are not counted; and the first code counts as one.
+    if (this.pageVersion(gpa) !== region.version || this.#isUnprotected(gpa)) {
       this.#world.unlock();
       return false;
     }
@@ -441,6 +442,7 @@ export class BlockStore {
   /** Takes the write tags of a page out of all TLBs, so that each write to it is noticed. */
   #protect(page: number): void {
     Atomics.or(this.#u8, PAGE_FLAGS_BASE + page, PAGE.hasCode);
+    this.#u32[PAGE_VERSIONS_BASE / 4 + page]!++;
     for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {
       const base = vcpuBase(vcpu) + TLB_OFFSET;
       for (let entry = 0; entry < TLB_MODES * TLB_ENTRIES; entry++) {
