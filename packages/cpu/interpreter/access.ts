@@ -21,7 +21,7 @@ export function probe(
   linear: Value,
   tlb: Value,
   tag: number,
-): { miss: Value; host: () => Value } {
+): { miss: Value; tag: Value; host: () => Value } {
   const shift = 12 - Math.log2(TLB_ENTRY.size);
   const entry = l.let(
     linear
@@ -31,9 +31,10 @@ export function probe(
       .add(tlb),
   );
   // One comparison covers both the page and an access that would leave it.
-  const miss = linear.sub(l.loadRaw('i64.load', entry, tag)).gtu(4096 - bytes);
+  const found = l.loadRaw('i64.load', entry, tag);
   return {
-    miss,
+    miss: linear.sub(found).gtu(4096 - bytes),
+    tag: found,
     host: () => l.let(linear.i32().add(l.loadRaw('i32.load', entry, TLB_ENTRY.addend))),
   };
 }

@@ -16,15 +16,14 @@ function slowLoad(
   l: Lift,
   bytes: AccessBytes,
   linear: Value,
-  tlb: Value,
-  options: AccessOptions,
+  { tlb, tag, options }: { tlb: Value; tag: Value; options: AccessOptions },
 ): Value {
   if (bytes === 16) {
-    const low = l.call(loadTranslated, linear, kind(8, options), tlb);
-    const high = l.call(loadTranslated, linear.add(8n), kind(8, options), tlb);
+    const low = l.call(loadTranslated, linear, kind(8, options), tlb, tag);
+    const high = l.call(loadTranslated, linear.add(8n), kind(8, options), tlb, tag);
     return l.lanes('i64x2.replace_lane', [1], l.op('i64x2.splat', low), high);
   }
-  const value = l.call(loadTranslated, linear, kind(bytes, options), tlb);
+  const value = l.call(loadTranslated, linear, kind(bytes, options), tlb, tag);
   return bytes === 8 ? value : value.i32();
 }
 
@@ -40,7 +39,7 @@ export function translatedAccess(tlbLocal: Local, isShared = false): AccessStrat
       p.miss.eqz(),
       'i32',
       () => p.host(),
-      () => l.call(probeTranslated, linear, bytes, tlb),
+      () => l.call(probeTranslated, linear, bytes, tlb, p.tag),
     );
   };
   const access: AccessStrategy = {
@@ -52,7 +51,7 @@ export function translatedAccess(tlbLocal: Local, isShared = false): AccessStrat
       const result = l.var(TYPES[bytes], bytes === 16 ? l.op('i64x2.splat', 0n) : 0);
       l.unlikely(
         p.miss,
-        () => result.set(slowLoad(l, bytes, address, tlb, options)),
+        () => result.set(slowLoad(l, bytes, address, { tlb, tag: p.tag, options })),
         () => result.set(l.loadRaw(LOADS[bytes], p.host())),
       );
       return result.get();
@@ -67,7 +66,7 @@ export function translatedAccess(tlbLocal: Local, isShared = false): AccessStrat
       const p = probe(l, bytes, address, tlb, TLB_ENTRY.writeTag);
       l.unlikely(
         p.miss,
-        () => l.call(storeTranslated, address, value.u64(), kind(bytes, options), tlb),
+        () => l.call(storeTranslated, address, value.u64(), kind(bytes, options), tlb, p.tag),
         () => l.storeRaw(STORES[bytes], p.host(), 0, value),
       );
     },

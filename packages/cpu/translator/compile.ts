@@ -16,6 +16,7 @@ import { wasmOp } from '../wasm/opcodes.ts';
 import { analyse, type FlowGraph } from './control-flow.ts';
 import { type FlagLiveness, flagLiveness } from './flag-liveness.ts';
 import {
+  CLEAN,
   type FaultStub,
   FlagSinker,
   localsOf,
@@ -28,13 +29,8 @@ import { optimise } from './passes/index.ts';
 import type { Region, RegionBlock } from './region.ts';
 
 const LABEL = {
-  fault: 1,
-  leave: 2,
-  exit: 3,
-  proceed: 4,
-  loops: 1_000_000,
-  blocks: 2_000_000,
-} as const;
+  fault: 1, leave: 2, exit: 3, proceed: 4, flags: 10, loops: 1_000_000, blocks: 2_000_000,
+} as const; // biome-ignore format: a list
 /** The local that tells where in its block an instruction stands: offset in the page, whether its memory operand goes through
  *  SS, and how many instructions of the block have retired and not been counted. */
 const PLACE = { offset: 0xffff, throughSs: 0x1_0000, retiredShift: 17 } as const;
@@ -51,6 +47,8 @@ export interface CompileOptions {
   readonly handler: number;
   /** Instructions are counted, and loops end when the budget is used up. */
   readonly counts: boolean;
+  /** Several processors run the region. */
+  readonly isShared: boolean;
 }
 
 export function compileRegion(region: Region, options: CompileOptions): FunctionBody {
@@ -99,23 +97,35 @@ class RegionCompiler {
     const e = this.#e;
     for (const local of this.#shared) e.local(local);
     this.#enter();
-    e.open('block', LABEL.leave);
-    e.open('block', LABEL.proceed);
-    e.open('block', LABEL.exit);
-    e.open('block', LABEL.fault);
+    // Each way out has a way in front of it that stores the flags as well.
+    const ways: readonly number[] = [LABEL.leave, LABEL.exit, LABEL.fault];
+    for (const label of [LABEL.leave, LABEL.proceed, LABEL.exit, LABEL.fault]) {
+      e.open('block', label);
+      if (ways.includes(label)) e.open('block', LABEL.flags + label);
+    }
     this.#tree(this.#region.entry);
     this.#code.unreachable();
-    e.close();
+    this.#closeWay();
     this.#leaveWithFault();
-    e.close();
+    this.#closeWay();
     this.#goOn();
     e.close();
     this.#proceed();
-    e.close();
-    this.#spill();
+    this.#closeWay();
+    this.#spill('registers');
     this.#account();
     this.#lift((l) => this.#returnJump(l));
     return e.finish();
+  }
+
+  #closeWay(): void {
+    this.#e.close();
+    this.#spill('flags');
+    this.#e.close();
+  }
+  /** Leaves through one of the ways; `isClean`: no flag has changed. */
+  #goOut(way: number, isClean: boolean): void {
+    this.#code.br(this.#e.depth(isClean ? way : LABEL.flags + way));
   }
 
   #lift(build: (l: Lift) => void): void {
@@ -139,10 +149,14 @@ class RegionCompiler {
   /** Turns back if the region is no longer valid or an event waits; then registers into locals. */
   #enter(): void {
     const { handler, validAt } = this.#options;
+    const callsHandlers = this.#region.simple < this.#region.length;
     this.#lift((l) => {
-      const isStale = l.loadRaw('i32.load16_u', l.i32(validAt)).ne(handler);
       const events = l.get(S.events);
-      l.unlikely(isStale.or(events), () => {
+      // With one processor what was dropped is not reached any more (decode/block-store.ts).
+      const isStale = this.#options.isShared
+        ? l.let(l.loadRaw('i32.load16_u', l.i32(validAt)).xor(handler))
+        : l.i32(0);
+      l.unlikely(events.or(isStale), () => {
         // The interpreter must get somewhere although events that are held back stay.
         l.if(isStale.or(this.#eventsNow(l, events)), () => {
           l.set(S.runOne, isStale.eqz());
@@ -150,7 +164,7 @@ class RegionCompiler {
         });
       });
       l.assign(this.#region.ripBase, l.get(S.rip).sub(BigInt(this.#region.entry)));
-      l.set(S.ripBase, this.#value(this.#region.ripBase));
+      if (callsHandlers) l.set(S.ripBase, this.#value(this.#region.ripBase));
       if (!this.#options.counts) return;
       const budget = l.get(S.budget);
       l.assign(this.#budgetAtEntry, budget);
@@ -181,9 +195,9 @@ class RegionCompiler {
     const interruptFlag = l.get(S.rflags).shru(9).and(EVENT.interrupt);
     return events.and(interruptFlag.or(~EVENT.interrupt));
   }
-  #spill(): void {
-    for (const { offset, type, local, isWritten } of this.#region.registers.all) {
-      if (!isWritten) continue;
+  #spill(what: 'registers' | 'flags' | 'all'): void {
+    for (const { offset, type, local, isWritten, flag } of this.#region.registers.all) {
+      if (!isWritten || what === (flag ? 'registers' : 'flags')) continue;
       this.#code
         .localGet(0)
         .localGet(this.#e.local(local))
@@ -212,7 +226,7 @@ class RegionCompiler {
     });
   }
   #leaveWithFault(): void {
-    this.#spill();
+    this.#spill('registers');
     this.#lift((l) => this.#countRetired(l, 0));
     this.#account();
     this.#lift((l) => {
@@ -238,7 +252,7 @@ class RegionCompiler {
   }
   /** To the region that follows, without a detour through the loop if the jump cache knows it. */
   #goOn(): void {
-    this.#spill();
+    this.#spill('registers');
     this.#account();
     this.#lift((l) => l.set(S.rip, this.#value(this.#region.next)));
     this.#link(() => this.#value(this.#region.next));
@@ -311,6 +325,7 @@ class RegionCompiler {
         statements.push(...sinker.store());
         flush();
         this.#emitHandlerCall(instruction, retired);
+        sinker.synchronised();
         retired = 0;
       }
     }
@@ -327,7 +342,7 @@ class RegionCompiler {
       statements.push(...this.#statements((l) => l.set(S.budget, l.get(S.budget).add(1))));
     statements.push(...sinker.storeFor(next));
     flush();
-    this.#jump(next);
+    this.#jump(next, sinker.isClean);
   }
 
   #sinker(block: RegionBlock): FlagSinker {
@@ -337,24 +352,26 @@ class RegionCompiler {
         registers: this.#region.registers,
         liveAt: (to) => (this.#staysInside(from, to) ? this.#flags.liveAt(to) : undefined),
         inherits: (to) => this.#entriesOf.get(to) === 1,
-        lookForEvents: (to, stores) =>
-          this.#flow.isBackEdge(from, to) ? this.#lookForEvents(to, stores) : [],
+        lookForEvents: (to, stores, isClean) =>
+          this.#flow.isBackEdge(from, to) ? this.#lookForEvents(to, stores, isClean) : [],
+        leaveFor: (to) => this.#statements((l) => l.assign(this.#region.next, this.#rip(to))),
         passOn: (to, pending) => {
           this.#inherited.set(to, pending);
           for (const local of localsOf(pending)) this.#kept.add(local);
         },
       },
       this.#inherited.get(from) ?? NOTHING_PENDING,
+      this.#flags.isDirtyAt(from),
     );
   }
 
   /** Loops look for events, and where instructions are counted for a used-up budget, each time round. */
-  #lookForEvents(to: number, stores: readonly Statement[]): readonly Statement[] {
+  #lookForEvents(to: number, stores: readonly Statement[], isClean: boolean): readonly Statement[] {
     return this.#statements((l) => {
       const leave = () => {
         l.append(stores);
         l.set(S.rip, this.#rip(to));
-        l.exit('again');
+        l.exit('again', isClean ? CLEAN : undefined);
       };
       this.#countRetired(l, 1);
       const events = l.get(S.events);
@@ -392,7 +409,7 @@ class RegionCompiler {
         if (this.#options.counts) l.set(S.budget, l.get(S.budget).sub(retired));
       }),
     );
-    this.#spill();
+    this.#spill('all');
     code
       .localGet(0)
       .i32(recordOf(instruction))
@@ -449,15 +466,16 @@ class RegionCompiler {
    */
   #exit(exit: InstructionExit, target: number | undefined): void {
     if (exit === 'fault') {
-      if (target === undefined || !this.#e.detour(target))
-        this.#code.br(this.#e.depth(LABEL.fault));
-    } else if (exit === 'jump' && target !== undefined) this.#jump(target);
+      if (target === undefined || target === CLEAN || !this.#e.detour(target))
+        this.#goOut(LABEL.fault, target === CLEAN);
+    } else if (exit === 'jump' && target !== undefined && target !== CLEAN)
+      this.#jump(target, false);
     else if (exit === 'jump') {
       this.#lift((l) => this.#countRetired(l, 1));
-      this.#code.br(this.#e.depth(LABEL.exit));
+      this.#goOut(LABEL.exit, target === CLEAN);
     } else if (target === GO_ON) this.#callNext();
     else if (target === PROCEED) this.#code.br(this.#e.depth(LABEL.proceed));
-    else this.#code.br(this.#e.depth(LABEL.leave));
+    else this.#goOut(LABEL.leave, target === CLEAN);
   }
   #callNext(): void {
     this.#code
@@ -468,7 +486,7 @@ class RegionCompiler {
   }
 
   /** Continues at an offset of the page: in the region if it has a block there, else outside. */
-  #jump(offset: number): void {
+  #jump(offset: number, isClean: boolean): void {
     const from = this.#block.offset;
     if (this.#flow.isBackEdge(from, offset)) {
       this.#code.br(this.#e.depth(LABEL.loops + offset));
@@ -478,7 +496,7 @@ class RegionCompiler {
     if (this.#staysInside(from, offset)) this.#code.br(this.#e.depth(LABEL.blocks + offset));
     else {
       this.#lift((l) => l.assign(this.#region.next, this.#rip(offset)));
-      this.#code.br(this.#e.depth(LABEL.exit));
+      this.#goOut(LABEL.exit, isClean);
     }
   }
 }
@@ -496,5 +514,5 @@ function localsRead({ stores }: FaultStub): Local[] {
 }
 
 /** Targets of an 'again' that calls the next region, and that goes on at S.rip. */
-const GO_ON = -1;
-const PROCEED = -2;
+const GO_ON = -2;
+const PROCEED = -3;

@@ -27,10 +27,19 @@ export interface SinkContext {
   /** The place has no other way in: it takes over what is pending, and nothing is stored. */
   inherits(target: number): boolean;
   /** The jump closes a loop, where events are looked for: statements that leave for the target if there is one, with `stores` before; none otherwise. */
-  lookForEvents(target: number, stores: readonly Statement[]): readonly Statement[];
+  lookForEvents(
+    target: number,
+    stores: readonly Statement[],
+    isClean: boolean,
+  ): readonly Statement[];
+  /** Says where the region is left for. */
+  leaveFor(target: number): readonly Statement[];
   /** Told of each jump to a place that inherits. */
   passOn(target: number, pending: Pending): void;
 }
+
+/** Target of an exit that leaves the region with no flag changed. */
+export const CLEAN = -1;
 
 /** Where a fault goes first that finds flags pending: they are stored, and then the fault goes its way. */
 export interface FaultStub {
@@ -46,9 +55,21 @@ export class FlagSinker {
   readonly #context: SinkContext;
   #pending: Map<number, { readonly local: Local; readonly value: Node }>;
 
-  constructor(context: SinkContext, inherited: Pending) {
+  /** Whether the region may have changed a flag since it was entered, or since all were stored. */
+  #isDirty: boolean;
+
+  constructor(context: SinkContext, inherited: Pending, isDirty: boolean) {
     this.#context = context;
     this.#pending = new Map(inherited);
+    this.#isDirty = isDirty;
+  }
+  /** No flag has changed: the vCPU's state has them all. */
+  get isClean(): boolean {
+    return !this.#isDirty;
+  }
+  /** All flags have just been stored to the vCPU's state and loaded from it. */
+  synchronised(): void {
+    this.#isDirty = false;
   }
 
   #stub: FaultStub | undefined;
@@ -78,7 +99,7 @@ export class FlagSinker {
   storeFor(target: number): readonly Statement[] {
     const live = this.#context.liveAt(target);
     if (live === undefined) return this.#stores(~0);
-    const check = this.#context.lookForEvents(target, this.#stores(~live));
+    const check = this.#context.lookForEvents(target, this.#stores(~live), this.isClean);
     if (check.length) return [...this.#stores(live), ...check];
     if (!this.#context.inherits(target)) return this.#stores(live);
     this.#context.passOn(target, new Map(this.#pending));
@@ -96,7 +117,10 @@ export class FlagSinker {
     if (s.kind === 'set') {
       const promoted = this.#context.registers.of(s.local);
       const value = this.#substitute(s.value);
-      if (promoted?.flag) this.#stub = undefined;
+      if (promoted?.flag) {
+        this.#stub = undefined;
+        this.#isDirty = true;
+      }
       if (promoted?.flag && this.#canWait(value)) {
         this.#pending.set(promoted.flag, { local: s.local, value });
         return;
@@ -117,6 +141,7 @@ export class FlagSinker {
       this.#pending.delete(flag);
       this.#stub = undefined;
     }
+    if (inside) this.#isDirty = true;
     out.push(mapStatement(s, this.#substitute, this.#inner));
   }
 
@@ -131,12 +156,22 @@ export class FlagSinker {
 
   #exit(s: Statement & { kind: 'exit' }, out: Statement[]): void {
     if (s.exit === 'fault') {
-      out.push(this.#pending.size ? { ...s, target: this.#stubHere().id } : s);
+      out.push(this.#pending.size ? { ...s, target: this.#stubHere().id } : this.#leaving(s));
       return;
     }
-    if (s.exit === 'jump' && s.target !== undefined) out.push(...this.storeFor(s.target));
-    else out.push(...this.#stores(~0));
-    out.push(s);
+    const { target } = s;
+    if (s.exit !== 'jump' || target === undefined) out.push(...this.#stores(~0), this.#leaving(s));
+    else if (this.#context.liveAt(target) === undefined)
+      out.push(
+        ...this.#stores(~0),
+        ...this.#context.leaveFor(target),
+        this.#leaving({ kind: 'exit', exit: 'jump' }),
+      );
+    else out.push(...this.storeFor(target), s);
+  }
+
+  #leaving(s: Statement & { kind: 'exit' }): Statement {
+    return this.#isDirty ? s : { ...s, target: CLEAN };
   }
 
   #stubHere(): FaultStub {

@@ -1,4 +1,5 @@
-// Microcode of translated code's memory accesses that the TLB did not answer.
+// Microcode of translated code's memory accesses that the TLB did not answer. They get the tag that did not match, and have
+// no use for it: V8 loads a value twice that is only compared, and once if somebody wants it.
 
 import { type FunctionRef, fn } from '../lift/function.ts';
 import { FAULT_PENDING, FAULT_RUN_ALONE, type Lift } from '../lift/lift.ts';
@@ -40,7 +41,7 @@ function writableHost(l: Lift, linear: Value, bytes: Value, tlb: Value): Value {
 
 /** Up to 8 bytes; `kind` is their number, with STACK_ACCESS. */
 export const loadTranslated: FunctionRef = fn('loadTranslated', {
-  params: { linear: 'i64', kind: 'i32', tlb: 'i32' },
+  params: { linear: 'i64', kind: 'i32', tlb: 'i32', tag: 'i64' },
   result: 'i64',
   faults: true,
   build(l, { linear, kind, tlb }) {
@@ -50,7 +51,7 @@ export const loadTranslated: FunctionRef = fn('loadTranslated', {
 });
 
 export const storeTranslated: FunctionRef = fn('storeTranslated', {
-  params: { linear: 'i64', value: 'i64', kind: 'i32', tlb: 'i32' },
+  params: { linear: 'i64', value: 'i64', kind: 'i32', tlb: 'i32', tag: 'i64' },
   result: 'i32',
   zeroOnFault: true,
   build(l, { linear, value, kind, tlb }) {
@@ -77,7 +78,7 @@ export const storeTranslated: FunctionRef = fn('storeTranslated', {
 
 /** Host address for a read-modify-write of `bytes` bytes. */
 export const probeTranslated: FunctionRef = fn('probeTranslated', {
-  params: { linear: 'i64', bytes: 'i32', tlb: 'i32' },
+  params: { linear: 'i64', bytes: 'i32', tlb: 'i32', tag: 'i64' },
   result: 'i32',
   zeroOnFault: true,
   build(l, { linear, bytes, tlb }) {

@@ -12,8 +12,8 @@ import { compileRegion } from './compile.ts';
 import { InstructionSource, type RegionInstruction } from './instructions.ts';
 import { buildRegion, REGION_LENGTH_MAX, type Region } from './region.ts';
 
-/** A region with fewer instructions that need no handler gains nothing. */
-const SIMPLE_MIN = 2;
+/** A region with fewer instructions that need no handler gains nothing: even a lone RET is worth it, between two regions. */
+const SIMPLE_MIN = 1;
 /** Handler numbers have 16 bits; regions take those that instructions leave. */
 const HANDLER_MAX = 0xffff;
 
@@ -167,6 +167,7 @@ export class Translator {
       validAt: records + RECORD_BYTES,
       handler,
       counts,
+      isShared: this.#options.isShared ?? false,
     });
     module.add(name, body);
     this.counters.regions++;
