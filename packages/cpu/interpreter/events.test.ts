@@ -68,6 +68,10 @@ test('STI with IF already set casts no shadow', () => {
   assert.deepEqual(cpu.log, [{ vector: VECTOR, rip: BigInt(CODE + 1) }]);
 });
 
+test('STI; NOP; CLI lets an interrupt in before CLI', () => {
+  assert.deepEqual(logOf({ code: [STI, NOP, CLI, NOP, HLT], interrupts: [VECTOR] }), [[VECTOR, 2]]);
+});
+
 test('STI; CLI lets no interrupt in', () => {
   assert.deepEqual(logOf({ code: [STI, CLI, NOP, HLT], interrupts: [VECTOR] }), []);
 });

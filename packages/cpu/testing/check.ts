@@ -28,8 +28,13 @@ export const STACK_ADDRESS = 0x30_0000;
 const RAM_BYTES = 16 << 20;
 const PAGE_TABLES = 0x1000;
 
-/** Each instruction runs as a translated region of its own: `MIMIC_TEST_ENGINE=translator`. */
-const EACH_TRANSLATED = process.env.MIMIC_TEST_ENGINE === 'translator';
+/**
+ * Engine that tests use: the interpreter; with `MIMIC_TEST_ENGINE=translator`, each instruction that `step` runs is a
+ * region of its own; with `regions`, all that runs freely is translated when it is decoded.
+ */
+const ENGINE = process.env.MIMIC_TEST_ENGINE;
+const EACH_TRANSLATED = ENGINE === 'translator';
+const ALL_TRANSLATED = ENGINE === 'regions';
 
 export type RegisterName = keyof typeof GPR;
 
@@ -96,17 +101,20 @@ export class TestCpu {
     });
     this.set('ramBytes', BigInt(RAM_BYTES));
     this.#hotThreshold = options.hotThreshold ?? 0;
+    this.#translatesAll = ALL_TRANSLATED && options.hotThreshold === undefined;
     const { memory, blocks } = this;
     this.translator = new InThreadTranslator({
       ...translatorOptions(memory, options.processors),
       counts: options.counts ?? true,
       ...(EACH_TRANSLATED ? { lengthMax: 1, lengthMin: 1 } : {}),
+      ...(this.#translatesAll ? { lengthMin: 1 } : {}),
     });
     const { exports } = this.#instance;
     this.loader = new TranslationLoader({ source: this.translator, memory, blocks, exports });
   }
   /** Entries after which a block is translated; 0: never. */
   readonly #hotThreshold: number;
+  readonly #translatesAll: boolean;
   readonly translator: InThreadTranslator;
   readonly loader: TranslationLoader;
   #host(): Readonly<Record<string, (...args: never[]) => number | bigint | undefined>> {
@@ -115,12 +123,7 @@ export class TestCpu {
       busWrite: () => undefined,
       invalidateCode: (gpa: number, bytes: number) =>
         this.blocks.invalidate(gpa >>> 0, bytes) as undefined,
-      decodeBlock: (gpa: number, mode: number) =>
-        this.blocks.find(gpa >>> 0, mode, () => {
-          const next = (this.get('codePageLinear') as bigint) + 4096n;
-          const page = this.#instance.call('translateFetch', next) as bigint;
-          return this.get('fault') ? undefined : Number(page);
-        }),
+      decodeBlock: (gpa: number, mode: number) => this.#decode(gpa >>> 0, mode),
       blockIsHot: (gpa: number, mode: number) => {
         this.loader.request(gpa >>> 0, mode);
         this.loader.load();
@@ -132,6 +135,21 @@ export class TestCpu {
       yieldHost: () => undefined,
       randomI64: () => 0x1234_5678_9abc_def0n,
     };
+  }
+
+  #decode(gpa: number, mode: number): number {
+    const find = () =>
+      this.blocks.find(gpa, mode, () => {
+        const next = (this.get('codePageLinear') as bigint) + 4096n;
+        const page = this.#instance.call('translateFetch', next) as bigint;
+        return this.get('fault') ? undefined : Number(page);
+      });
+    const found = find();
+    if (!this.#translatesAll || found === 0) return found;
+    this.loader.request(gpa, mode);
+    const { regions } = this.loader.counters;
+    this.loader.load();
+    return this.loader.counters.regions > regions ? find() : found;
   }
 
   /** Between two blocks of a machine for several processors, of which there is one: begins or ends running alone. */

@@ -446,9 +446,11 @@ class RegionCompiler {
         l.set(S.rip, this.#rip(end));
         l.exit('again');
       };
-      // Nobody looks for events before the next instruction is done, if it is one of the region.
-      if (instruction.shadows && this.#isFollowed(instruction)) l.set(S.interruptShadow, 0);
-      else if (instruction.shadows) leave();
+      // What waits comes right behind the next instruction (STI; NOP; CLI lets it in), so the interpreter runs that.
+      if (instruction.shadows && this.#isFollowed(instruction)) {
+        l.unlikely(l.get(S.events), leave);
+        l.set(S.interruptShadow, 0);
+      } else if (instruction.shadows) leave();
       else l.unlikely(l.get(S.codeChanged), leave);
     });
   }

@@ -4,6 +4,7 @@
 import { type FunctionRef, fn } from '../lift/function.ts';
 import { FAULT_PENDING, FAULT_RUN_ALONE, type Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
+import { seesTime } from '../microcode/exact.ts';
 import { dataAccess, loadSlow, translate } from '../microcode/memory.ts';
 import { busWrite } from '../microcode/physical-memory.ts';
 import { isNonCanonical } from '../microcode/stack.ts';
@@ -59,6 +60,7 @@ export const storeTranslated: FunctionRef = fn('storeTranslated', {
     const bytes = l.let(kind.and(BYTES));
     const host = writableHost(l, linear, bytes, tlb);
     l.unlikely(host.eqz(), () => {
+      seesTime(l);
       l.run(busWrite, l.get(S.result, 1), bytes, value);
       l.unlikely(l.get(S.fault), () => l.exit('fault'));
       l.return(1);
