@@ -1,0 +1,123 @@
+// The store of decoded code as two vCPUs share it: what one decodes the other finds, what one drops is gone for both,
+// and translated code is there only for those who have loaded it, and only while it is what it was made from.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { engine } from '../interpreter/engine.ts';
+import { PSEUDO_HANDLERS, R } from '../interpreter/record.ts';
+import { World } from '../smp/world.ts';
+import {
+  PAGE,
+  PAGE_FLAGS_BASE,
+  planMemory,
+  RAM_BASE,
+  TRANSLATED_RECORDS_BASE,
+} from '../state/memory-map.ts';
+import { BlockStore } from './block-store.ts';
+
+const RAM_BYTES = 16 << 20;
+const CODE = 0x10_0000;
+const MODE_64 = 2;
+const NOP = 0x90;
+const RET = 0xc3;
+const noNextPage = () => undefined;
+
+function setup() {
+  const { wasmPages } = planMemory({ ramBytes: RAM_BYTES, vcpuCount: 2 });
+  const memory = new WebAssembly.Memory({ initial: wasmPages, maximum: wasmPages, shared: true });
+  const { handlers, firstFunction } = engine('several');
+  const stores = [0, 1].map((index) => {
+    const world = new World({ memory, index, vcpuCount: 2 });
+    const parts = { memory, handlers, ramBytes: RAM_BYTES, vcpuCount: 2, world, index };
+    return new BlockStore({ ...parts, shares: index > 0 });
+  });
+  const [a, b] = stores as [BlockStore, BlockStore];
+  const bytes = new Uint8Array(memory.buffer);
+  const write = (gpa: number, code: readonly number[]) => bytes.set(code, RAM_BASE + gpa);
+  const handlerOf = (record: number) =>
+    new DataView(memory.buffer).getUint16(record + R.handler, true);
+  const hasCode = () => (bytes[PAGE_FLAGS_BASE + CODE / 4096]! & PAGE.hasCode) !== 0;
+  const region = (version: number) => ({
+    gpa: CODE,
+    mode: MODE_64,
+    handler: firstFunction + 5000,
+    slot: 5000,
+    start: CODE,
+    end: CODE + 2,
+    records: TRANSLATED_RECORDS_BASE,
+    version,
+  });
+  write(CODE, [NOP, RET]);
+  return { a, b, write, handlerOf, hasCode, region };
+}
+
+test('what one vCPU has decoded the other finds, and what one drops is gone for both', () => {
+  const { a, b, handlerOf, hasCode } = setup();
+  assert.ok(!hasCode());
+  const block = a.find(CODE, MODE_64, noNextPage);
+  assert.ok(hasCode());
+  assert.equal(b.find(CODE, MODE_64, noNextPage), block);
+  assert.equal(b.counters.decoded, 0);
+  b.invalidate(CODE + 1, 1);
+  assert.equal(handlerOf(block), PSEUDO_HANDLERS.lookUp);
+  assert.ok(!hasCode());
+  assert.notEqual(a.find(CODE, MODE_64, noNextPage), block);
+});
+
+test('an instruction that crosses has a block for each page that lies behind', () => {
+  const { a, write } = setup();
+  const at = CODE + 4096 - 1;
+  // mov al, imm8, its immediate on one page or another.
+  write(at, [0xb0]);
+  write(0x20_0000, [1]);
+  write(0x30_0000, [2]);
+  const one = a.find(at, MODE_64, () => 0x20_0000);
+  const two = a.find(at, MODE_64, () => 0x30_0000);
+  assert.notEqual(one, two);
+  assert.equal(
+    a.find(at, MODE_64, () => 0x20_0000),
+    one,
+  );
+  assert.equal(
+    a.find(at, MODE_64, () => 0x30_0000),
+    two,
+  );
+  a.invalidate(0x20_0000, 1);
+  assert.notEqual(
+    a.find(at, MODE_64, () => 0x20_0000),
+    one,
+  );
+  assert.equal(
+    a.find(at, MODE_64, () => 0x30_0000),
+    two,
+  );
+});
+
+test('a translated block is there for those who have loaded it', () => {
+  const { a, b, region } = setup();
+  const interpreted = a.find(CODE, MODE_64, noNextPage);
+  const translated = region(a.pageVersion(CODE));
+  assert.ok(a.install(translated));
+  const found = a.find(CODE, MODE_64, noNextPage);
+  assert.ok(found > TRANSLATED_RECORDS_BASE);
+  assert.equal(b.find(CODE, MODE_64, noNextPage), interpreted);
+  assert.ok(b.install(translated));
+  assert.equal(b.find(CODE, MODE_64, noNextPage), found);
+  a.invalidate(CODE, 1);
+  for (const store of [a, b])
+    assert.ok(store.find(CODE, MODE_64, noNextPage) < TRANSLATED_RECORDS_BASE);
+});
+
+test('a translation of what the page is no longer is not taken', () => {
+  const { a, b, region } = setup();
+  a.find(CODE, MODE_64, noNextPage);
+  const version = a.pageVersion(CODE);
+  b.invalidate(CODE + 1, 1);
+  assert.ok(!a.install(region(version)), 'written since');
+  // Nobody notices writes to a page without code: a version from then says nothing.
+  const without = a.pageVersion(CODE);
+  assert.ok(!a.install(region(without)), 'no code on the page');
+  a.find(CODE, MODE_64, noNextPage);
+  assert.ok(!a.install(region(without)), 'code since');
+  assert.ok(a.install(region(a.pageVersion(CODE))));
+});
