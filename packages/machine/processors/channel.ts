@@ -44,6 +44,8 @@ const WORD = {
   value: 5,
   /** Whether the vCPU has ended: 0, or one of ENDED. */
   ended: 16,
+  /** 1 once the vCPU's worker lives. */
+  begun: 17,
 } as const;
 const STATE = { free: 0, asked: 1, posted: 2, answered: 3, asleep: 4 } as const;
 export const ENDED = { shutdown: 1, crashed: 2 } as const;
@@ -115,6 +117,10 @@ export class ProcessorChannel {
     return value;
   }
 
+  /** The worker takes commands from now on. */
+  begin(): void {
+    Atomics.store(this.#words, WORD.begun, 1);
+  }
   /** The next command, or undefined. */
   takeCommand(): unknown {
     return takeFrame(this.#commands);
@@ -151,6 +157,10 @@ export class ProcessorChannel {
   }
   takeReply(): unknown {
     return takeFrame(this.#replies);
+  }
+  /** Whether the vCPU's worker lives: it takes its time to start. */
+  get hasBegun(): boolean {
+    return Atomics.load(this.#words, WORD.begun) === 1;
   }
   /** 0 while the vCPU is well, else one of ENDED. */
   get ended(): number {

@@ -38,6 +38,8 @@ const SPINS = 200;
 /** Accesses served before timers and commands get their turn. */
 const ROUNDS_MAX = 10_000;
 const SLEEP_MAX_MS = 1_000;
+/** A worker that has not begun this long after it was started never will. */
+const START_MAX_NS = 120e9;
 
 interface Remote {
   readonly channel: ProcessorChannel;
@@ -106,6 +108,8 @@ class RemoteProcessors implements Processors {
   readonly processor: Processor;
   readonly views: readonly ProcessorView[];
   readonly #wires: ComputerWires;
+  readonly #host: TranslatorHost;
+  readonly #startedNs: number;
   readonly #board: () => Pc;
   readonly #remotes: readonly Remote[];
   readonly #tracer: BoardTracer;
@@ -132,6 +136,8 @@ class RemoteProcessors implements Processors {
     this.memory = new SharedGuestMemory({ memory, layout, blocks });
     this.interrupts = new InterruptBus();
     const { host } = options;
+    this.#host = host;
+    this.#startedNs = host.now();
     const links =
       config.accel === 'jit'
         ? startTranslation(host, { memory, vcpuCount, lacking: model.lacking })
@@ -291,6 +297,8 @@ class RemoteProcessors implements Processors {
       // A processor that waits for the board does not take commands before its access is served.
       if (this.#serve()) continue;
       const reply = channel.takeReply() as ProcessorReply | undefined;
+      const isLost = !channel.hasBegun && this.#host.now() > this.#startedNs + START_MAX_NS;
+      if (isLost) throw this.#crash(index, { error: 'it did not begin' });
       if (reply === undefined && channel.ended !== ENDED.crashed) mailbox.sleep(bell, SLEEP_MAX_MS);
       else if (reply === undefined || 'error' in reply) throw this.#crash(index, reply);
       else return reply.value as ProcessorCommands[Name]['gives'];

@@ -55,6 +55,7 @@ export interface ProcessorHost {
 export function runProcessor(start: ProcessorStart, host: ProcessorHost): void {
   const channel = new ProcessorChannel(start.channel);
   const mailbox = new Mailbox(start.mailbox);
+  channel.begin();
   try {
     new ProcessorLoop(start, channel, { host, ring: () => mailbox.ring() }).run();
   } catch (error) {
