@@ -135,7 +135,7 @@ export function addRunOptions(command: Command): Command {
     .option(
       '--trace <list[:file]>',
       'write what happens to standard error or a file: any of instructions, exceptions, ports, ' +
-        'mmio, interrupts, with commas between',
+        'mmio, interrupts, jit, with commas between',
       parseTrace,
     )
     .option('--no-reboot', 'end when the guest resets the machine, instead of booting again')

@@ -27,10 +27,16 @@ export {
 } from './state/memory-map.ts';
 export { REGISTER_NAMES } from './state/register-names.ts';
 export {
+  type ChangingCode,
+  changingCode,
+  readCounters,
+  type TranslatorCounters,
+} from './translator/counters.ts';
+export {
   InThreadTranslator,
   translatorOptions as inThreadOptions,
 } from './translator/in-thread.ts';
-export type { TranslationSource } from './translator/loader.ts';
+export type { TranslationEvent, TranslationSource } from './translator/loader.ts';
 export {
   runTranslator,
   ThreadedTranslations,
@@ -41,6 +47,7 @@ export type { Translation } from './translator/translator.ts';
 export {
   type Bus,
   type ExitReason,
+  type RunCounters,
   type StartState,
   Vcpu,
   type VcpuOptions,

@@ -29,7 +29,12 @@ import { type MemoryLayout, PAGE_BYTES, RAM_BASE, vcpuBase } from './state/memor
 import { type PowerOnState, powerOnState } from './state/power-on.ts';
 import { placeOffset, registerPlace } from './state/register-names.ts';
 import { TRANSIENT, VISIBLE_FIELDS } from './state/visible.ts';
-import { HOT_THRESHOLD, TranslationLoader, type TranslationSource } from './translator/loader.ts';
+import {
+  HOT_THRESHOLD,
+  type TranslationEvent,
+  TranslationLoader,
+  type TranslationSource,
+} from './translator/loader.ts';
 
 /** The way out of the processor. Values are unsigned; an 8-byte access is made of two of 4, low half first. */
 export interface Bus {
@@ -137,7 +142,32 @@ export interface VcpuTrace {
   }): void;
   /** A maskable interrupt, about to be delivered. */
   interrupt?(vector: number): void;
+  /** Code was translated, or what was known of code was dropped. */
+  translation?(event: TranslationEvent): void;
 }
+
+/** How a processor's code was run so far. */
+export interface RunCounters {
+  /** Times that it found a block hot; those of them that the translator had no room for. */
+  readonly requests: number;
+  readonly putOff: number;
+  /** Modules instantiated, regions put in force, regions that came when their page had changed. */
+  readonly modules: number;
+  readonly regions: number;
+  readonly outdated: number;
+  /** Blocks decoded; dropped by this processor's writes (`droppedTranslated`: regions); times that the store was emptied. */
+  readonly decoded: number;
+  readonly dropped: number;
+  readonly droppedTranslated: number;
+  readonly emptied: number;
+  /** Since power-on: jumps that went through the loop and filled the jump cache; flushes of it; faults in regions. */
+  readonly jumpFills: number;
+  readonly jumpFlushes: number;
+  readonly translatedFaults: number;
+  /** Slices of guest code by why they ended. */
+  readonly exits: Readonly<Record<ExitReason, number>>;
+}
+const NO_TRANSLATIONS = { requests: 0, putOff: 0, modules: 0, regions: 0, outdated: 0 };
 
 /** `S.activity`: INIT was taken, SIPI is awaited. */
 const WAIT_FOR_SIPI = 2;
@@ -219,6 +249,13 @@ export class Vcpu {
   }
   /** Undefined when all code is interpreted. */
   readonly translations: TranslationLoader | undefined;
+  readonly #exits: Record<ExitReason, number> = {
+    budget: 0,
+    halted: 0,
+    event: 0,
+    shutdown: 0,
+    fault: 0,
+  };
   #startUpVector = 0;
   readonly #posted: PostedInterrupts | undefined;
   #wasX87Error = false;
@@ -238,6 +275,7 @@ export class Vcpu {
       world.leave();
     }
     const reason = REASONS[code - 1]!;
+    this.#exits[reason]++;
     if (reason === 'event') {
       this.#tellX87Error();
       this.takePosted();
@@ -332,6 +370,7 @@ export class Vcpu {
   /** Tells `trace` what happens from now on; undefined ends it. */
   setTrace(trace: VcpuTrace | undefined): void {
     this.#trace = trace;
+    this.translations?.setTrace(trace?.translation?.bind(trace));
     this.#set(S.stopOnFault, trace?.fault ? ON_FAULT.report : ON_FAULT.deliver);
   }
   #trace: VcpuTrace | undefined;
@@ -404,6 +443,23 @@ export class Vcpu {
   /** Instructions retired since power-on. With `exact`, also rounds and faults, and a reset leaves it alone: it is a clock. */
   get instructionCount(): bigint {
     return this.#i64(S.instructionCount);
+  }
+  /** How its code was run so far. */
+  get runCounters(): RunCounters {
+    const { requests, putOff, modules, regions, outdated } =
+      this.translations?.counters ?? NO_TRANSLATIONS;
+    return {
+      requests,
+      putOff,
+      modules,
+      regions,
+      outdated,
+      ...this.#options.blocks.counters,
+      jumpFills: Number(this.#i64(S.jumpFills)),
+      jumpFlushes: this.#view.getUint32(this.#base + S.generation.offset, true),
+      translatedFaults: Number(this.#i64(S.translatedFaults)),
+      exits: { ...this.#exits },
+    };
   }
   get codeBits(): 16 | 32 | 64 {
     const bits = this.#view.getUint32(this.#base + S.codeBits.offset, true);

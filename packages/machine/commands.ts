@@ -82,6 +82,7 @@ const HANDLERS: Handlers = {
   },
   disassemble: ({ processor }, { gva, count }) => processor.disassemble(gva, Math.min(count, 256)),
   parts: (computer) => computer.parts(),
+  jit: (computer) => computer.jit(),
   stateHash: (computer) => ({
     sha256: computer.stateHash(),
     count: computer.processor.instructionCount,

@@ -3,6 +3,7 @@
 
 import type { ByteSink, GuestMemory, TimerQueue } from '@mimic/base';
 import type { Slices } from '@mimic/cpu';
+import type { JitReport } from './jit-report.ts';
 import type { Mailbox } from './mailbox.ts';
 import type { TraceKind } from './protocol.ts';
 
@@ -73,6 +74,9 @@ export interface Computer {
   /** The same for a port of the virtio console. */
   consoleInput(index: number, bytes: Uint8Array): number;
   parts(): PartReport[];
+  jit(): JitReport;
+  /** What processors and board share: to be looked at while they run. Undefined for a computer that has none. */
+  readonly wasmMemory: WebAssembly.Memory | undefined;
   /** All that the guest can see besides RAM, as plain data by part and name: for comparing, not for restoring. */
   visibleState(): Readonly<Record<string, object>>;
   /** SHA-256 of RAM and the visible state. */

@@ -41,6 +41,7 @@ export type {
   WorkerHost,
   WorkerStart,
 } from './host.ts';
+export type { JitReport } from './jit-report.ts';
 export { Machine, type MachineEnd, type MachineEvents, type MachineState } from './machine.ts';
 export { formatRegisters } from './monitor.ts';
 export {

@@ -7,6 +7,7 @@ import type { DisassembledInstruction, PartReport } from './computer.ts';
 import { MachineError, type MachineErrorCode } from './errors.ts';
 import { Emitter } from './events.ts';
 import type { Host, WorkerHandle } from './host.ts';
+import type { JitReport } from './jit-report.ts';
 import { Mailbox } from './mailbox.ts';
 import { runMonitorCommand } from './monitor.ts';
 import { checkOptions, type MachineOptions } from './options.ts';
@@ -241,6 +242,11 @@ export class Machine implements AsyncDisposable {
   /** The parts on the board with their state, for people to read. */
   parts(): Promise<PartReport[]> {
     return this.#command('parts', {});
+  }
+
+  /** What translation of guest code has come to: counters of the translator and of each processor. */
+  jit(): Promise<JitReport> {
+    return this.#command('jit', {});
   }
 
   /**

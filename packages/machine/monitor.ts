@@ -2,6 +2,7 @@
 // Numbers are decimal or 0x…; addresses may name registers: $rsp+8.
 
 import { MachineError } from './errors.ts';
+import { formatJitReport } from './jit-report.ts';
 import type { Machine } from './machine.ts';
 import { mapAddressSpace, type Walk, walkPages } from './page-walk.ts';
 
@@ -23,9 +24,10 @@ const COMMANDS: Readonly<Record<string, MonitorCommand>> = {
     run: async () => helpText(),
   },
   info: {
-    usage: 'info registers|cpus|devices|pic|mem|hash',
+    usage: 'info registers|cpus|devices|pic|mem|jit|hash',
     summary:
-      'the processor, all of them, the parts, the interrupt controllers, what is mapped, SHA-256 of it all',
+      'the processor, all of them, the parts, the interrupt controllers, what is mapped, what was ' +
+      'translated, SHA-256 of it all',
     run: (machine, args) => information(machine, args[0]),
   },
   x: {
@@ -136,6 +138,8 @@ async function information(machine: Machine, topic: string | undefined): Promise
     }
     case 'mem':
       return await memoryMap(machine);
+    case 'jit':
+      return formatJitReport(await machine.jit());
     case 'hash': {
       const { sha256, count } = await machine.stateHash();
       return `${sha256}  behind ${count} instructions`;

@@ -7,6 +7,7 @@ import { type BlockStore as DiskStore, VirtioFilesystem9p, VirtioNet } from '@mi
 import type { Computer, ComputerWires, PartReport, Processor, ProcessorView } from './computer.ts';
 import { entropyFrom } from './entropy.ts';
 import type { WorkerHost } from './host.ts';
+import type { JitReport } from './jit-report.ts';
 import type { ComputerConfig } from './options.ts';
 import { localProcessor } from './processors/local.ts';
 import type { Processors } from './processors/processors.ts';
@@ -150,6 +151,14 @@ class PcComputer implements Computer {
         return { name, where: at.join(', '), state: device.save() };
       }),
     ];
+  }
+
+  jit(): JitReport {
+    return this.#processors.jit();
+  }
+
+  get wasmMemory(): WebAssembly.Memory {
+    return this.#processors.wasmMemory;
   }
 
   stateHash(): string {

@@ -2,8 +2,16 @@
 // Commands go through the mailbox in shared memory (mailbox.ts), reports come by postMessage.
 
 import type { DisassembledInstruction, PartReport } from './computer.ts';
+import type { JitReport } from './jit-report.ts';
 
-export const TRACE_KINDS = ['instructions', 'exceptions', 'ports', 'mmio', 'interrupts'] as const;
+export const TRACE_KINDS = [
+  'instructions',
+  'exceptions',
+  'ports',
+  'mmio',
+  'interrupts',
+  'jit',
+] as const;
 export type TraceKind = (typeof TRACE_KINDS)[number];
 
 /** What each command takes and gives back. */
@@ -27,6 +35,7 @@ export interface Commands {
   translate: { takes: { gva: bigint }; gives: { gpa: number } | null };
   disassemble: { takes: { gva: bigint; count: number }; gives: DisassembledInstruction[] };
   parts: { takes: object; gives: PartReport[] };
+  jit: { takes: object; gives: JitReport };
   stateHash: { takes: object; gives: StateHash };
   setTrace: { takes: { kinds: TraceKind[] }; gives: null };
 }

@@ -1,7 +1,7 @@
 // Writes down what the guest does: a line for each instruction, exception, interrupt, port or device memory access.
 
 import type { Access, Pc } from '@mimic/board';
-import type { ExitReason, Vcpu } from '@mimic/cpu';
+import type { ExitReason, TranslationEvent, Vcpu } from '@mimic/cpu';
 import type { TraceKind } from './protocol.ts';
 
 /** Mnemonics of the exceptions that have an error code or a name. SDM vol 3A table 6-1. */
@@ -74,6 +74,7 @@ export class Tracer {
     this.#vcpu.setTrace({
       ...(asked.has('exceptions') ? { fault: (fault) => this.#fault(fault) } : {}),
       ...(asked.has('interrupts') ? { interrupt: (vector) => this.#interrupt(vector) } : {}),
+      ...(asked.has('jit') ? { translation: (event) => this.#translation(event) } : {}),
     });
     this.#stepping = asked.has('instructions');
   }
@@ -129,6 +130,30 @@ export class Tracer {
     this.#write(`interrupt vector 0x${vector.toString(16)} before ${this.#place()}`);
   }
 
+  #translation(event: TranslationEvent): void {
+    switch (event.kind) {
+      case 'taken':
+      case 'outdated': {
+        const { gpa, mode, instructions, bytes, slot } = event.region;
+        const what = event.kind === 'taken' ? 'translated' : 'outdated';
+        const size = `${instructions} instructions, ${bytes} bytes`;
+        this.#write(`jit ${what} ${hex(gpa)} mode ${modeText(mode)} ${size}, slot ${slot}`);
+        break;
+      }
+      case 'dropped': {
+        const { gpa, sizeBytes, blocks, translated } = event;
+        const what = `${blocks} blocks dropped, ${translated} of them translated`;
+        this.#write(`jit write to code ${hex(gpa)} ${sizeBytes} bytes: ${what}`);
+        break;
+      }
+      case 'failed':
+        // All processors have one translator.
+        if (this.#vcpu.index !== 0) break;
+        this.#write(`jit failed (${event.count}): ${event.text.split('\n').slice(0, 2).join(' ')}`);
+        break;
+    }
+  }
+
   /** '0010:ffffffff81000000' */
   #place(): string {
     const cs = (this.#vcpu.readRegister('cs') ?? 0n).toString(16).padStart(4, '0');
@@ -140,4 +165,13 @@ export class Tracer {
     if (this.#held === undefined) this.#trace(line);
     else this.#held.push(line);
   }
+}
+
+function hex(gpa: number): string {
+  return `0x${gpa.toString(16).padStart(9, '0')}`;
+}
+
+/** A decoding mode: bits 0 and 1 say how wide code is. */
+function modeText(mode: number): string {
+  return ['16', '32', '64'][mode & 3] ?? String(mode);
 }

@@ -21,6 +21,7 @@ export {
   formatRegisters,
   formatSize,
   type Host,
+  type JitReport,
   type MachineEnd,
   MachineError,
   type MachineErrorCode,

@@ -65,6 +65,13 @@ export interface TranslatedBlock {
   /** Address of the memory for its header and records. */
   readonly records: number;
 }
+/** A write to a page of code dropped decoded blocks; `translated` of them were regions. */
+export interface DroppedCode {
+  readonly gpa: number;
+  readonly sizeBytes: number;
+  readonly blocks: number;
+  readonly translated: number;
+}
 /** Bytes that a translated block needs for its header and records. */
 export const TRANSLATED_BLOCK_BYTES: number = 3 * RECORD_BYTES;
 
@@ -84,8 +91,10 @@ export class BlockStore {
   readonly #world: World;
   /** The vCPU whose table finds what is inserted. */
   readonly #index: number;
-  /** Blocks decoded, dropped by writes, and times the store was emptied. */
-  readonly counters = { decoded: 0, dropped: 0, emptied: 0 };
+  /** Blocks decoded, dropped by writes (and how many were regions), and times the store was emptied. */
+  readonly counters = { decoded: 0, dropped: 0, droppedTranslated: 0, emptied: 0 };
+  /** Called behind each `invalidate` that dropped something, with the lock free. */
+  onDrop: ((dropped: DroppedCode) => void) | undefined;
 
   constructor(options: {
     memory: WebAssembly.Memory;
@@ -466,11 +475,16 @@ export class BlockStore {
   /** Drops the blocks that overlap a range of guest-physical memory, within one page or across several. */
   invalidate(gpa: number, bytes: number): void {
     this.#world.lock();
+    const { dropped, droppedTranslated } = this.counters;
     for (let page = gpa >>> 12; page <= (gpa + bytes - 1) >>> 12; page++) {
       if (this.#isRam(page * PAGE_BYTES) && this.#u8[PAGE_FLAGS_BASE + page]! & PAGE.hasCode)
         this.#invalidatePage(page, gpa, bytes);
     }
     this.#world.unlock();
+    const blocks = this.counters.dropped - dropped;
+    if (blocks === 0 || this.onDrop === undefined) return;
+    const translated = this.counters.droppedTranslated - droppedTranslated;
+    this.onDrop({ gpa, sizeBytes: bytes, blocks, translated });
   }
 
   #invalidatePage(page: number, gpa: number, bytes: number): void {
@@ -506,6 +520,7 @@ export class BlockStore {
   #drop(headerWord: number): void {
     if (headerWord * 4 >= TRANSLATED_RECORDS_BASE && this.#vcpuCount === 1) this.#forgetJumps();
     this.counters.dropped++;
+    if (headerWord * 4 >= TRANSLATED_RECORDS_BASE) this.counters.droppedTranslated++;
     for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {
       this.#u32[(vcpuBase(vcpu) + S.codeChanged.offset) / 4] = 1;
     }

@@ -242,7 +242,10 @@ class LoopEmitter {
     this.#next();
     // Translated code met a fault: S.rip is the instruction's, and the record says nothing.
     e.close();
-    this.#lift((l) => l.assign(this.#record, l.i32(0)));
+    this.#lift((l) => {
+      l.set(S.translatedFaults, l.get(S.translatedFaults).add(1n));
+      l.assign(this.#record, l.i32(0));
+    });
     this.#code.br(e.depth(LABEL.fault));
   }
 

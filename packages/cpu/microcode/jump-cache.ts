@@ -69,6 +69,7 @@ export const rememberJump: FunctionRef = fn('rememberJump', {
   params: { rip: 'i64', slot: 'i32' },
   build(l, { rip, slot }) {
     l.if(l.get(S.context).ne(NOTHING_COUNTS), () => {
+      l.set(S.jumpFills, l.get(S.jumpFills).add(1n));
       const entry = jumpCacheEntry(l, rip);
       const key = jumpCacheKey(l, rip);
       l.storeRaw('i64.store', entry, JUMP_CACHE_OFFSET + JUMP_CACHE_ENTRY.key, key);

@@ -46,5 +46,8 @@ export function vcpuWords(index: number): number {
   return BASE + 4 * LINE + index * VCPU_WORDS;
 }
 
+/** What the translator has done (translator/counters.ts): the upper half of the area. */
+export const TRANSLATOR_COUNTERS_BASE: number = SHARED_BASE + SHARED_BYTES / 2;
+
 /** Requests to the translator, a ring for each vCPU behind all these words (translator/requests.ts). */
 export const REQUEST_RINGS_BASE: number = SHARED_BASE + SHARED_BYTES;

@@ -256,6 +256,9 @@ export const S = {
   /** Scratch for microcode that returns more than one value; meaningful only right after the call. */
   result: field('result', 'i64', { count: 8 }),
   scratch: field('scratch', 'v128', { count: 8 }),
+  /** Entries written to the jump cache, and faults met by translated code: both since power-on. */
+  jumpFills: field('jumpFills', 'i64'),
+  translatedFaults: field('translatedFaults', 'i64'),
 } as const;
 
 /** Sign and exponent of x87 register n, 16 bits, in the upper half of the register's 16 bytes. */

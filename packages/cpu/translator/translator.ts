@@ -9,6 +9,7 @@ import type { FunctionRef } from '../lift/function.ts';
 import { TRANSLATED_RECORDS_BASE, TRANSLATED_RECORDS_BYTES } from '../state/memory-map.ts';
 import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
 import { compileRegion } from './compile.ts';
+import { publishCounters } from './counters.ts';
 import { InstructionSource, type RegionInstruction } from './instructions.ts';
 import { buildRegion, REGION_LENGTH_MAX, type Region } from './region.ts';
 
@@ -32,6 +33,8 @@ export interface TranslatedRegion extends TranslatedBlock {
   readonly name: string;
   readonly version: number;
   readonly instructions: number;
+  /** Bytes of its WebAssembly function. */
+  readonly bytes: number;
 }
 
 export interface Translation {
@@ -64,11 +67,13 @@ export class Translator {
   readonly #u8: Uint8Array;
   #slot: number;
   #records = TRANSLATED_RECORDS_BASE;
-  /** Regions translated, requests refused, guest instructions, bytes of WebAssembly, milliseconds spent. */
+  /** What `TranslatorCounters` says, published behind each translation. */
   readonly counters = {
+    requests: 0,
     regions: 0,
     refused: 0,
     failed: 0,
+    modules: 0,
     instructions: 0,
     bytes: 0,
     milliseconds: 0,
@@ -87,7 +92,10 @@ export class Translator {
   translate(requests: readonly TranslationRequest[]): readonly Translation[] {
     const started = performance.now();
     const translations = this.#tryAll(requests);
+    this.counters.requests += requests.length;
     this.counters.milliseconds += performance.now() - started;
+    const { counters, lastFailure } = this;
+    publishCounters(this.#options.memory, { ...counters, lastFailure });
     return translations;
   }
 
@@ -116,6 +124,7 @@ export class Translator {
     if (regions.length) {
       const bytes = module.encode();
       this.counters.bytes += bytes.length;
+      this.counters.modules++;
       translation = { module: new WebAssembly.Module(bytes), regions };
     }
     return translation;
@@ -173,9 +182,10 @@ export class Translator {
     this.counters.regions++;
     this.counters.instructions += region.length;
     const { gpa, mode, length: instructions } = region;
+    const bytes = body.code.length;
     const page = gpa - region.entry;
     const [start, end] = [page + region.start, page + region.end];
-    return { gpa, mode, handler, start, end, records, slot, name, version, instructions };
+    return { gpa, mode, handler, start, end, records, slot, name, version, instructions, bytes };
   }
 }
 

@@ -1,6 +1,6 @@
 // What the board's worker tells the worker of a vCPU to do, between slices of guest code.
 
-import type { StartState } from '@mimic/cpu';
+import type { RunCounters, StartState } from '@mimic/cpu';
 import type { DisassembledInstruction, Translation } from '../computer.ts';
 import type { TraceKind } from '../protocol.ts';
 
@@ -19,6 +19,7 @@ export interface ProcessorCommands {
   writeRegister: { takes: { register: string; value: bigint }; gives: boolean };
   translate: { takes: { gva: bigint }; gives: Translation | null };
   disassemble: { takes: { gva: bigint; count: number }; gives: DisassembledInstruction[] };
+  runCounters: { takes: object; gives: RunCounters };
   apic: { takes: object; gives: object };
   setTrace: { takes: { kinds: TraceKind[] }; gives: null };
 }

@@ -17,6 +17,7 @@ import {
 } from '@mimic/cpu';
 import type { ComputerWires, Processor, StopCause } from '../computer.ts';
 import type { Entropy } from '../entropy.ts';
+import { jitReport } from '../jit-report.ts';
 import type { ComputerConfig } from '../options.ts';
 import { Tracer } from '../tracer.ts';
 import type { Processors } from './processors.ts';
@@ -91,6 +92,14 @@ export function localProcessor(
       const { fields, ...rest } = vcpu.visibleState();
       return [{ ...fields, ...rest }];
     },
+    jit: () =>
+      jitReport({
+        memory,
+        ramBytes: layout.ramBytes,
+        processors: [vcpu.runCounters],
+        isTranslated: translation !== undefined,
+      }),
+    wasmMemory: memory,
     setTrace: (kinds) => tracer.set(kinds),
   };
 }

@@ -4,6 +4,7 @@
 import type { InterruptSink, IrqLine } from '@mimic/base';
 import type { SharedGuestMemory, Slices, StartState } from '@mimic/cpu';
 import type { Processor, ProcessorView } from '../computer.ts';
+import type { JitReport } from '../jit-report.ts';
 import type { TraceKind } from '../protocol.ts';
 
 export interface Processors {
@@ -26,5 +27,8 @@ export interface Processors {
   apics(): object[];
   /** All that the guest can see of them, for a hash. */
   visibleStates(): object[];
+  /** What translation has come to. */
+  jit(): JitReport;
+  readonly wasmMemory: WebAssembly.Memory;
   setTrace(kinds: readonly TraceKind[]): void;
 }

@@ -24,6 +24,7 @@ import type {
   Translation,
 } from '../computer.ts';
 import { MachineError } from '../errors.ts';
+import { type JitReport, jitReport } from '../jit-report.ts';
 import type { ComputerConfig } from '../options.ts';
 import type { TraceKind } from '../protocol.ts';
 import { BoardTracer } from '../tracer.ts';
@@ -113,6 +114,8 @@ class RemoteProcessors implements Processors {
   readonly #board: () => Pc;
   readonly #remotes: readonly Remote[];
   readonly #tracer: BoardTracer;
+  readonly wasmMemory: WebAssembly.Memory;
+  readonly #isTranslated: boolean;
   #isRunning = false;
   #stopAsked = false;
   /** The one that commands are about: the first, the one chosen, or the one that shut down. */
@@ -127,6 +130,8 @@ class RemoteProcessors implements Processors {
     const layout = planMemory({ ramBytes, vcpuCount });
     const pages = { initial: layout.wasmPages, maximum: layout.wasmPages };
     const memory = new WebAssembly.Memory({ ...pages, shared: true });
+    this.wasmMemory = memory;
+    this.#isTranslated = config.accel === 'jit';
     this.#wires = wires;
     this.#board = options.board;
     const { handlers, image } = engine(config.memoryOrder === 'strong' ? 'ordered' : 'several');
@@ -194,6 +199,16 @@ class RemoteProcessors implements Processors {
 
   visibleStates(): object[] {
     return this.#remotes.map((_, index) => ({ text: this.#call(index, 'visibleState', {}) }));
+  }
+
+  jit(): JitReport {
+    const processors = this.#remotes.map((_, index) => this.#call(index, 'runCounters', {}));
+    return jitReport({
+      memory: this.wasmMemory,
+      ramBytes: this.memory.sizeBytes,
+      processors,
+      isTranslated: this.#isTranslated,
+    });
   }
 
   setTrace(kinds: readonly TraceKind[]): void {

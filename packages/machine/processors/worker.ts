@@ -229,6 +229,7 @@ class ProcessorLoop {
     writeRegister: ({ register, value }) => this.#vcpu.writeRegister(register, value),
     translate: ({ gva }) => this.#vcpu.translate(gva) ?? null,
     disassemble: ({ gva, count }) => this.#vcpu.disassemble(gva, count),
+    runCounters: () => this.#vcpu.runCounters,
     apic: () => this.#vcpu.apic.save(),
     setTrace: ({ kinds }) => {
       this.#tracer.set(kinds);

@@ -8,6 +8,7 @@
 
 import { type GuestMemory, type Timer, toHex } from '@mimic/base';
 import type { Computer, ComputerWires, Processor, ProcessorView, StopCause } from '../computer.ts';
+import type { JitReport } from '../jit-report.ts';
 import type { ComputerConfig } from '../options.ts';
 
 const RAM_BYTES = 1 << 20;
@@ -17,6 +18,7 @@ export class ScriptedComputer implements Computer {
   readonly processor: Processor;
   readonly processors: readonly ProcessorView[];
   readonly slices = undefined;
+  readonly wasmMemory = undefined;
   readonly memory: GuestMemory;
   readonly #wires: ComputerWires;
   readonly #script: readonly string[];
@@ -92,6 +94,10 @@ export class ScriptedComputer implements Computer {
 
   parts(): ReturnType<Computer['parts']> {
     return [{ name: 'pic8259', where: 'ports 0x20-0x21', state: { imr: 0xff, fifo: this.#fifo } }];
+  }
+
+  jit(): JitReport {
+    return { translator: undefined, processors: [], changing: { pages: 0, writes: 0, most: [] } };
   }
 
   visibleState(): Readonly<Record<string, object>> {

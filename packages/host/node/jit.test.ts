@@ -1,0 +1,126 @@
+// What can be seen of the translator of a running machine: counters by API and monitor, and its trace.
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Machine, type MachineOptions } from '@mimic/machine';
+import { print, STOP, TINY_KERNEL_GPA, tinyKernel } from '../../machine/testing/tiny-kernel.ts';
+import { nodeHost } from './node-host.ts';
+
+const le32 = (value: number) => [value, value >> 8, value >> 16, value >> 24].map((n) => n & 0xff);
+/** mov ecx, count; add eax, 1; add ebx, 3; dec ecx; jnz $-10 */
+const loop = (count: number) => [
+  0xb9, ...le32(count), 0x83, 0xc0, 1, 0x83, 0xc3, 3, 0x49, 0x75, 0xf7,
+]; // biome-ignore format: as commented
+/** Times that a loop goes round: it is translated long before it ends, however busy this computer is. */
+const LONG = 8_000_000;
+/** Where the loop that main() has begins: its `add`. */
+const LOOP_GPA = TINY_KERNEL_GPA + 5;
+/** inc dword [address]; dec dword [address]: what is behind is as before. */
+const touch = (gpa: number) => [0xff, 0x05, ...le32(gpa), 0xff, 0x0d, ...le32(gpa)];
+/** jmp back to the kernel's first byte, from behind so many bytes of code. */
+const again = (length: number) => [0xe9, ...le32(-(length + 5))];
+
+function repeated(code: readonly number[]): number[] {
+  return [...code, ...again(code.length)];
+}
+
+async function create(
+  code: readonly number[],
+  options: Partial<MachineOptions> = {},
+): Promise<Machine> {
+  return await Machine.create({ kernel: tinyKernel(code), memory: '16M', ...options }, nodeHost());
+}
+
+async function until<T>(look: () => Promise<T>, isEnough: (value: T) => boolean): Promise<T> {
+  for (;;) {
+    const value = await look();
+    if (isEnough(value)) return value;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+describe('looking at the translator', { concurrency: 1 }, () => {
+  for (const cpus of [1, 2]) {
+    test(`a machine of ${cpus} tells what it translated and what was written to, and traces it`, async () => {
+      let trace = '';
+      await using machine = await create(repeated([...loop(LONG), ...touch(LOOP_GPA)]), {
+        cpus,
+        trace: ['jit'],
+        onTrace: (lines) => {
+          trace += new TextDecoder().decode(lines);
+        },
+      });
+      await machine.start();
+      const isSeen = ({ processors }: Awaited<ReturnType<Machine['jit']>>) =>
+        processors[0]!.droppedTranslated > 0;
+      const { translator, processors, changing } = await until(() => machine.jit(), isSeen);
+      assert.ok(translator !== undefined);
+      const { requests, regions, refused, failed } = translator;
+      assert.ok(regions >= 1 && translator.modules >= 1);
+      assert.equal(requests, regions + refused + failed);
+      assert.equal(failed, 0, translator.lastFailure);
+      assert.ok(translator.instructions >= 4 * regions);
+      assert.ok(translator.bytes > 100 && translator.milliseconds > 0);
+      assert.equal(processors.length, cpus);
+      const [first] = processors;
+      assert.ok(first!.requests >= first!.regions && first!.regions > 0 && first!.modules > 0);
+      assert.ok(first!.exits.event > 0 && first!.decoded > 0 && first!.jumpFills > 0);
+      assert.equal(changing.most[0]?.gpa, TINY_KERNEL_GPA);
+      assert.ok(changing.writes >= first!.droppedTranslated);
+      if (cpus === 2) assert.equal(processors[1]!.requests, 0);
+
+      const whose = cpus === 1 ? '' : 'cpu0 ';
+      assert.match(
+        trace,
+        new RegExp(
+          `^${whose}jit translated 0x000100005 mode 32 \\d+ instructions, \\d+ bytes, slot \\d+$`,
+          'm',
+        ),
+      );
+      assert.match(
+        trace,
+        new RegExp(
+          `^${whose}jit write to code 0x000100005 4 bytes: \\d+ blocks dropped, 1 of them translated$`,
+          'm',
+        ),
+      );
+      await machine.trace([]);
+      await machine.pause();
+      const { length } = trace;
+      await machine.resume();
+      await until(
+        () => machine.jit(),
+        ({ changing: { writes } }) => writes > changing.writes + 2,
+      );
+      assert.equal(trace.length, length);
+    });
+  }
+
+  test('the monitor shows it as a table', async () => {
+    await using machine = await create([...loop(LONG), ...print('done'), ...STOP]);
+    await machine.start();
+    await machine.serial.expect('done');
+    await until(
+      () => machine.jit(),
+      ({ processors }) => processors[0]!.regions > 0,
+    );
+    const text = await machine.monitor('info jit');
+    assert.match(text, /^requests +\d+: [1-9]\d* translated, \d+ refused, 0 failed$/m);
+    assert.match(text, /^WebAssembly +\d+ bytes, [\d.]+ an instruction$/m);
+    assert.match(text, /^ +cpu 0$/m);
+    assert.match(text, /^regions taken over +[1-9]\d*$/m);
+    assert.match(text, /^writes to pages of code: 0 in 0 pages$/m);
+  });
+
+  test('a machine that interprets says so', async () => {
+    await using machine = await create([...loop(20_000), ...print('done'), ...STOP], {
+      accel: 'interpreter',
+    });
+    await machine.start();
+    await machine.serial.expect('done');
+    assert.match(await machine.monitor('info jit'), /^all code is interpreted\n/);
+    const { translator, processors } = await machine.jit();
+    assert.equal(translator, undefined);
+    assert.equal(processors[0]!.requests, 0);
+  });
+});
