@@ -57,8 +57,8 @@ export function formatJitReport({ translator, processors, changing }: JitReport)
   const lines =
     translator === undefined ? ['all code is interpreted'] : translatorLines(translator);
   lines.push('', table(processors), '');
-  lines.push(`writes to pages of code: ${changing.writes} in ${changing.pages} pages`);
-  for (const { gpa, writes } of changing.most) lines.push(`  ${hex(gpa, 9)}  ${writes}`);
+  lines.push(`pages of code: ${changing.pages}, changed ${changing.changes} times`);
+  for (const { gpa, changes } of changing.most) lines.push(`  ${hex(gpa, 9)}  ${changes}`);
   return lines.join('\n');
 }
 

@@ -92,19 +92,19 @@ test('a write to code is told with what it dropped; one beside the block with no
   assert.deepEqual(dropped, []);
   blocks.invalidate(CODE_GPA + 2, 1);
   assert.deepEqual(dropped, [{ gpa: CODE_GPA + 2, sizeBytes: 1, blocks: 1, translated: 0 }]);
-  const { pages, writes, most } = changingCode(memory, { ramBytes: RAM_BYTES, countMax: 4 });
-  assert.deepEqual({ pages, writes }, { pages: 1, writes: 2 });
-  assert.deepEqual(most, [{ gpa: CODE_GPA, writes: 2 }]);
+  const { pages, changes, most } = changingCode(memory, { ramBytes: RAM_BYTES, countMax: 4 });
+  assert.deepEqual({ pages, changes }, { pages: 1, changes: 2 });
+  assert.deepEqual(most, [{ gpa: CODE_GPA, changes: 2 }]);
 });
 
-test('the pages of code that are written to most come first', () => {
+test('the pages of code that change most come first', () => {
   const { memory } = setUp();
   const versions = new Uint32Array(memory.buffer, PAGE_VERSIONS_BASE);
   versions.set([0, 5, 0, 9, 1]);
   const { most, ...sums } = changingCode(memory, { ramBytes: RAM_BYTES, countMax: 2 });
-  assert.deepEqual(sums, { pages: 3, writes: 15 });
+  assert.deepEqual(sums, { pages: 3, changes: 12 });
   assert.deepEqual(most, [
-    { gpa: 0x3000, writes: 9 },
-    { gpa: 0x1000, writes: 5 },
+    { gpa: 0x3000, changes: 8 },
+    { gpa: 0x1000, changes: 4 },
   ]);
 });

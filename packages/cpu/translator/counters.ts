@@ -53,27 +53,33 @@ export function readCounters(memory: WebAssembly.Memory): TranslatorCounters {
   return { ...(counters as unknown as Omit<TranslatorCounters, 'lastFailure'>), lastFailure };
 }
 
-/** Pages of RAM that were written to while code was known of them: each such write takes a slow path. */
+/** What became of pages of RAM that code was known of. */
 export interface ChangingCode {
+  /** Pages that code was run from. */
   readonly pages: number;
-  readonly writes: number;
-  /** Those written to most often, first. */
-  readonly most: readonly { readonly gpa: number; readonly writes: number }[];
+  /** Writes to such a page, each on a slow path, and times that a page had code again after it had lost all. */
+  readonly changes: number;
+  /** Those changed most often, first. */
+  readonly most: readonly { readonly gpa: number; readonly changes: number }[];
 }
 
 export function changingCode(
   memory: WebAssembly.Memory,
   options: { ramBytes: number; countMax: number },
 ): ChangingCode {
-  const pages = options.ramBytes / PAGE_BYTES;
-  const versions = new Uint32Array(memory.buffer, PAGE_VERSIONS_BASE, pages);
-  const changed: { gpa: number; writes: number }[] = [];
+  const ramPages = options.ramBytes / PAGE_BYTES;
+  const versions = new Uint32Array(memory.buffer, PAGE_VERSIONS_BASE, ramPages);
+  const changed: { gpa: number; changes: number }[] = [];
+  let pages = 0;
   let sum = 0;
-  for (const [page, writes] of versions.entries()) {
-    if (writes === 0) continue;
-    sum += writes;
-    changed.push({ gpa: page * PAGE_BYTES, writes });
+  for (const [page, version] of versions.entries()) {
+    if (version === 0) continue;
+    pages++;
+    // The first one is that code was found there.
+    const changes = version - 1;
+    sum += changes;
+    if (changes > 0) changed.push({ gpa: page * PAGE_BYTES, changes });
   }
-  const most = changed.toSorted((a, b) => b.writes - a.writes).slice(0, options.countMax);
-  return { pages: changed.length, writes: sum, most };
+  const most = changed.toSorted((a, b) => b.changes - a.changes).slice(0, options.countMax);
+  return { pages, changes: sum, most };
 }

@@ -97,7 +97,7 @@ export class ScriptedComputer implements Computer {
   }
 
   jit(): JitReport {
-    return { translator: undefined, processors: [], changing: { pages: 0, writes: 0, most: [] } };
+    return { translator: undefined, processors: [], changing: { pages: 0, changes: 0, most: [] } };
   }
 
   visibleState(): Readonly<Record<string, object>> {
