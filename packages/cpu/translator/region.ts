@@ -42,6 +42,8 @@ export function buildRegion(options: {
   readonly mode: number;
   readonly lengthMax: number;
   readonly isShared: boolean;
+  /** Whether code has been entered at an address: what has never run is left out, if it is not on the way. */
+  readonly hasRun: (gpa: number) => boolean;
 }): Region | undefined {
   const { source, gpa, mode, lengthMax } = options;
   const entry = gpa % PAGE_BYTES;
@@ -61,7 +63,7 @@ export function buildRegion(options: {
       for (const target of instruction.targets) {
         if (leaders.has(target)) continue;
         leaders.add(target);
-        work.push(target);
+        if (options.hasRun(page + target)) work.push(target);
       }
       if (!instruction.fallsThrough) break;
       offset += instruction.length;

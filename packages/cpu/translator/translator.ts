@@ -2,11 +2,15 @@
 // It reads the machine's memory and needs nothing else of the machine, so it may live in a thread of its own;
 // loader.ts puts what it makes in force.
 
-import { TRANSLATED_BLOCK_BYTES, type TranslatedBlock } from '../decode/block-store.ts';
+import { enteredAt, TRANSLATED_BLOCK_BYTES, type TranslatedBlock } from '../decode/block-store.ts';
 import type { HandlerNumbers } from '../interpreter/handlers.ts';
 import { RECORD_BYTES } from '../interpreter/record.ts';
 import type { FunctionRef } from '../lift/function.ts';
-import { TRANSLATED_RECORDS_BASE, TRANSLATED_RECORDS_BYTES } from '../state/memory-map.ts';
+import {
+  PAGE_BYTES,
+  TRANSLATED_RECORDS_BASE,
+  TRANSLATED_RECORDS_BYTES,
+} from '../state/memory-map.ts';
 import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
 import { compileRegion } from './compile.ts';
 import { publishCounters } from './counters.ts';
@@ -65,6 +69,7 @@ export class Translator {
   readonly #options: TranslatorOptions;
   readonly #source: InstructionSource;
   readonly #u8: Uint8Array;
+  readonly #u32: Uint32Array;
   #slot: number;
   #records = TRANSLATED_RECORDS_BASE;
   /** What `TranslatorCounters` says, published behind each translation. */
@@ -85,6 +90,7 @@ export class Translator {
     this.#options = options;
     this.#source = new InstructionSource(options.memory, options.handlers, options.lacking);
     this.#u8 = new Uint8Array(options.memory.buffer);
+    this.#u32 = new Uint32Array(options.memory.buffer);
     this.#slot = options.firstSlot;
   }
 
@@ -133,12 +139,14 @@ export class Translator {
   #region({ gpa, mode }: TranslationRequest): Region | undefined {
     const { firstFunction, lengthMax, lengthMin } = this.#options;
     if (firstFunction + this.#slot > HANDLER_MAX) return undefined;
+    const entered = enteredAt(this.#u32, gpa - (gpa % PAGE_BYTES), mode);
     const region = buildRegion({
       source: this.#source,
       gpa,
       mode,
       lengthMax: lengthMax ?? REGION_LENGTH_MAX,
       isShared: this.#options.isShared ?? false,
+      hasRun: (at) => entered.has(at),
     });
     if (!region || region.simple < (lengthMin ?? SIMPLE_MIN)) return undefined;
     const free = TRANSLATED_RECORDS_BASE + TRANSLATED_RECORDS_BYTES - this.#records;
