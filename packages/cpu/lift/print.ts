@@ -19,9 +19,14 @@ function fieldName(offset: number): string | undefined {
 
 class Printer {
   readonly lines: string[] = [];
-  readonly #names = new Map<Local, string>();
+  readonly #names: Map<Local, string>;
+  #unnamed = 0;
   readonly #labels = new Map<number, string>();
   #depth = 0;
+
+  constructor(names: ReadonlyMap<Local, string>) {
+    this.#names = new Map(names);
+  }
 
   #line(text: string): void {
     this.lines.push(`${'  '.repeat(this.#depth)}${text}`);
@@ -31,7 +36,7 @@ class Printer {
     if (local.parameter !== undefined) return `p${local.parameter}`;
     const known = this.#names.get(local);
     if (known) return known;
-    const name = `$${this.#names.size}`;
+    const name = `$${this.#unnamed++}`;
     this.#names.set(local, name);
     return name;
   }
@@ -135,9 +140,12 @@ function constantText(value: number | bigint | Uint8Array): string {
   return value < 0 ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`;
 }
 
-/** The statements as lines of text; the same statements give the same text in every run. */
-export function printStatements(statements: readonly Statement[]): string {
-  const printer = new Printer();
+/** The statements as lines of text; the same statements give the same text in every run. `names` of locals are optional. */
+export function printStatements(
+  statements: readonly Statement[],
+  names: ReadonlyMap<Local, string> = new Map(),
+): string {
+  const printer = new Printer(names);
   printer.body(statements);
   return `${printer.lines.join('\n')}\n`;
 }

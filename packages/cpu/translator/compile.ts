@@ -49,6 +49,17 @@ export interface CompileOptions {
   readonly counts: boolean;
   /** Several processors run the region. */
   readonly isShared: boolean;
+  /** Told of each piece that is emitted, for the page that shows them (tools/translation-stages.ts). */
+  readonly observe?: (piece: CompiledPiece) => void;
+}
+
+/** Statements of a block up to the next handler call, before and behind the passes. */
+export interface CompiledPiece {
+  readonly sunk: readonly Statement[];
+  readonly stubs: readonly FaultStub[];
+  readonly optimised: readonly Statement[];
+  /** Number of a local in the function. */
+  readonly indexOf: (local: Local) => number;
 }
 
 export function compileRegion(region: Region, options: CompileOptions): FunctionBody {
@@ -312,7 +323,10 @@ class RegionCompiler {
       const stubs = sinker.takeStubs();
       const mutable = new Set([...this.#shared, ...this.#kept, ...stubs.flatMap(localsRead)]);
       const detours = stubs.map((stub) => ({ ...stub, exit: 'fault' as const }));
-      this.#e.sequence(optimise(statements, { mutable }), this.#kept, detours);
+      const optimised = optimise(statements, { mutable });
+      const indexOf = (local: Local) => this.#e.local(local);
+      this.#options.observe?.({ sunk: statements, stubs, optimised, indexOf });
+      this.#e.sequence(optimised, this.#kept, detours);
       statements = [];
     };
     let retired = 0;
