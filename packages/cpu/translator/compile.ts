@@ -90,6 +90,7 @@ class RegionCompiler {
     this.#flags = flagLiveness(region.blocks, this.#flow.order, region.registers, {
       staysInside: (from, to) => this.#staysInside(from, to),
       isBackEdge: (from, to) => this.#flow.isBackEdge(from, to),
+      returnsTo: (from) => this.#returnsTo(from),
     });
     const { ripBase, next, tlb, registers } = region;
     const own = [this.#place, this.#budgetAtEntry, this.#status, ripBase, next, tlb];
@@ -287,6 +288,12 @@ class RegionCompiler {
       !this.#flow.isIrreducible(from, to)
     );
   }
+  /** Places of the region that the return at the end of a block may lead to. */
+  #returnsTo(from: number): readonly number[] {
+    const last = this.#region.blocks.get(from)!.instructions.at(-1)!;
+    if (!last.returns || !last.statements) return [];
+    return this.#region.returnPoints.filter((to) => this.#staysInside(from, to));
+  }
   /** Ways into each block: one that has a single one takes over the flags as they are. */
   #countEntries(): void {
     const { blocks, entry } = this.#region;
@@ -294,6 +301,8 @@ class RegionCompiler {
     count(entry);
     for (const offset of this.#flow.order) {
       const block = blocks.get(offset)!;
+      // Flags are stored before a return, wherever it leads.
+      for (const target of this.#returnsTo(offset)) this.#entriesOf.set(target, Infinity);
       for (const { targets } of block.instructions) targets.forEach(count);
       const last = block.instructions.at(-1)!;
       if (last.fallsThrough) count(last.offset + last.length);
@@ -488,10 +497,30 @@ class RegionCompiler {
       this.#jump(target, false);
     else if (exit === 'jump') {
       this.#lift((l) => this.#countRetired(l, 1));
+      this.#return();
       this.#goOut(LABEL.exit, target === CLEAN);
     } else if (target === GO_ON) this.#callNext();
+    else if (target !== undefined && target >= RETURNS) this.#branchTo(target - RETURNS);
     else if (target === PROCEED) this.#code.br(this.#e.depth(LABEL.proceed));
     else this.#goOut(LABEL.leave, target === CLEAN);
+  }
+  /** A return to behind a call of the region stays in it; one that closes a loop only while there is nothing else to do. */
+  #return(): void {
+    const from = this.#block.offset;
+    for (const to of this.#returnsTo(from)) {
+      this.#lift((l) => {
+        const stay = () => l.exit('again', RETURNS + to);
+        l.if(this.#value(this.#region.next).eq(this.#rip(to)), () => {
+          if (!this.#flow.isBackEdge(from, to)) {
+            stay();
+            return;
+          }
+          const busy = l.get(S.events);
+          const isShort = l.get(S.budget).lts(this.#region.length);
+          l.if((this.#options.counts ? busy.or(isShort) : busy).eqz(), stay);
+        });
+      });
+    }
   }
   #callNext(): void {
     this.#code
@@ -499,6 +528,11 @@ class RegionCompiler {
       .i32(0)
       .localGet(this.#e.local(this.#status))
       .returnCallIndirect(this.#options.handlerType);
+  }
+
+  #branchTo(offset: number): void {
+    const isBack = this.#flow.isBackEdge(this.#block.offset, offset);
+    this.#code.br(this.#e.depth((isBack ? LABEL.loops : LABEL.blocks) + offset));
   }
 
   /** Continues at an offset of the page: in the region if it has a block there, else outside. */
@@ -532,3 +566,5 @@ function localsRead({ stores }: FaultStub): Local[] {
 /** Targets of an 'again' that calls the next region, and that goes on at S.rip. */
 const GO_ON = -2;
 const PROCEED = -3;
+/** Plus an offset of the page: an 'again' that goes on there, in the region. */
+const RETURNS = 1_000_000_000;

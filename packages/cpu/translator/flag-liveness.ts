@@ -37,6 +37,8 @@ export interface FlagLiveness {
 export interface Flow {
   staysInside(from: number, to: number): boolean;
   isBackEdge(from: number, to: number): boolean;
+  /** Where a jump to an address that is not known may lead in the region. */
+  returnsTo(from: number): readonly number[];
 }
 
 export function flagLiveness(
@@ -155,7 +157,11 @@ class Scan {
         if (!isConditional) this.#set |= flag;
       } else if (s.kind === 'exit') {
         if (s.exit === 'jump' && s.target !== undefined) this.#goTo(s.target);
-        else this.#leave();
+        else {
+          this.#leave();
+          if (s.exit === 'jump')
+            for (const target of this.#flow.returnsTo(this.#block.offset)) this.#goTo(target);
+        }
       }
     }
   }

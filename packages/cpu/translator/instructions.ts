@@ -39,6 +39,10 @@ export interface RegionInstruction {
   readonly shadows: boolean;
   /** Page offsets that it may jump to. */
   readonly targets: readonly number[];
+  /** A call within the page: the return will come here. */
+  readonly returnsTo: number | undefined;
+  /** A return. */
+  readonly returns: boolean;
   readonly fallsThrough: boolean;
 }
 
@@ -134,8 +138,11 @@ export class InstructionSource {
     const shadows = form.shadows === true;
     const ends = form.ends === true && !shadows;
     const handler = this.#scratch.getUint16(R.handler, true);
+    const isCall = instruction.name === 'CALL' && targets.length > 0;
     const common = {
       name: instruction.name,
+      returnsTo: isCall && offset + length < PAGE_BYTES ? offset + length : undefined,
+      returns: instruction.name === 'RET',
       offset,
       length,
       handler,

@@ -11,6 +11,9 @@ import { RegisterLocals } from './registers.ts';
 /** Instructions of one region at most. */
 export const REGION_LENGTH_MAX = 200;
 
+/** Each return compares with so many places at most. */
+const RETURN_POINTS_MAX = 4;
+
 export interface RegionBlock {
   readonly offset: number;
   readonly instructions: readonly RegionInstruction[];
@@ -27,6 +30,8 @@ export interface Region {
   readonly ripBase: Local;
   readonly next: Local;
   readonly tlb: Local;
+  /** Page offsets behind calls of the region to code of the region: where its returns mostly lead. */
+  readonly returnPoints: readonly number[];
   /** First and last byte offsets in the page, the latter exclusive. */
   readonly start: number;
   readonly end: number;
@@ -54,6 +59,7 @@ export function buildRegion(options: {
   const lifted = new Map<number, RegionInstruction | undefined>();
   const leaders = new Set([entry]);
   const work = [entry];
+  const returnPoints = new Set<number>();
   while (work.length && lifted.size < lengthMax) {
     let offset = work.pop()!;
     while (!lifted.has(offset) && lifted.size < lengthMax) {
@@ -65,6 +71,12 @@ export function buildRegion(options: {
         leaders.add(target);
         if (options.hasRun(page + target)) work.push(target);
       }
+      const { returnsTo } = instruction;
+      if (returnsTo !== undefined && returnPoints.size < RETURN_POINTS_MAX) {
+        returnPoints.add(returnsTo);
+        leaders.add(returnsTo);
+        work.unshift(returnsTo);
+      }
       if (!instruction.fallsThrough) break;
       offset += instruction.length;
     }
@@ -75,7 +87,8 @@ export function buildRegion(options: {
     gpa,
     mode,
     entry,
-    blocks: cutBlocks(lifted, leaders),
+    blocks: cutBlocks(lifted, leaders, returnPoints),
+    returnPoints: [...returnPoints].filter((offset) => lifted.get(offset)),
     registers,
     ripBase,
     next,
@@ -90,6 +103,7 @@ export function buildRegion(options: {
 function cutBlocks(
   lifted: ReadonlyMap<number, RegionInstruction | undefined>,
   leaders: ReadonlySet<number>,
+  returnPoints: ReadonlySet<number>,
 ): Map<number, RegionBlock> {
   const blocks = new Map<number, RegionBlock>();
   for (const leader of leaders) {
@@ -99,7 +113,9 @@ function cutBlocks(
       const instruction = lifted.get(offset);
       if (!instruction) break;
       instructions.push(instruction);
-      for (const target of instruction.targets) if (lifted.get(target)) successors.add(target);
+      const { targets, returns } = instruction;
+      for (const target of returns ? returnPoints : targets)
+        if (lifted.get(target)) successors.add(target);
       if (!instruction.fallsThrough) break;
       offset += instruction.length;
       if (leaders.has(offset)) {
