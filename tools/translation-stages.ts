@@ -95,6 +95,7 @@ function compiled(memory: WebAssembly.Memory): {
     mode: MODE_64,
     lengthMax: INSTRUCTIONS,
     isShared: false,
+    hasRun: () => true,
   })!;
   const callees: FunctionRef[] = [];
   let piece: CompiledPiece | undefined;
