@@ -69,7 +69,8 @@ export function buildRegion(options: {
       for (const target of instruction.targets) {
         if (leaders.has(target)) continue;
         leaders.add(target);
-        if (options.hasRun(page + target)) work.push(target);
+        // What a jump without a condition leads to has run, or will have.
+        if (!instruction.fallsThrough || options.hasRun(page + target)) work.push(target);
       }
       const { returnsTo } = instruction;
       if (returnsTo !== undefined && returnPoints.size < RETURN_POINTS_MAX) {
