@@ -23,6 +23,8 @@ export interface RunOptions {
   readonly accel?: NonNullable<MachineOptions['accel']>;
   readonly memoryOrder?: NonNullable<MachineOptions['memoryOrder']>;
   readonly trace?: TraceOption;
+  readonly profile?: string;
+  readonly symbols?: string[];
   /** Commander's way to say --no-reboot: true unless it was given. */
   readonly reboot: boolean;
   readonly tripleFault?: 'stop' | 'reset';
@@ -138,6 +140,17 @@ export function addRunOptions(command: Command): Command {
         'mmio, interrupts, jit, with commas between',
       parseTrace,
     )
+    .option(
+      '--profile <file>',
+      'find out where the guest spends its time; writes a .cpuprofile for DevTools or speedscope, and ' +
+        'the hottest places to standard error',
+    )
+    .option(
+      '--symbols <file>',
+      "names for the profile's addresses: a System.map, the output of nm, an ELF file, or the " +
+        "guest's /proc/kallsyms; repeat for more",
+      collectFile,
+    )
     .option('--no-reboot', 'end when the guest resets the machine, instead of booting again')
     .addOption(
       new Option('--triple-fault <action>', 'what follows a triple fault (default: stop)').choices([
@@ -173,6 +186,10 @@ export function parseDisk(text: string): DiskOption {
   }
   if (path === '') throw new InvalidArgumentError('The file is missing.');
   return { path, readOnly, snapshot };
+}
+
+function collectFile(path: string, before: string[] = []): string[] {
+  return [...before, path];
 }
 
 function collectDisk(text: string, before: DiskOption[] = []): DiskOption[] {

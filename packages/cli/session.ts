@@ -1,6 +1,7 @@
 // One run of one machine from the command line: build, connect, start, wait for the end, tell how it ended.
 
 import type { CpuModelName, Host, MachineEnd, MachineOptions } from 'mimic';
+import { ProfileOutput } from './profile.ts';
 import { withProgress } from './progress.ts';
 import { deterministicOptions, RecordingFile, reportFinalState } from './recording.ts';
 import { type RunEnd, reportEnd } from './report.ts';
@@ -31,6 +32,7 @@ export async function runSession(
   const { Machine, parseTraceKinds } = await import('mimic');
   const trace = new TraceOutput(options.trace?.path);
   const recording = new RecordingFile(options.record);
+  const profile = new ProfileOutput(options, images.kernel);
   const machine = await withProgress('Building the machine', () => {
     const machineOptions: MachineOptions = {
       ...files,
@@ -62,6 +64,7 @@ export async function runSession(
   };
   await trace.open();
   await recording.open();
+  await profile.start(running);
   await using consoles = new Consoles(await openConsolePorts(options.console ?? [], running));
   const serialTarget = options.serial ?? { to: 'stdio' };
   const serial = await openConsole(serialTarget, running, {
@@ -94,6 +97,7 @@ export async function runSession(
   await serial.close();
   await trace.close();
   await recording.close();
+  await profile.finish();
   unwatchSignals();
   if (running.finalState !== undefined) reportFinalState(running.finalState);
   return reportEnd(ours === undefined && how.reason === 'stopped' ? (stuck ?? how) : how, ours);

@@ -26,6 +26,7 @@ export {
   VCPU_COUNT_MAX,
 } from './state/memory-map.ts';
 export { REGISTER_NAMES } from './state/register-names.ts';
+export { sampleVcpu, type VcpuSample } from './state/sample.ts';
 export {
   type ChangingCode,
   changingCode,

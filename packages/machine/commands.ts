@@ -83,6 +83,7 @@ const HANDLERS: Handlers = {
   disassemble: ({ processor }, { gva, count }) => processor.disassemble(gva, Math.min(count, 256)),
   parts: (computer) => computer.parts(),
   jit: (computer) => computer.jit(),
+  wasmMemory: (computer) => computer.wasmMemory ?? null,
   stateHash: (computer) => ({
     sha256: computer.stateHash(),
     count: computer.processor.instructionCount,

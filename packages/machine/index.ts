@@ -65,6 +65,15 @@ export type { PanicNews } from './panic.ts';
 export { assemblePc } from './pc.ts';
 export { type ProcessorStart, runProcessor } from './processors/worker.ts';
 export {
+  type CpuProfile,
+  type CpuProfileNode,
+  formatHottest,
+  type HotPlace,
+  type Profile,
+} from './profile/profile.ts';
+export type { ProfileOptions, Profiler } from './profile/profiler.ts';
+export { type CodeSymbol, SymbolTable } from './profile/symbols.ts';
+export {
   type FinalState,
   type ProcessorReport,
   type Report,

@@ -12,6 +12,7 @@ import { Mailbox } from './mailbox.ts';
 import { runMonitorCommand } from './monitor.ts';
 import { checkOptions, type MachineOptions } from './options.ts';
 import { type PanicNews, PanicWatcher } from './panic.ts';
+import { type ProfileOptions, Profiler } from './profile/profiler.ts';
 import type {
   CommandName,
   Commands,
@@ -247,6 +248,17 @@ export class Machine implements AsyncDisposable {
   /** What translation of guest code has come to: counters of the translator and of each processor. */
   jit(): Promise<JitReport> {
     return this.#command('jit', {});
+  }
+
+  /** Finds out where the guest spends its time, from now until `stop()` of what this gives. */
+  async profile(options: ProfileOptions = {}): Promise<Profiler> {
+    const memory = await this.#command('wasmMemory', {});
+    if (memory === null) throw new MachineError('BAD_STATE', 'this computer cannot be profiled');
+    const state = () => {
+      if (this.#end !== undefined) return 'ended';
+      return this.#state === 'running' ? 'running' : 'waiting';
+    };
+    return new Profiler({ memory, cpuCount: this.cpuCount, state }, options);
   }
 
   /**

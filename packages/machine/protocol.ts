@@ -36,6 +36,8 @@ export interface Commands {
   disassemble: { takes: { gva: bigint; count: number }; gives: DisassembledInstruction[] };
   parts: { takes: object; gives: PartReport[] };
   jit: { takes: object; gives: JitReport };
+  /** Null where there is none to share. */
+  wasmMemory: { takes: object; gives: WebAssembly.Memory | null };
   stateHash: { takes: object; gives: StateHash };
   setTrace: { takes: { kinds: TraceKind[] }; gives: null };
 }

@@ -9,8 +9,10 @@ export {
   Terminal,
 } from '@mimic/host';
 export {
+  type CodeSymbol,
   type ConsoleOptions,
   type CpuModelName,
+  type CpuProfile,
   type DeterministicOptions,
   type DisassembledInstruction,
   describeCpuModels,
@@ -18,6 +20,7 @@ export {
   type ExpectMatch,
   type ExpectOptions,
   type FinalState,
+  formatHottest,
   formatRegisters,
   formatSize,
   type Host,
@@ -33,10 +36,14 @@ export {
   type NetworkOptions,
   type PanicNews,
   type PartReport,
+  type Profile,
+  type ProfileOptions,
+  type Profiler,
   parseSize,
   parseTraceKinds,
   type SerialPort,
   type StateHash,
+  SymbolTable,
   TRACE_KINDS,
   type TraceKind,
 } from '@mimic/machine';

@@ -28,6 +28,9 @@ Examples:
   See what a guest does to its hardware:
     mimic run --kernel vmlinuz --trace ports,mmio:trace.txt
 
+  See where a guest spends its time, by the names of its own kernel's functions:
+    mimic run --kernel vmlinuz --symbols System.map --profile guest.cpuprofile
+
   Have the same run again, input and all:
     mimic run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0' --deterministic --record run.log
     mimic run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0' --replay run.log
