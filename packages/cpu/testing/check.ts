@@ -137,19 +137,17 @@ export class TestCpu {
     };
   }
 
+  #find(gpa: number, mode: number, pageLinear = this.get('codePageLinear') as bigint): number {
+    return this.blocks.find(gpa, mode, () => {
+      const next = BigInt.asIntN(64, pageLinear + 4096n);
+      const page = this.#instance.call('translateFetch', next) as bigint;
+      return this.get('fault') ? undefined : Number(page);
+    });
+  }
   #decode(gpa: number, mode: number): number {
-    const find = () =>
-      this.blocks.find(gpa, mode, () => {
-        const next = (this.get('codePageLinear') as bigint) + 4096n;
-        const page = this.#instance.call('translateFetch', next) as bigint;
-        return this.get('fault') ? undefined : Number(page);
-      });
-    const found = find();
+    const found = this.#find(gpa, mode);
     if (!this.#translatesAll || found === 0) return found;
-    this.loader.request(gpa, mode);
-    const { regions } = this.loader.counters;
-    this.loader.load();
-    return this.loader.counters.regions > regions ? find() : found;
+    return this.#translate(gpa, mode) ? this.#find(gpa, mode) : found;
   }
 
   /** Between two blocks of a machine for several processors, of which there is one: begins or ends running alone. */
@@ -288,10 +286,16 @@ export class TestCpu {
       this.set('fault', 0);
       return false;
     }
-    const { regions } = this.translator.translator.counters;
+    // A page without code is not watched, and nothing translated from it is used.
+    if (this.#find(gpa, mode, linear & ~0xfffn) === 0) this.set('fault', 0);
+    return this.#translate(gpa, mode);
+  }
+  /** Whether the block has become translated code. */
+  #translate(gpa: number, mode: number): boolean {
+    const { regions } = this.loader.counters;
     this.loader.request(gpa, mode);
     this.loader.load();
-    return this.translator.translator.counters.regions > regions;
+    return this.loader.counters.regions > regions;
   }
   /** Runs freely until the budget is used, a fault or a halt. */
   runFreely(budget: number): number {
