@@ -1,6 +1,7 @@
 // One run of one machine from the command line: build, connect, start, wait for the end, tell how it ended.
 
 import type { CpuModelName, Host, MachineEnd, MachineOptions } from 'mimic';
+import { collectGarbage } from './garbage.ts';
 import { ProfileOutput } from './profile.ts';
 import { withProgress } from './progress.ts';
 import { deterministicOptions, RecordingFile, reportFinalState } from './recording.ts';
@@ -91,6 +92,7 @@ export async function runSession(
     ...consoles.ports.map((port, index) => pump(running.consoles[index]!.readable, port)),
   ];
   await running.start();
+  collectGarbage();
   const how = await running.exited;
   await Promise.all(printing);
   clearTimeout(timeout);

@@ -1,6 +1,6 @@
 // What a machine needs of the program and platform that it runs in. Node and the browser each have their own.
 
-import type { Translation, TranslatorStart } from '@mimic/cpu';
+import type { EngineImage, Translation, TranslatorStart } from '@mimic/cpu';
 import type { HostFolder } from '@mimic/devices';
 import type { ComputerConfig } from './options.ts';
 import type { ProcessorStart } from './processors/worker.ts';
@@ -43,6 +43,8 @@ export interface WorkerHost<Store> {
   /** A monotonic clock in nanoseconds, the same in all workers. */
   now(): number;
   send(report: Report): void;
+  /** The processor's engine, built where building it costs this worker nothing; undefined: to be built here. */
+  engine(): Promise<EngineImage | undefined>;
   /** Starts the worker of one of several processors; it ends with this one. `link`: its way from the translator. */
   startProcessor(start: ProcessorStart, link: TranslatorLink | undefined): void;
   /** Starts the machine's translator, a worker that runs `runTranslator`; gives each processor's way from it. */

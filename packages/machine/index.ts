@@ -1,10 +1,9 @@
-/** What a host runs in workers of its own beside the processors. */
-export {
-  type CpuModelName,
-  runTicker,
-  runTranslator,
-  type Translation,
-  type TranslatorStart,
+/** What a host carries between its workers. What it runs in them is in workers/, an entry for each. */
+export type {
+  CpuModelName,
+  EngineImage,
+  Translation,
+  TranslatorStart,
 } from '@mimic/cpu';
 /** What a host implements to share a folder. */
 export {
@@ -63,7 +62,9 @@ export {
 } from './options.ts';
 export type { PanicNews } from './panic.ts';
 export { assemblePc } from './pc.ts';
-export { type ProcessorStart, runProcessor } from './processors/worker.ts';
+export type { EngineKind } from './processors/engine-kind.ts';
+export { engineKind } from './processors/engine-kind.ts';
+export type { ProcessorStart } from './processors/worker.ts';
 export {
   type CpuProfile,
   type CpuProfileNode,

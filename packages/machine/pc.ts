@@ -2,7 +2,7 @@
 
 import type { Clock } from '@mimic/base';
 import { type KernelFiles, Pc } from '@mimic/board';
-import type { SharedGuestMemory, Slices } from '@mimic/cpu';
+import { adoptEngine, type SharedGuestMemory, type Slices } from '@mimic/cpu';
 import { type BlockStore as DiskStore, VirtioFilesystem9p, VirtioNet } from '@mimic/devices';
 import type { Computer, ComputerWires, PartReport, Processor, ProcessorView } from './computer.ts';
 import { entropyFrom } from './entropy.ts';
@@ -22,12 +22,14 @@ const IER_RECEIVED_DATA = 1;
 /** A driver that probes the port has its interrupt on for less than this. */
 const PROBE_MAX_NS = 2_000_000;
 
-/** A PC that has not been booted yet. Takes a moment: the processor's engine is built. */
+/** A PC that has not been booted yet. Takes a moment where the processor's engine has to be built. */
 export async function assemblePc(
   config: ComputerConfig,
   wires: ComputerWires,
   host: WorkerHost<DiskStore>,
 ): Promise<Computer> {
+  const image = await host.engine();
+  if (image) adoptEngine(image);
   return new PcComputer(config, wires, host);
 }
 

@@ -18,6 +18,13 @@ import {
 /** Regions of one module at most: a module costs time whatever its size, but the hottest should not wait for others. */
 const BATCH_MAX = 8;
 
+/**
+ * Regions between two collections of garbage, as soon as nothing waits and at the latest: the thread never comes to its
+ * event loop, and V8 collects old objects when there are several times as many as survived the last time.
+ */
+const COLLECT_SOON = 100;
+const COLLECT_LATEST = 400;
+
 /** All that the thread needs; can be cloned. */
 export interface TranslatorStart {
   readonly memory: WebAssembly.Memory;
@@ -38,23 +45,36 @@ export function translatorStart(
   return { ...options, numbers: engine.image.handlers, firstFunction, firstSlot };
 }
 
-/** Translates until the thread is ended from outside. `send` gives a translation to all vCPUs. */
-export function runTranslator(
-  start: TranslatorStart,
-  send: (translation: Translation) => void,
-): never {
+/** What the thread has of its host. */
+export interface TranslatorHost {
+  /** Gives a translation to all vCPUs. */
+  send(translation: Translation): void;
+  /** Frees the memory of what is no longer used. */
+  collectGarbage(): void;
+}
+
+/** Translates until the thread is ended from outside. */
+export function runTranslator(start: TranslatorStart, host: TranslatorHost): never {
   const { memory, vcpuCount } = start;
   const words = new Int32Array(memory.buffer);
   const translator = new Translator(translatorOptions(start));
   const pending = new PendingRequests(memory, vcpuCount);
+  let regions = 0;
   for (;;) {
     const seen = requestCount(memory);
     const requests = pending.takeHottest(BATCH_MAX);
+    if (regions >= (requests.length === 0 ? COLLECT_SOON : COLLECT_LATEST)) {
+      host.collectGarbage();
+      regions = 0;
+    }
     if (requests.length === 0) {
       awaitRequests(memory, seen);
       continue;
     }
-    for (const translation of translator.translate(requests)) send(translation);
+    for (const translation of translator.translate(requests)) {
+      host.send(translation);
+      regions += translation.regions.length;
+    }
     if (start.counts) continue;
     // A vCPU in the middle of a slice takes it over at once.
     for (let index = 0; index < vcpuCount; index++)

@@ -1,25 +1,42 @@
 // The machine's host in Node: each machine gets a worker thread.
 
 import v8 from 'node:v8';
-import { Worker } from 'node:worker_threads';
-import type { Host, Report, WorkerHandle } from '@mimic/machine';
+import { MessageChannel, Worker } from 'node:worker_threads';
+import { engineKind, type Host, type Report, type WorkerHandle } from '@mimic/machine';
+import { engineImage } from './engines.ts';
+import type { MachineData } from './worker-host.ts';
+import { YOUNG_GENERATION_MB } from './worker-links.ts';
 
 const MACHINE_WORKER = new URL('./machine-worker.ts', import.meta.url);
 
 /** Branch hints keep slow paths out of the way of translated code: up to twice as fast. V8 12 and 13 want to be asked. */
 v8.setFlagsFromString('--experimental-wasm-branch-hinting');
+/** Workers that never come to their event loop collect garbage at moments of their own. */
+v8.setFlagsFromString('--expose-gc');
 
-/** `workerUrl` is the module that the worker runs; tests have their own. */
+/** `workerUrl` is the module that the worker runs; tests have their own, which has no processor. */
 export function nodeHost(workerUrl: URL = MACHINE_WORKER): Host {
   return {
     startWorker(start, onReport, onGone): WorkerHandle {
-      const worker = new Worker(workerUrl, { workerData: start, name: 'mimic machine' });
+      const { port1, port2 } = new MessageChannel();
+      const engine = workerUrl === MACHINE_WORKER ? port2 : undefined;
+      const worker = new Worker(workerUrl, {
+        workerData: { start, engine } satisfies MachineData,
+        transferList: engine ? [engine] : [],
+        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB.machine },
+        name: 'mimic machine',
+      });
+      const close = () => port1.close();
+      if (engine) engineImage(engineKind(start.config)).then((image) => port1.postMessage(image));
       let failure: Error | undefined;
       worker.on('message', (report: Report) => onReport(report));
       worker.on('error', (error) => {
         failure = error instanceof Error ? error : new Error(String(error));
       });
-      worker.on('exit', () => onGone(failure));
+      worker.on('exit', () => {
+        close();
+        onGone(failure);
+      });
       return {
         async terminate() {
           await worker.terminate();

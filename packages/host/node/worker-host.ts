@@ -1,60 +1,57 @@
 // What a machine's worker gets from Node: the clock, the way back to the host's thread, open disk images and folders.
 
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import {
   MessageChannel,
   type MessagePort,
   parentPort,
-  receiveMessageOnPort,
   Worker,
   workerData,
 } from 'node:worker_threads';
 import { assert } from '@mimic/base';
 import {
   type Assemble,
-  type ProcessorStart,
+  type EngineImage,
   runMachine,
-  type Translation,
-  type TranslatorLink,
-  type TranslatorStart,
   type WorkerHost,
   type WorkerStart,
 } from '@mimic/machine';
 import type { OpenImage } from './disk-image.ts';
 import { FileStore } from './file-store.ts';
 import { NodeHostFolder, type SharedFolder } from './host-folder.ts';
+import {
+  hostNow,
+  type ProcessorData,
+  receiveTranslation,
+  type TranslatorData,
+  YOUNG_GENERATION_MB,
+} from './worker-links.ts';
 
 const TRANSLATOR_WORKER = new URL('./translator-worker.ts', import.meta.url);
 const TICKER_WORKER = new URL('./ticker-worker.ts', import.meta.url);
 const PROCESSOR_WORKER = new URL('./processor-worker.ts', import.meta.url);
 
-/** Nanoseconds of a clock that all threads share; `performance.now()` begins anew in each. */
-export function hostNow(): number {
-  return Number(process.hrtime.bigint());
-}
-
-/** What the workers of processors and of the translator are started with. */
-export interface ProcessorData {
-  readonly start: ProcessorStart;
-  readonly link: TranslatorLink | undefined;
-}
-export interface TranslatorData {
-  readonly start: TranslatorStart;
-  /** One for each processor. */
-  readonly ports: readonly MessagePort[];
-}
-
-export function receiveTranslation(link: TranslatorLink): Translation | undefined {
-  // Casts: links are ports that `startTranslator` made, and nothing but translations is sent through them.
-  return receiveMessageOnPort(link as MessagePort)?.message as Translation | undefined;
+/** What a machine's worker is started with. */
+export interface MachineData {
+  readonly start: WorkerStart;
+  /** Where the engine comes from, as one message. */
+  readonly engine: MessagePort | undefined;
 }
 
 /** Runs the machine that this worker was started for. The worker ends when its event loop is empty afterwards. */
 export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> {
   const port = parentPort;
   assert(port !== null, 'the module runs as a worker');
+  const { start, engine } = workerData as MachineData;
   const host: WorkerHost<FileStore> = {
     now: hostNow,
+    engine: async () => {
+      if (!engine) return undefined;
+      const [image] = await once(engine, 'message');
+      engine.close();
+      return image as EngineImage | undefined;
+    },
     send: (report) => {
       const transfer = 'bytes' in report ? [report.bytes.buffer] : [];
       port.postMessage(report, transfer);
@@ -70,6 +67,7 @@ export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> 
       new Worker(PROCESSOR_WORKER, {
         workerData: { start, link } satisfies ProcessorData,
         ...(link && { transferList: [link as MessagePort] }),
+        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB.processor },
         name: `mimic processor ${start.index}`,
       });
     },
@@ -79,15 +77,20 @@ export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> 
       new Worker(TRANSLATOR_WORKER, {
         workerData: { start, ports } satisfies TranslatorData,
         transferList: ports,
+        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB.translator },
         name: 'mimic translator',
       });
       return channels.map(({ port2 }) => port2);
     },
     receiveTranslation,
     startTicker: (start) => {
-      new Worker(TICKER_WORKER, { workerData: start, name: 'mimic ticker' });
+      new Worker(TICKER_WORKER, {
+        workerData: start,
+        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB.ticker },
+        name: 'mimic ticker',
+      });
     },
     openFolder: (share) => new NodeHostFolder(share.descriptor as SharedFolder),
   };
-  await runMachine(workerData as WorkerStart, host, assemble);
+  await runMachine(start, host, assemble);
 }

@@ -30,6 +30,7 @@ import type { TraceKind } from '../protocol.ts';
 import { BoardTracer } from '../tracer.ts';
 import { ACCESS, type Access, ENDED, ProcessorChannel } from './channel.ts';
 import type { ProcessorCommandName, ProcessorCommands, ProcessorReply } from './commands.ts';
+import { engineKind } from './engine-kind.ts';
 import type { Processors } from './processors.ts';
 import { startTranslation, type TranslatorHost } from './translation.ts';
 import type { ProcessorStart } from './worker.ts';
@@ -134,7 +135,7 @@ class RemoteProcessors implements Processors {
     this.#isTranslated = config.accel === 'jit';
     this.#wires = wires;
     this.#board = options.board;
-    const { handlers, image } = engine(config.memoryOrder === 'strong' ? 'ordered' : 'several');
+    const { handlers, image } = engine(engineKind(config));
     const world = new World({ memory, index: -1, vcpuCount });
     const model = cpuModel(cpu);
     const blocks = new BlockStore({ memory, handlers, ramBytes, vcpuCount, model, world });
