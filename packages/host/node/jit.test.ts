@@ -123,4 +123,21 @@ describe('looking at the translator', { concurrency: 1 }, () => {
     assert.equal(translator, undefined);
     assert.equal(processors[0]!.requests, 0);
   });
+
+  test('a profile tells a processor that spins from one that was never started', async () => {
+    await using machine = await create([0x90, 0xeb, 0xfe], { cpus: 2 }); // nop; jmp $
+    const profiler = await machine.profile();
+    await machine.start();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await machine.pause();
+    const { milliseconds } = profiler.stop();
+    const [idle, spin, ...others] = profiler
+      .stop()
+      .hottest()
+      .toSorted((a, b) => b.share - a.share);
+    assert.ok(milliseconds > 100, `${milliseconds}`);
+    const both = [idle, spin].map((place) => `${place?.space} ${place?.name}`).toSorted();
+    assert.deepEqual(both, [`idle (idle)`, `kernel 0x${(TINY_KERNEL_GPA + 1).toString(16)}`]);
+    assert.ok(spin!.share > 0.3 && idle!.share > 0.3, JSON.stringify(others));
+  });
 });
