@@ -297,7 +297,7 @@ export const EVENT = {
 export const TLB_OFFSET: number = Math.ceil(cursor / 4096) * 4096;
 export const TLB_BYTES: number = TLB_ENTRIES * TLB_ENTRY.size;
 /** Entries of the jump cache, a power of two: where translated code goes on for an address, behind the TLBs. */
-export const JUMP_CACHE_ENTRIES = 4096;
+export const JUMP_CACHE_ENTRIES = 16384;
 /** One entry: rip's lower 48 bits over S.context i64, slot of the region in the table i32. */
 export const JUMP_CACHE_ENTRY = { size: 16, key: 0, slot: 8 } as const;
 export const JUMP_CACHE_OFFSET: number = TLB_OFFSET + TLB_MODES * TLB_BYTES;
