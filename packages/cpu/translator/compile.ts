@@ -347,7 +347,7 @@ class RegionCompiler {
       } else {
         statements.push(...sinker.store());
         flush();
-        this.#emitHandlerCall(instruction, retired);
+        this.#emitHandlerCall(instruction, retired, sinker.isClean);
         sinker.synchronised();
         retired = 0;
       }
@@ -420,8 +420,8 @@ class RegionCompiler {
     );
   }
 
-  /** The instruction's handler, called with all state in its place. */
-  #emitHandlerCall(instruction: RegionInstruction, retired: number): void {
+  /** The instruction's handler, called with all state in its place; flags that have not changed are there already. */
+  #emitHandlerCall(instruction: RegionInstruction, retired: number, isClean: boolean): void {
     const { handlerType, tableIndex, recordOf } = this.#options;
     const code = this.#code;
     const end = instruction.offset + instruction.length;
@@ -432,7 +432,7 @@ class RegionCompiler {
         if (this.#options.counts) l.set(S.budget, l.get(S.budget).sub(retired));
       }),
     );
-    this.#spill('all');
+    this.#spill(isClean ? 'registers' : 'all');
     code
       .localGet(0)
       .i32(recordOf(instruction))

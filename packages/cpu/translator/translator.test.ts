@@ -52,6 +52,13 @@ test('an arithmetic loop ends with the same registers and flags', () => {
   );
 });
 
+test('flags from before the region pass through an instruction that its handler runs', () => {
+  // stc; jmp next page; there: stosb; adc eax, 0; dec ecx; jnz back; hlt
+  const there = [0xaa, 0x83, 0xd0, 0x00, 0xff, 0xc9, 0x0f, 0x85, 0xf4, 0xef, 0xff, 0xff, 0xf4];
+  const page = [0xf9, 0xe9, 0xfa, 0x0f, 0x00, 0x00, ...new Array<number>(0x1000 - 6).fill(0x90)];
+  compare([...page, ...there], { 0: 5n, 1: 200n, 7: BigInt(DATA_ADDRESS) });
+});
+
 test('nested loops with calls, memory and parts of registers give the same', () => {
   // mov rbx,DATA; outer: mov ecx,16; inner: mov al,cl; add ah,al; add [rbx+rcx],al; call f; dec ecx; jnz inner;
   // dec edi; jnz outer; hlt; f: push rax; imul edx,edx,3; add edx,ecx; pop rax; ret
