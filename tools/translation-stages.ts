@@ -85,7 +85,6 @@ function compiled(memory: WebAssembly.Memory): {
   sunk: string;
   optimised: string;
   text: string;
-  bytes: number;
 } {
   const { handlers } = engine();
   const source = new InstructionSource(memory, handlers, undefined);
@@ -128,7 +127,6 @@ function compiled(memory: WebAssembly.Memory): {
     sunk: printStatements(piece!.sunk, names) + stubs.join(''),
     optimised: printStatements(piece!.optimised, names),
     text: loopOf(text),
-    bytes: body.code.length,
   };
 }
 
@@ -150,7 +148,7 @@ const fenced = (text: string) => `\`\`\`\n${text.trimEnd()}\n\`\`\``;
 export function translationPage(): string {
   const memory = machine();
   const { before, after } = lifted(memory);
-  const { sunk, optimised, text, bytes } = compiled(memory);
+  const { sunk, optimised, text } = compiled(memory);
   const assembly = disassemble(Uint8Array.from(LOOP), BigInt(CODE), 64, INSTRUCTIONS)
     .map(({ gva, text: line }) => `${gva.toString(16)}  ${line}`)
     .join('\n');
@@ -188,7 +186,7 @@ ${fenced(optimised)}
 
 ## 6. WebAssembly
 
-The loop without the region's entry and exits; ${bytes} bytes with them.
+The loop without the region's entry and exits.
 
 ${fenced(text)}
 `;
