@@ -217,3 +217,8 @@ test('an exit that the host asks for ends the run and is asked for once', () => 
   assert.equal(cpu.get('rip'), BigInt(CODE));
   assert.equal(cpu.runFreely(1000), EXIT_REASON.halted);
 });
+
+test('code that runs freely is translated if MIMIC_TEST_ENGINE asks for it', () => {
+  const { cpu } = deliveries({ code: [NOP, NOP, NOP, HLT] });
+  assert.equal(cpu.loader.counters.regions > 0, process.env.MIMIC_TEST_ENGINE === 'regions');
+});

@@ -74,3 +74,10 @@ for (const mode of [64, 32] as const) {
     assert.deepEqual(failures, []);
   });
 }
+
+test('single instructions are translated if MIMIC_TEST_ENGINE asks for it', () => {
+  const cpu = new TestCpu();
+  cpu.reset(64);
+  cpu.run([0x01, 0xc8], {});
+  assert.equal(cpu.loader.counters.regions > 0, process.env.MIMIC_TEST_ENGINE === 'translator');
+});
