@@ -44,7 +44,7 @@ export {
   type TranslatorStart,
   translatorStart,
 } from './translator/thread.ts';
-export type { Translation } from './translator/translator.ts';
+export type { TranslatorMessage } from './translator/translator.ts';
 export {
   type Bus,
   type ExitReason,

@@ -243,6 +243,7 @@ export class Vcpu {
         memory: options.memory,
         blocks: options.blocks,
         exports: this.#instance.exports,
+        index: options.index,
       });
     }
     this.reset();
@@ -615,7 +616,7 @@ export class Vcpu {
         blocks.find(gpa >>> 0, mode, () => this.#nextCodePage()),
       blockIsHot: (gpa: number, mode: number) => {
         this.translations?.request(gpa >>> 0, mode);
-        this.translations?.load();
+        this.translations?.loadEarly();
         return undefined;
       },
       takeInterrupt: () => {

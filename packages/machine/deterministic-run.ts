@@ -69,6 +69,7 @@ export class DeterministicRun {
       startProcessor: unused,
       startTranslator: unused,
       receiveTranslation: unused,
+      collectGarbage: unused,
       engine: async () => undefined,
       startTicker: unused,
     });

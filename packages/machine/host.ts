@@ -1,6 +1,6 @@
 // What a machine needs of the program and platform that it runs in. Node and the browser each have their own.
 
-import type { EngineImage, Translation, TranslatorStart } from '@mimic/cpu';
+import type { EngineImage, TranslatorMessage, TranslatorStart } from '@mimic/cpu';
 import type { HostFolder } from '@mimic/devices';
 import type { ComputerConfig } from './options.ts';
 import type { ProcessorStart } from './processors/worker.ts';
@@ -50,7 +50,9 @@ export interface WorkerHost<Store> {
   /** Starts the machine's translator, a worker that runs `runTranslator`; gives each processor's way from it. */
   startTranslator(start: TranslatorStart): readonly TranslatorLink[];
   /** What has come that way and was not taken yet; called often, never waits. */
-  receiveTranslation(link: TranslatorLink): Translation | undefined;
+  receiveTranslation(link: TranslatorLink): TranslatorMessage | undefined;
+  /** Frees the memory of what is no longer used, which the worker's thread would not come to for a long time. */
+  collectGarbage(): void;
   /** Starts a worker that runs `runTicker`. */
   startTicker(start: TickerStart): void;
   openStore(disk: ComputerConfig['disks'][number]): Store;

@@ -2,7 +2,7 @@
 export type {
   CpuModelName,
   EngineImage,
-  Translation,
+  TranslatorMessage,
   TranslatorStart,
 } from '@mimic/cpu';
 /** What a host implements to share a folder. */

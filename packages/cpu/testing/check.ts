@@ -71,6 +71,8 @@ export class TestCpu {
     host: Readonly<Record<string, (...args: never[]) => number | bigint | undefined>> = {},
     options: {
       readonly hotThreshold?: number;
+      /** Bytes of WebAssembly in force, at most. */
+      readonly codeBytesMax?: number;
       readonly model?: CpuModel;
       /** Regions count what they retire and end with the budget; false: as a machine runs them, only events end loops. */
       readonly counts?: boolean;
@@ -106,11 +108,18 @@ export class TestCpu {
     this.translator = new InThreadTranslator({
       ...translatorOptions(memory, options.processors),
       counts: options.counts ?? true,
+      ...(options.codeBytesMax && { codeBytesMax: options.codeBytesMax }),
       ...(EACH_TRANSLATED ? { lengthMax: 1, lengthMin: 1 } : {}),
       ...(this.#translatesAll ? { lengthMin: 1 } : {}),
     });
     const { exports } = this.#instance;
-    this.loader = new TranslationLoader({ source: this.translator, memory, blocks, exports });
+    this.loader = new TranslationLoader({
+      source: this.translator,
+      memory,
+      blocks,
+      exports,
+      index: 0,
+    });
   }
   /** Entries after which a block is translated; 0: never. */
   readonly #hotThreshold: number;
@@ -126,7 +135,7 @@ export class TestCpu {
       decodeBlock: (gpa: number, mode: number) => this.#decode(gpa >>> 0, mode),
       blockIsHot: (gpa: number, mode: number) => {
         this.loader.request(gpa >>> 0, mode);
-        this.loader.load();
+        this.loader.loadEarly();
         return undefined;
       },
       takeInterrupt: () => -1,
@@ -288,17 +297,19 @@ export class TestCpu {
     }
     // A page without code is not watched, and nothing translated from it is used.
     if (this.#find(gpa, mode, linear & ~0xfffn) === 0) this.set('fault', 0);
+    this.loader.load();
     return this.#translate(gpa, mode);
   }
   /** Whether the block has become translated code. */
   #translate(gpa: number, mode: number): boolean {
     const { regions } = this.loader.counters;
     this.loader.request(gpa, mode);
-    this.loader.load();
+    this.loader.loadEarly();
     return this.loader.counters.regions > regions;
   }
   /** Runs freely until the budget is used, a fault or a halt. */
   runFreely(budget: number): number {
+    this.loader.load();
     return this.#instance.run(budget);
   }
   call(name: string, ...args: (number | bigint)[]): number | bigint | undefined {

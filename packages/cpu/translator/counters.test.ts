@@ -55,7 +55,7 @@ test('a translation that fails is counted, told of and traced once; others go on
   const { memory, blocks, options } = setUp();
   // Longer than there is room for, and of more than one byte a character.
   const message = `out of order ${'ä'.repeat(3000)}`;
-  const broken = { ...options, get firstFunction(): number { throw new Error(message); } }; // biome-ignore format: one line
+  const broken = { ...options, get counts(): boolean { throw new Error(message); } }; // biome-ignore format: one line
   const translator = new Translator(broken);
   assert.deepEqual(translator.translate([request, request]), []);
   const { failed, requests, lastFailure = '' } = readCounters(memory);
@@ -63,9 +63,9 @@ test('a translation that fails is counted, told of and traced once; others go on
   assert.match(lastFailure, /^Error: out of order ä{900}/);
 
   const events: unknown[] = [];
-  const exports = { table: newTable() };
-  const source = { request: () => true, take: () => [] };
-  const loader = new TranslationLoader({ source, memory, blocks, exports });
+  const exports = { table: newTable(), forgetJumps: () => {} };
+  const source = { request: () => true, take: () => [], letGo: () => {} };
+  const loader = new TranslationLoader({ source, memory, blocks, exports, index: 0 });
   loader.load();
   loader.setTrace((event) => events.push(event));
   loader.load();
@@ -75,9 +75,9 @@ test('a translation that fails is counted, told of and traced once; others go on
 
 test('a request that finds no room is counted as put off', () => {
   const { memory, blocks } = setUp();
-  const exports = { table: newTable() };
-  const source = { request: () => false, take: () => [] };
-  const loader = new TranslationLoader({ source, memory, blocks, exports });
+  const exports = { table: newTable(), forgetJumps: () => {} };
+  const source = { request: () => false, take: () => [], letGo: () => {} };
+  const loader = new TranslationLoader({ source, memory, blocks, exports, index: 0 });
   loader.request(CODE_GPA, MODE_64);
   const { requests, putOff } = loader.counters;
   assert.deepEqual({ requests, putOff }, { requests: 1, putOff: 1 });

@@ -2,23 +2,29 @@
 
 import { engine, type Processors, WASM_PAGES_MAX } from '../interpreter/engine.ts';
 import type { TranslationSource } from './loader.ts';
-import { type Translation, Translator, type TranslatorOptions } from './translator.ts';
+import { Translator, type TranslatorMessage, type TranslatorOptions } from './translator.ts';
 
 export class InThreadTranslator implements TranslationSource {
   readonly translator: Translator;
-  #ready: Translation[] = [];
+  #ready: TranslatorMessage[] = [];
 
   constructor(options: TranslatorOptions) {
     this.translator = new Translator(options);
   }
   request(request: Parameters<TranslationSource['request']>[0]): boolean {
+    if (this.translator.cache.isFull) return false;
     this.#ready.push(...this.translator.translate([request]));
+    const eviction = this.translator.evict();
+    if (eviction) this.#ready.push(eviction);
     return true;
   }
-  take(): readonly Translation[] {
+  take(): readonly TranslatorMessage[] {
     const ready = this.#ready;
     this.#ready = [];
     return ready;
+  }
+  letGo(id: number): void {
+    this.translator.release(id);
   }
 }
 

@@ -3,8 +3,15 @@
 
 import type { BlockStore, DroppedCode } from '../decode/block-store.ts';
 import { MODE_SINGLE } from '../interpreter/block-cache.ts';
+import { vcpuBase } from '../state/memory-map.ts';
+import type { Eviction } from './code-cache.ts';
 import { readCounters } from './counters.ts';
-import type { TranslatedRegion, Translation, TranslationRequest } from './translator.ts';
+import type {
+  TranslatedRegion,
+  Translation,
+  TranslationRequest,
+  TranslatorMessage,
+} from './translator.ts';
 
 /** Times that a block is entered before it is translated. */
 export const HOT_THRESHOLD = 2000;
@@ -13,8 +20,10 @@ export const HOT_THRESHOLD = 2000;
 export interface TranslationSource {
   /** False: no room now; to be asked again later. */
   request(request: TranslationRequest): boolean;
-  /** Translations that have become ready since the last call. */
-  take(): readonly Translation[];
+  /** Translations that have become ready since the last call, and what to let go of. */
+  take(): readonly TranslatorMessage[];
+  /** This vCPU has let go of the regions of an eviction. */
+  letGo(id: number): void;
 }
 
 /** What a tracer is told of translation. */
@@ -44,8 +53,10 @@ export class TranslationLoader {
   /** Exports of the interpreter's instance: its functions by name, and its table. */
   readonly #exports: Readonly<Record<string, unknown>>;
   readonly #table: TableWithGrow;
+  readonly #forgetJumps: () => void;
   /** Requests, and those that found no room; modules and regions put in force; regions whose page had changed. */
-  readonly counters = { requests: 0, putOff: 0, modules: 0, regions: 0, outdated: 0 };
+  readonly counters = { requests: 0, putOff: 0, modules: 0, regions: 0, outdated: 0, evicted: 0 };
+  #waiting: TranslatorMessage[] = [];
   #trace: ((event: TranslationEvent) => void) | undefined;
   #failuresTold = 0;
 
@@ -54,12 +65,16 @@ export class TranslationLoader {
     memory: WebAssembly.Memory;
     blocks: BlockStore;
     exports: Readonly<Record<string, unknown>>;
+    /** Whose it is. */
+    index: number;
   }) {
     this.#source = options.source;
     this.#memory = options.memory;
     this.#blocks = options.blocks;
     this.#exports = options.exports;
     this.#table = options.exports.table as TableWithGrow;
+    const { forgetJumps } = options.exports as { forgetJumps: (cpu: number) => void };
+    this.#forgetJumps = () => forgetJumps(vcpuBase(options.index));
   }
 
   /** The block at an address is entered often. */
@@ -73,10 +88,35 @@ export class TranslationLoader {
     this.#blocks.recount(gpa, mode);
   }
 
-  /** Takes over what has been translated. Between two runs of guest code, or while a block is looked up. */
-  load(): void {
-    for (const translation of this.#source.take()) this.#install(translation);
+  /** Takes over what has been translated, while a block is looked up; what has been evicted stays until `load`. */
+  loadEarly(): void {
+    this.#waiting.push(...this.#source.take());
+    while (this.#waiting[0] && 'module' in this.#waiting[0])
+      this.#install(this.#waiting.shift() as Translation);
     if (this.#trace) this.#traceFailures(this.#trace);
+  }
+
+  /** Takes over what has been translated and lets go of what has been evicted. Between two runs of guest code. */
+  load(): void {
+    this.loadEarly();
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const message of waiting) {
+      if ('module' in message) this.#install(message);
+      else this.#evict(message);
+    }
+  }
+
+  /** Afterwards nothing on this vCPU leads to the regions' slots and records, which others will have. */
+  #evict({ id, evicted }: Eviction): void {
+    for (const region of evicted) {
+      this.#blocks.uninstall(region);
+      // A module that came too late was never put into the table.
+      if (region.slot < this.#table.length) this.#table.set(region.slot, null);
+    }
+    this.#forgetJumps();
+    this.counters.evicted += evicted.length;
+    this.#source.letGo(id);
   }
 
   /** Tells `trace` from now on; undefined ends it. */

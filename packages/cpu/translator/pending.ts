@@ -16,6 +16,8 @@ interface Pending {
   heat: number;
 }
 
+const keyOf = ({ gpa, mode, version }: TranslationRequest) => `${gpa} ${mode} ${version}`;
+
 export class PendingRequests {
   readonly #words: Int32Array;
   readonly #rings: readonly RequestRing[];
@@ -39,9 +41,18 @@ export class PendingRequests {
     return taken.map(({ request }) => request);
   }
 
+  /** Requests for these are new ones again. */
+  forget(regions: readonly TranslationRequest[]): void {
+    for (const region of regions) this.#answered.delete(keyOf(region));
+  }
+  /** The last eviction that all vCPUs have let go of. */
+  get letGoOf(): number {
+    return Math.min(...this.#rings.map((ring) => ring.letGoOf));
+  }
+
   /** Several vCPUs may find the same block hot. */
   #add(request: TranslationRequest, vcpu: number): void {
-    const key = `${request.gpa} ${request.mode} ${request.version}`;
+    const key = keyOf(request);
     if (this.#answered.has(key)) return;
     if (this.#answered.size >= ANSWERED_MAX) this.#answered.clear();
     this.#answered.add(key);

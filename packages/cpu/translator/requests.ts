@@ -8,6 +8,8 @@ const ENTRIES = 1024;
 const ENTRY_WORDS = 4;
 const HEAD = 0;
 const TAIL = 1;
+/** Beside the tail: the last eviction that the vCPU has let go of. */
+const LET_GO = 1;
 /** Head and tail on a cache line each, then the entries. */
 const LINE_WORDS = 16;
 const RING_WORDS = 2 * LINE_WORDS + ENTRIES * ENTRY_WORDS;
@@ -37,7 +39,15 @@ export class RequestRing {
     return true;
   }
 
+  letGo(id: number): void {
+    Atomics.store(this.#words, this.#at(TAIL) + LET_GO, id);
+    Atomics.add(this.#words, SHARED.requests, 1);
+    Atomics.notify(this.#words, SHARED.requests);
+  }
   /** The translator's side. */
+  get letGoOf(): number {
+    return Atomics.load(this.#words, this.#at(TAIL) + LET_GO);
+  }
   take(): TranslationRequest | undefined {
     const words = this.#words;
     const head = Atomics.load(words, this.#at(HEAD));

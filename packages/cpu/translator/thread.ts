@@ -9,9 +9,9 @@ import type { TranslationSource } from './loader.ts';
 import { PendingRequests } from './pending.ts';
 import { awaitRequests, RequestRing, requestCount } from './requests.ts';
 import {
-  type Translation,
   type TranslationRequest,
   Translator,
+  type TranslatorMessage,
   type TranslatorOptions,
 } from './translator.ts';
 
@@ -47,8 +47,8 @@ export function translatorStart(
 
 /** What the thread has of its host. */
 export interface TranslatorHost {
-  /** Gives a translation to all vCPUs. */
-  send(translation: Translation): void;
+  /** Gives a translation, or what to let go of, to all vCPUs. */
+  send(message: TranslatorMessage): void;
   /** Frees the memory of what is no longer used. */
   collectGarbage(): void;
 }
@@ -62,7 +62,12 @@ export function runTranslator(start: TranslatorStart, host: TranslatorHost): nev
   let regions = 0;
   for (;;) {
     const seen = requestCount(memory);
-    const requests = pending.takeHottest(BATCH_MAX);
+    const { letGoOf } = pending;
+    if (translator.cache.leaving === letGoOf) {
+      translator.release(letGoOf);
+      regions = COLLECT_LATEST;
+    }
+    const requests = translator.cache.isFull ? [] : pending.takeHottest(BATCH_MAX);
     if (regions >= (requests.length === 0 ? COLLECT_SOON : COLLECT_LATEST)) {
       host.collectGarbage();
       regions = 0;
@@ -74,6 +79,11 @@ export function runTranslator(start: TranslatorStart, host: TranslatorHost): nev
     for (const translation of translator.translate(requests)) {
       host.send(translation);
       regions += translation.regions.length;
+    }
+    const eviction = translator.evict();
+    if (eviction) {
+      pending.forget(eviction.evicted);
+      host.send(eviction);
     }
     if (start.counts) continue;
     // A vCPU in the middle of a slice takes it over at once.
@@ -93,27 +103,36 @@ function translatorOptions(start: TranslatorStart): TranslatorOptions {
     lacking: new Set(lacking),
     counts,
     isShared: vcpuCount > 1,
+    vcpuCount,
   };
 }
 
 /** A vCPU's side: requests go through its ring, `receive` gives what the thread has sent. */
 export class ThreadedTranslations implements TranslationSource {
   readonly #ring: RequestRing;
-  readonly #receive: () => Translation | undefined;
+  readonly #receive: () => TranslatorMessage | undefined;
+  readonly #collectGarbage: () => void;
 
   constructor(options: {
     memory: WebAssembly.Memory;
     index: number;
-    receive: () => Translation | undefined;
+    receive: () => TranslatorMessage | undefined;
+    collectGarbage: () => void;
   }) {
     this.#ring = new RequestRing(options.memory, options.index);
     this.#receive = options.receive;
+    this.#collectGarbage = options.collectGarbage;
   }
   request(request: TranslationRequest): boolean {
     return this.#ring.push(request);
   }
-  take(): readonly Translation[] {
-    const taken: Translation[] = [];
+  /** The code's memory comes back when the thread's garbage is collected, to which it would not come for a long time. */
+  letGo(id: number): void {
+    this.#ring.letGo(id);
+    this.#collectGarbage();
+  }
+  take(): readonly TranslatorMessage[] {
+    const taken: TranslatorMessage[] = [];
     for (let next = this.#receive(); next; next = this.#receive()) taken.push(next);
     return taken;
   }

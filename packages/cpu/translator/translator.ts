@@ -6,12 +6,16 @@ import { enteredAt, TRANSLATED_BLOCK_BYTES, type TranslatedBlock } from '../deco
 import type { HandlerNumbers } from '../interpreter/handlers.ts';
 import { RECORD_BYTES } from '../interpreter/record.ts';
 import type { FunctionRef } from '../lift/function.ts';
-import {
-  PAGE_BYTES,
-  TRANSLATED_RECORDS_BASE,
-  TRANSLATED_RECORDS_BYTES,
-} from '../state/memory-map.ts';
+import { PAGE_BYTES } from '../state/memory-map.ts';
 import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
+import {
+  CODE_BYTES_MAX,
+  CodeCache,
+  type Eviction,
+  isInForce,
+  type RegionPlace,
+  slotsInUse,
+} from './code-cache.ts';
 import { compileRegion } from './compile.ts';
 import { publishCounters } from './counters.ts';
 import { InstructionSource, type RegionInstruction } from './instructions.ts';
@@ -46,6 +50,9 @@ export interface Translation {
   readonly regions: readonly TranslatedRegion[];
 }
 
+/** What the translator has for every vCPU. */
+export type TranslatorMessage = Translation | Eviction;
+
 export interface TranslatorOptions {
   readonly memory: WebAssembly.Memory;
   readonly wasmPagesMax: number;
@@ -63,6 +70,10 @@ export interface TranslatorOptions {
   /** Instructions of a region, at most and at least (those that need no handler); tests translate each alone. */
   readonly lengthMax?: number;
   readonly lengthMin?: number;
+  /** Bytes of WebAssembly in force, at most; tests have less. */
+  readonly codeBytesMax?: number;
+  /** Default 1. */
+  readonly vcpuCount?: number;
 }
 
 export class Translator {
@@ -70,8 +81,7 @@ export class Translator {
   readonly #source: InstructionSource;
   readonly #u8: Uint8Array;
   readonly #u32: Uint32Array;
-  #slot: number;
-  #records = TRANSLATED_RECORDS_BASE;
+  readonly cache: CodeCache;
   /** What `TranslatorCounters` says, published behind each translation. */
   readonly counters = {
     requests: 0,
@@ -82,6 +92,7 @@ export class Translator {
     instructions: 0,
     bytes: 0,
     milliseconds: 0,
+    evicted: 0,
   };
   /** What the last failure said: a defect to report. */
   lastFailure: string | undefined;
@@ -91,7 +102,11 @@ export class Translator {
     this.#source = new InstructionSource(options.memory, options.handlers, options.lacking);
     this.#u8 = new Uint8Array(options.memory.buffer);
     this.#u32 = new Uint32Array(options.memory.buffer);
-    this.#slot = options.firstSlot;
+    this.cache = new CodeCache({
+      firstSlot: options.firstSlot,
+      slotEnd: HANDLER_MAX + 1 - options.firstFunction,
+      bytesMax: options.codeBytesMax ?? CODE_BYTES_MAX,
+    });
   }
 
   /** One module for all requests that can be translated; more when something fails, none when nothing can. */
@@ -103,6 +118,21 @@ export class Translator {
     const { counters, lastFailure } = this;
     publishCounters(this.#options.memory, { ...counters, lastFailure });
     return translations;
+  }
+
+  /** What all vCPUs are to let go of now; `release` says that they have. */
+  evict(): Eviction | undefined {
+    const { memory, vcpuCount } = this.#options;
+    let slots: Set<number> | undefined;
+    const eviction = this.cache.evict((region) => {
+      slots ??= slotsInUse(memory, vcpuCount ?? 1);
+      return slots.has(region.slot) && isInForce(memory, region);
+    });
+    this.counters.evicted += eviction?.evicted.length ?? 0;
+    return eviction;
+  }
+  release(id: number): void {
+    this.cache.release(id);
   }
 
   /** Where translation fails, which is a defect of ours, the guest goes on in the interpreter. */
@@ -121,24 +151,31 @@ export class Translator {
   #translate(requests: readonly TranslationRequest[]): Translation | undefined {
     const module = new RegionModule(this.#options);
     const regions: TranslatedRegion[] = [];
-    for (const request of requests) {
-      const region = this.#region(request);
-      if (region) regions.push(this.#compile(module, region, request));
-      else this.counters.refused++;
-    }
-    let translation: Translation | undefined;
-    if (regions.length) {
+    const places: RegionPlace[] = [];
+    try {
+      for (const request of requests) {
+        const region = this.#region(request);
+        const place = region && this.cache.allocate(recordBytesOf(region));
+        if (place) {
+          places.push(place);
+          regions.push(this.#compile(module, region, { request, place }));
+        } else this.counters.refused++;
+      }
+      if (regions.length === 0) return undefined;
       const bytes = module.encode();
+      const translation = { module: new WebAssembly.Module(bytes), regions };
+      this.cache.add({ regions, places, bytes: bytes.length });
       this.counters.bytes += bytes.length;
       this.counters.modules++;
-      translation = { module: new WebAssembly.Module(bytes), regions };
+      return translation;
+    } catch (error) {
+      this.cache.free(places);
+      throw error;
     }
-    return translation;
   }
 
   #region({ gpa, mode }: TranslationRequest): Region | undefined {
-    const { firstFunction, lengthMax, lengthMin } = this.#options;
-    if (firstFunction + this.#slot > HANDLER_MAX) return undefined;
+    const { lengthMax, lengthMin } = this.#options;
     const entered = enteredAt(this.#u32, gpa - (gpa % PAGE_BYTES), mode);
     const region = buildRegion({
       source: this.#source,
@@ -149,31 +186,29 @@ export class Translator {
       hasRun: (at) => entered.has(at),
     });
     if (!region || region.simple < (lengthMin ?? SIMPLE_MIN)) return undefined;
-    const free = TRANSLATED_RECORDS_BASE + TRANSLATED_RECORDS_BYTES - this.#records;
-    if (TRANSLATED_BLOCK_BYTES + region.length * RECORD_BYTES > free) return undefined;
     return region;
   }
 
   #compile(
     module: RegionModule,
     region: Region,
-    { version }: TranslationRequest,
+    { request, place }: { request: TranslationRequest; place: RegionPlace },
   ): TranslatedRegion {
     const { handlers, firstFunction, counts } = this.#options;
-    const records = this.#records;
-    this.#records += TRANSLATED_BLOCK_BYTES;
+    const { slot, records } = place;
+    const { version } = request;
+    let free = records + TRANSLATED_BLOCK_BYTES;
     const recordAddresses = new Map<RegionInstruction, number>();
     const recordOf = (instruction: RegionInstruction) => {
       let address = recordAddresses.get(instruction);
       if (address === undefined) {
-        address = this.#records;
-        this.#records += RECORD_BYTES;
+        address = free;
+        free += RECORD_BYTES;
         this.#u8.set(instruction.record!, address);
         recordAddresses.set(instruction, address);
       }
       return address;
     };
-    const slot = this.#slot++;
     const handler = firstFunction + slot;
     const name = `guest_${region.gpa.toString(16)}_${slot}`;
     const body = compileRegion(region, {
@@ -195,6 +230,11 @@ export class Translator {
     const [start, end] = [page + region.start, page + region.end];
     return { gpa, mode, handler, start, end, records, slot, name, version, instructions, bytes };
   }
+}
+
+/** Its block, and a record for each instruction that its handler runs. */
+function recordBytesOf(region: Region): number {
+  return TRANSLATED_BLOCK_BYTES + (region.length - region.simple) * RECORD_BYTES;
 }
 
 /** A module under construction: imports are declared as bodies ask for them. */

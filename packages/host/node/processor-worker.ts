@@ -2,10 +2,11 @@
 
 import { workerData } from 'node:worker_threads';
 import { runProcessor } from '@mimic/machine/processor';
-import { hostNow, type ProcessorData, receiveTranslation } from './worker-links.ts';
+import { collectGarbage, hostNow, type ProcessorData, receiveTranslation } from './worker-links.ts';
 
 const { start, link } = workerData as ProcessorData;
 runProcessor(start, {
   now: hostNow,
+  collectGarbage,
   receiveTranslation: link && (() => receiveTranslation(link)),
 });

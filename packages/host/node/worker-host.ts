@@ -21,6 +21,7 @@ import type { OpenImage } from './disk-image.ts';
 import { FileStore } from './file-store.ts';
 import { NodeHostFolder, type SharedFolder } from './host-folder.ts';
 import {
+  collectGarbage,
   hostNow,
   type ProcessorData,
   receiveTranslation,
@@ -83,6 +84,7 @@ export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> 
       return channels.map(({ port2 }) => port2);
     },
     receiveTranslation,
+    collectGarbage,
     startTicker: (start) => {
       new Worker(TICKER_WORKER, {
         workerData: start,

@@ -2,7 +2,12 @@
 // No more than that: the smallest of them, the ticker, imports it.
 
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
-import type { ProcessorStart, Translation, TranslatorLink, TranslatorStart } from '@mimic/machine';
+import type {
+  ProcessorStart,
+  TranslatorLink,
+  TranslatorMessage,
+  TranslatorStart,
+} from '@mimic/machine';
 
 /** Nanoseconds of a clock that all threads share; `performance.now()` begins anew in each. */
 export function hostNow(): number {
@@ -20,9 +25,9 @@ export interface TranslatorData {
   readonly ports: readonly MessagePort[];
 }
 
-export function receiveTranslation(link: TranslatorLink): Translation | undefined {
-  // Casts: links are ports that `startTranslator` made, and nothing but translations is sent through them.
-  return receiveMessageOnPort(link as MessagePort)?.message as Translation | undefined;
+export function receiveTranslation(link: TranslatorLink): TranslatorMessage | undefined {
+  // Casts: links are ports that `startTranslator` made, and nothing but such messages is sent through them.
+  return receiveMessageOnPort(link as MessagePort)?.message as TranslatorMessage | undefined;
 }
 
 /**

@@ -6,7 +6,12 @@ import type { TranslatorLink, WorkerHost } from '../host.ts';
 /** What of the host has to do with translation. */
 export type TranslatorHost = Pick<
   WorkerHost<never>,
-  'now' | 'startTranslator' | 'receiveTranslation' | 'startTicker' | 'startProcessor'
+  | 'now'
+  | 'startTranslator'
+  | 'receiveTranslation'
+  | 'collectGarbage'
+  | 'startTicker'
+  | 'startProcessor'
 >;
 
 /** Starts both; gives each processor's way from the translator. */
@@ -28,7 +33,7 @@ export function startTranslation(
 }
 
 export function translationsFrom(
-  host: Pick<TranslatorHost, 'receiveTranslation'>,
+  host: Pick<TranslatorHost, 'receiveTranslation' | 'collectGarbage'>,
   options: { memory: WebAssembly.Memory; index: number; link: TranslatorLink },
 ): TranslationSource {
   const { memory, index, link } = options;
@@ -36,5 +41,6 @@ export function translationsFrom(
     memory,
     index,
     receive: () => host.receiveTranslation(link),
+    collectGarbage: () => host.collectGarbage(),
   });
 }

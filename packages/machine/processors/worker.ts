@@ -13,7 +13,7 @@ import {
   PostedInterrupts,
   Slices,
   ThreadedTranslations,
-  type Translation,
+  type TranslatorMessage,
   Vcpu,
   World,
 } from '@mimic/cpu';
@@ -48,7 +48,8 @@ export interface ProcessorHost {
   /** The host's clock, the same in all workers, in ns. */
   now(): number;
   /** Undefined: all code is interpreted. */
-  readonly receiveTranslation: (() => Translation | undefined) | undefined;
+  collectGarbage(): void;
+  readonly receiveTranslation: (() => TranslatorMessage | undefined) | undefined;
 }
 
 /** Returns only by an error, which the board is told of. */
@@ -100,6 +101,7 @@ class ProcessorLoop {
     });
     this.#clock.pause();
     const receive = host.receiveTranslation;
+    const collectGarbage = () => host.collectGarbage();
     this.#pacer = new Pacer(this.#clock, receive && new Slices(memory, index, now));
     const interrupts = new InterruptBus();
     for (let n = 0; n < vcpuCount; n++) interrupts.attach(new PostedInterrupts(memory, n), n);
@@ -122,7 +124,9 @@ class ProcessorLoop {
       interrupts,
       world,
       engine,
-      ...(receive && { translation: new ThreadedTranslations({ memory, index, receive }) }),
+      ...(receive && {
+        translation: new ThreadedTranslations({ memory, index, receive, collectGarbage }),
+      }),
       ...(index === 0
         ? { ferr: { set: (high: boolean) => this.#ask(ACCESS.ferr, Number(high)) } }
         : {}),

@@ -1,3 +1,3 @@
 // What a host's translator worker imports.
 
-export { runTranslator, type Translation, type TranslatorStart } from '@mimic/cpu';
+export { runTranslator, type TranslatorMessage, type TranslatorStart } from '@mimic/cpu';
