@@ -4,6 +4,7 @@
 import type { BlockStore, DroppedCode } from '../decode/block-store.ts';
 import { MODE_SINGLE } from '../interpreter/block-cache.ts';
 import { vcpuBase } from '../state/memory-map.ts';
+import { ChangingPages } from './changing-pages.ts';
 import type { Eviction } from './code-cache.ts';
 import { readCounters } from './counters.ts';
 import type {
@@ -57,6 +58,7 @@ export class TranslationLoader {
   /** Requests, and those that found no room; modules and regions put in force; regions whose page had changed. */
   readonly counters = { requests: 0, putOff: 0, modules: 0, regions: 0, outdated: 0, evicted: 0 };
   #waiting: TranslatorMessage[] = [];
+  readonly #changing = new ChangingPages();
   #trace: ((event: TranslationEvent) => void) | undefined;
   #failuresTold = 0;
 
@@ -83,7 +85,8 @@ export class TranslationLoader {
     if (mode & MODE_SINGLE) return;
     const version = this.#blocks.pageVersion(gpa);
     this.counters.requests++;
-    if (this.#source.request({ gpa, mode, version })) return;
+    const isStable = this.#changing.allows(gpa, version);
+    if (isStable && this.#source.request({ gpa, mode, version })) return;
     this.counters.putOff++;
     this.#blocks.recount(gpa, mode);
   }
