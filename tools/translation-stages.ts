@@ -93,8 +93,8 @@ function compiled(memory: WebAssembly.Memory): {
     gpa: CODE,
     mode: MODE_64,
     lengthMax: INSTRUCTIONS,
-    isShared: false,
     hasRun: () => true,
+    isShared: false,
   })!;
   const callees: FunctionRef[] = [];
   let piece: CompiledPiece | undefined;
@@ -109,7 +109,6 @@ function compiled(memory: WebAssembly.Memory): {
     validAt: 0,
     handler: 0,
     counts: false,
-    isShared: false,
     observe: (made) => {
       piece ??= made;
     },

@@ -11,19 +11,10 @@ import { assert } from '@mimic/base';
 import { blockHash, MODE_SINGLE } from '../interpreter/block-cache.ts';
 import type { HandlerNumbers } from '../interpreter/handlers.ts';
 import { PSEUDO_HANDLERS, R, RECORD_BYTES } from '../interpreter/record.ts';
-import { GENERATION_MAX, NOTHING_COUNTS } from '../microcode/jump-cache.ts';
 import { type CpuModel, cpuModel } from '../model/cpu-model.ts';
 import { SHARED } from '../smp/shared-words.ts';
 import { World } from '../smp/world.ts';
-import {
-  JUMP_CACHE_BYTES,
-  JUMP_CACHE_OFFSET,
-  S,
-  TLB_ENTRIES,
-  TLB_ENTRY,
-  TLB_MODES,
-  TLB_OFFSET,
-} from '../state/layout.ts';
+import { S, TLB_ENTRIES, TLB_ENTRY, TLB_MODES, TLB_OFFSET } from '../state/layout.ts';
 import {
   BLOCK_HASH_ENTRIES, BLOCK_HASH_ENTRY_BYTES, BLOCK_HASH_OFFSET, PAGE, PAGE_BLOCKS_BASE, PAGE_BYTES, PAGE_FLAGS_BASE,
   PAGE_VERSIONS_BASE, RAM_BASE, RECORDS_BASE, RECORDS_BYTES, TRANSLATED_RECORDS_BASE, vcpuBase,
@@ -517,23 +508,7 @@ export class BlockStore {
     if (!this.#u32[head]) Atomics.and(this.#u8, PAGE_FLAGS_BASE + page, ~PAGE.hasCode);
   }
 
-  /** Translated code that was dropped must not be reached any more. Several processors look before they enter instead. */
-  #forgetJumps(): void {
-    const base = vcpuBase(0);
-    const contextAt = (base + S.context.offset) / 8;
-    let generation = this.#u32[(base + S.generation.offset) / 4]! + 1;
-    if (generation > GENERATION_MAX) {
-      generation = 1;
-      this.#u8.fill(0, base + JUMP_CACHE_OFFSET, base + JUMP_CACHE_OFFSET + JUMP_CACHE_BYTES);
-    }
-    this.#u32[(base + S.generation.offset) / 4] = generation;
-    const context = this.#i64[contextAt]!;
-    if (context !== NOTHING_COUNTS)
-      this.#i64[contextAt] = (context & 0xfn) | (BigInt(generation) << 4n);
-  }
-
   #drop(headerWord: number): void {
-    if (headerWord * 4 >= TRANSLATED_RECORDS_BASE && this.#vcpuCount === 1) this.#forgetJumps();
     this.counters.dropped++;
     if (headerWord * 4 >= TRANSLATED_RECORDS_BASE) this.counters.droppedTranslated++;
     for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {

@@ -15,9 +15,7 @@ import {
 
 /** Bit of `S.mode`: blocks of one instruction (mode.ts has it, too, and needs this file). */
 const MODE_SINGLE_STEP = 4;
-/** Generation 0 is that of entries never filled, the last one that of places where the cache does not count. */
-export const GENERATION_MAX = 0xffe;
-export const NOTHING_COUNTS = 0xfff0n;
+const GENERATION_LAST = 0x7ff_ffff;
 
 /** Address of the entry for rip, less JUMP_CACHE_OFFSET. */
 export function jumpCacheEntry(l: Lift, rip: Value): Value {
@@ -27,11 +25,6 @@ export function jumpCacheEntry(l: Lift, rip: Value): Value {
     .xor(low)
     .and(JUMP_CACHE_ENTRIES - 1);
   return l.let(l.cpu.add(mixed.shl(Math.log2(JUMP_CACHE_ENTRY.size))));
-}
-
-/** What the entry for rip holds if it is in force here. Bits 63–48 of an address where code runs say nothing new. */
-export function jumpCacheKey(l: Lift, rip: Value): Value {
-  return rip.shl(16).or(l.get(S.context));
 }
 
 /** Computes S.context anew: after a change of mode, privilege, CS or generation. */
@@ -45,7 +38,7 @@ export const updateContext: FunctionRef = fn('updateContext', {
     const counts = l.let(is64.or(isFlat).and(mode.and(MODE_SINGLE_STEP).eqz()));
     const user = l.get(S.cpl).eq(3).shl(3);
     const context = l.get(S.generation).shl(4).or(user).or(mode.and(3));
-    l.set(S.context, l.select(counts, context.u64(), NOTHING_COUNTS));
+    l.set(S.context, l.select(counts, context, -1));
   },
 });
 
@@ -55,7 +48,7 @@ export const forgetJumps: FunctionRef = fn('forgetJumps', {
   build(l) {
     const next = l.let(l.get(S.generation).add(1));
     l.set(S.generation, next);
-    l.unlikely(next.gtu(GENERATION_MAX), () => {
+    l.unlikely(next.gtu(GENERATION_LAST), () => {
       l.set(S.generation, 1);
       const cache = l.cpu.add(JUMP_CACHE_OFFSET);
       l.effect('memory.fill', cache, l.i32(0), l.i32(JUMP_CACHE_BYTES));
@@ -68,11 +61,12 @@ export const forgetJumps: FunctionRef = fn('forgetJumps', {
 export const rememberJump: FunctionRef = fn('rememberJump', {
   params: { rip: 'i64', slot: 'i32' },
   build(l, { rip, slot }) {
-    l.if(l.get(S.context).ne(NOTHING_COUNTS), () => {
+    const context = l.get(S.context);
+    l.if(context.ne(-1), () => {
       l.set(S.jumpFills, l.get(S.jumpFills).add(1n));
       const entry = jumpCacheEntry(l, rip);
-      const key = jumpCacheKey(l, rip);
-      l.storeRaw('i64.store', entry, JUMP_CACHE_OFFSET + JUMP_CACHE_ENTRY.key, key);
+      l.storeRaw('i64.store', entry, JUMP_CACHE_OFFSET + JUMP_CACHE_ENTRY.rip, rip);
+      l.storeRaw('i32.store', entry, JUMP_CACHE_OFFSET + JUMP_CACHE_ENTRY.context, context);
       l.storeRaw('i32.store', entry, JUMP_CACHE_OFFSET + JUMP_CACHE_ENTRY.slot, slot);
     });
   },

@@ -215,8 +215,8 @@ export const S = {
   hotThreshold: field('hotThreshold', 'i32'),
   /** Counts what makes cached translations of code addresses useless: flushes of any TLB. */
   generation: field('generation', 'i32'),
-  /** Generation, privilege and decoding mode in 16 bits: what a jump-cache entry must have been filled under. */
-  context: field('context', 'i64'),
+  /** Generation, privilege and decoding mode in one word: what a jump-cache entry must have been filled under; -1: no entry counts. */
+  context: field('context', 'i32'),
   /** When the slice of guest code under way should end, ns of the host's clock; 0: none is under way (smp/ticker.ts). */
   sliceEnd: field('sliceEnd', 'i64'),
   /** Instructions that `run` may still retire. */
@@ -298,8 +298,8 @@ export const TLB_OFFSET: number = Math.ceil(cursor / 4096) * 4096;
 export const TLB_BYTES: number = TLB_ENTRIES * TLB_ENTRY.size;
 /** Entries of the jump cache, a power of two: where translated code goes on for an address, behind the TLBs. */
 export const JUMP_CACHE_ENTRIES = 16384;
-/** One entry: rip's lower 48 bits over S.context i64, slot of the region in the table i32. */
-export const JUMP_CACHE_ENTRY = { size: 16, key: 0, slot: 8 } as const;
+/** One entry: rip i64, S.context i32, slot of the region in the table i32. */
+export const JUMP_CACHE_ENTRY = { size: 16, rip: 0, context: 8, slot: 12 } as const;
 export const JUMP_CACHE_OFFSET: number = TLB_OFFSET + TLB_MODES * TLB_BYTES;
 export const JUMP_CACHE_BYTES: number = JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY.size;
 /** Bytes of one vCPU: registers, TLBs and jump cache. */

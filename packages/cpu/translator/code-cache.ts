@@ -177,14 +177,14 @@ class Spans {
 export function slotsInUse(memory: WebAssembly.Memory, vcpuCount: number): Set<number> {
   const u32 = new Uint32Array(memory.buffer);
   const slots = new Set<number>();
-  /** Of a key's lower half: all of the context but privilege and mode. */
-  const generation = 0xfff0;
+  /** All of the context but privilege and mode. */
+  const generation = ~0xf;
   for (let index = 0; index < vcpuCount; index++) {
     const base = vcpuBase(index);
     const current = u32[(base + S.context.offset) / 4]! & generation;
     const first = base + JUMP_CACHE_OFFSET;
     for (let entry = first; entry < first + JUMP_CACHE_BYTES; entry += JUMP_CACHE_ENTRY.size) {
-      if ((u32[(entry + JUMP_CACHE_ENTRY.key) / 4]! & generation) === current)
+      if ((u32[(entry + JUMP_CACHE_ENTRY.context) / 4]! & generation) === current)
         slots.add(u32[(entry + JUMP_CACHE_ENTRY.slot) / 4]!);
     }
   }

@@ -47,8 +47,6 @@ export interface CompileOptions {
   readonly handler: number;
   /** Instructions are counted, and loops end when the budget is used up. */
   readonly counts: boolean;
-  /** Several processors run the region. */
-  readonly isShared: boolean;
   /** Told of each piece that is emitted, for the page that shows them (tools/translation-stages.ts). */
   readonly observe?: (piece: CompiledPiece) => void;
 }
@@ -164,10 +162,8 @@ class RegionCompiler {
     const callsHandlers = this.#region.simple < this.#region.length;
     this.#lift((l) => {
       const events = l.get(S.events);
-      // With one processor what was dropped is not reached any more (decode/block-store.ts).
-      const isStale = this.#options.isShared
-        ? l.let(l.loadRaw('i32.load16_u', l.i32(validAt)).xor(handler))
-        : l.i32(0);
+      // A jump-cache entry may lead here although the region was dropped.
+      const isStale = l.let(l.loadRaw('i32.load16_u', l.i32(validAt)).xor(handler));
       l.unlikely(events.or(isStale), () => {
         // The interpreter must get somewhere although events that are held back stay.
         l.if(isStale.or(this.#eventsNow(l, events)), () => {

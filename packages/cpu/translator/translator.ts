@@ -219,7 +219,6 @@ export class Translator {
       validAt: records + RECORD_BYTES,
       handler,
       counts,
-      isShared: this.#options.isShared ?? false,
     });
     module.add(name, body);
     this.counters.regions++;
