@@ -162,6 +162,8 @@ export class MachineLoop {
         return null;
       case 'pause':
         this.#state = 'paused';
+        // Before the answer: who asked may look at once, and finds all processors at rest.
+        this.#computer.processor.hold();
         this.#output.flush();
         return null;
       case 'stop':
