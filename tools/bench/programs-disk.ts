@@ -72,7 +72,7 @@ async function build(folder: string): Promise<void> {
     const versions = await unpackPackages(work, root);
     for (const path of REMOVED) await rm(join(root, path), { recursive: true, force: true });
     for (const path of MOUNT_POINTS) await mkdir(join(root, path), { recursive: true });
-    await addWork(root);
+    await addPrograms(root);
     await writeFile(join(out, 'versions.json'), JSON.stringify(versions, undefined, 1));
     const form = ['-noI', '-noD', '-noF', '-noX', '-all-root', '-no-xattrs', '-no-progress'];
     const env = { SOURCE_DATE_EPOCH: '0' };
@@ -115,9 +115,9 @@ async function unpackPackages(work: string, root: string): Promise<string[]> {
     .map(([name, version]) => `${name} ${version}`);
 }
 
-/** /work in the guest: the scripts, and data made from the packages' own files by the packages' own programs. */
-async function addWork(root: string): Promise<void> {
-  const into = join(root, 'work');
+/** /programs in the guest: the scripts, and data made from the packages' own files by the packages' own programs. */
+async function addPrograms(root: string): Promise<void> {
+  const into = join(root, 'programs');
   await mkdir(into);
   for (const name of await readdir(programs))
     await copyFile(join(programs, name), join(into, name));
