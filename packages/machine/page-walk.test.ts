@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { MachineError } from './errors.ts';
 import { mapAddressSpace, type WalkSource, walkPages } from './page-walk.ts';
 
 const CR0_PG = 1n << 31n;
@@ -99,6 +100,21 @@ test('without paging an address is its own; there is no map', async () => {
   const memory = source({ cr0: 0n, cr3: 0n, cr4: 0n, efer: 0n }, []);
   assert.equal((await walkPages(memory, 0x1234n)).gpa, 0x1234);
   await assert.rejects(mapAddressSpace(memory), { code: 'BAD_ADDRESS' });
+});
+
+test('a table outside RAM maps nothing; a machine that fails is told of', async () => {
+  const entries = [...LONG_ENTRIES, [0x1000, 0x5_0003n]] as const;
+  const memory = source(LONG, entries);
+  const failing = (code: 'BAD_ADDRESS' | 'BAD_STATE'): WalkSource => ({
+    ...memory,
+    readMemory: async (gpa, count) => {
+      if (gpa >= 0x5_0000) throw new MachineError(code, 'it fails');
+      return await memory.readMemory(gpa, count);
+    },
+  });
+  const all = await mapAddressSpace(source(LONG, LONG_ENTRIES));
+  assert.deepEqual(await mapAddressSpace(failing('BAD_ADDRESS')), all);
+  await assert.rejects(mapAddressSpace(failing('BAD_STATE')), { code: 'BAD_STATE' });
 });
 
 test('tables that point at themselves are walked for a bounded time', async () => {

@@ -120,9 +120,7 @@ export async function mapAddressSpace(source: WalkSource): Promise<MappedRange[]
     const level = mode!.levels[depth];
     if (level === undefined || tablesLeft-- <= 0) return;
     const { entryBytes } = mode!;
-    const bytes = await source
-      .readMemory(table, entryBytes << level.indexBits)
-      .catch(() => undefined);
+    const bytes = await source.readMemory(table, entryBytes << level.indexBits).catch(noTable);
     if (bytes === undefined) return;
     for (let index = 0; index < 1 << level.indexBits; index++) {
       const entry = littleEndian(bytes.subarray(index * entryBytes, (index + 1) * entryBytes));
@@ -140,6 +138,11 @@ export async function mapAddressSpace(source: WalkSource): Promise<MappedRange[]
   }
   await visit(0, mode.root, 0n, WRITABLE | USER);
   return ranges;
+}
+
+/** An entry may lead out of RAM, where there is no table to show. All else that fails is told. */
+function noTable(error: unknown): undefined {
+  if (!(error instanceof MachineError) || error.code !== 'BAD_ADDRESS') throw error;
 }
 
 function isLeaf(level: Level, entry: bigint): boolean {
