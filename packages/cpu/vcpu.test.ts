@@ -3,16 +3,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock } from '@mimic/base';
-import { InterruptBus } from './apic/interrupt-bus.ts';
-import { BlockStore } from './decode/block-store.ts';
-import { SharedGuestMemory } from './guest-memory.ts';
-import { engine } from './interpreter/engine.ts';
+import type { SharedGuestMemory } from './guest-memory.ts';
 import { cpuModel } from './model/cpu-model.ts';
-import { planMemory } from './state/memory-map.ts';
 import { REGISTER_NAMES, registerPlace } from './state/register-names.ts';
-import { type Bus, Vcpu, type VcpuState } from './vcpu.ts';
+import { makeLoneVcpu } from './testing/lone-vcpu.ts';
+import type { Bus, Vcpu, VcpuState } from './vcpu.ts';
 
-const RAM_BYTES = 16 << 20;
 const CODE = 0x10_0000;
 const TABLES = 0x1000;
 /** CPUID's family, model and stepping. SDM vol 3A table 9-1. */
@@ -27,19 +23,6 @@ interface Setup {
 
 /** A processor whose bus writes down what reaches it and answers with the address. */
 function setup(): Setup {
-  const layout = planMemory({ ramBytes: RAM_BYTES, vcpuCount: 1 });
-  const memory = new WebAssembly.Memory({
-    initial: layout.wasmPages,
-    maximum: 65536,
-    shared: true,
-  });
-  const blocks = new BlockStore({
-    memory,
-    handlers: engine().handlers,
-    ramBytes: RAM_BYTES,
-    vcpuCount: 1,
-    model: cpuModel('v2'),
-  });
   const log: string[] = [];
   const bus: Bus = {
     portRead: (port, size) => {
@@ -58,18 +41,9 @@ function setup(): Setup {
     endOfInterrupt: () => undefined,
   };
   const clock = new ManualClock();
-  const interrupts = new InterruptBus();
-  const vcpu = new Vcpu({
-    memory,
-    layout,
-    index: 0,
-    bus,
-    clock,
-    blocks,
-    interrupts,
-    random: () => 0x1234_5678_9abc_def0n,
-  });
-  return { vcpu, ram: new SharedGuestMemory({ memory, layout, blocks }), clock, log };
+  const random = () => 0x1234_5678_9abc_def0n;
+  const { vcpu, ram } = makeLoneVcpu({ bus, clock, model: cpuModel('v2'), random });
+  return { vcpu, ram, clock, log };
 }
 
 const FLAT_DATA = { selector: 0x10, base: 0, limit: 0xffff_ffff, attributes: 0xc093 };
@@ -347,14 +321,15 @@ test('translate follows the page tables, and a fault in it leaves nothing behind
 test('disassembly goes over page ends and stops where memory does', () => {
   const s = setup();
   start64(s, [0x90]);
-  const last = RAM_BYTES - 4;
+  const { sizeBytes } = s.ram;
+  const last = sizeBytes - 4;
   s.ram.write(last, Uint8Array.of(0x90, 0xb8, 1, 2));
   const texts = (linear: number, count: number) =>
     s.vcpu.disassemble(BigInt(linear), count).map((i) => i.text);
   assert.deepEqual(texts(last, 1), ['nop']);
   assert.equal(texts(last, 9)[0], 'nop');
   assert.ok(texts(last, 9).length <= 4);
-  assert.deepEqual(texts(RAM_BYTES, 4), []);
+  assert.deepEqual(texts(sizeBytes, 4), []);
   const crossing = 0x20_0000 - 2;
   s.ram.write(crossing, Uint8Array.of(0xb8, 1, 0, 0, 0, 0xf4));
   assert.deepEqual(texts(crossing, 2), ['mov eax, 0x1', 'hlt']);

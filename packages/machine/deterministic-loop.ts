@@ -9,18 +9,18 @@ import type { DeterministicConfig } from './deterministic-options.ts';
 import { MachineError } from './errors.ts';
 import { Diverged, GuestRun } from './guest-run.ts';
 import type { InstructionTime, Place } from './instruction-time.ts';
-import { errorReport, type GuestSignals, type LoopOptions } from './loop.ts';
+import {
+  CONSOLE_PIECE_BYTES,
+  type GuestSignals,
+  type LoopOptions,
+  SERIAL_PIECE_BYTES,
+  SLEEP_MAX_MS,
+  takeCommands,
+} from './loop.ts';
 import type { Mailbox } from './mailbox.ts';
 import type { Output } from './output.ts';
 import type { CommandFrame, FinalState, Report, WorkerEnd } from './protocol.ts';
 import { type Input, printInput, RECORDED_COMMANDS } from './recording.ts';
-
-/** A sleep that nothing bounds is still looked at once in a while: a lost wake-up costs this, not a hang. */
-const SLEEP_MAX_MS = 1_000;
-/** The FIFO of a 16550 holds 16 bytes. */
-const SERIAL_PIECE_BYTES = 16;
-/** A console's driver gives buffers of a page. */
-const CONSOLE_PIECE_BYTES = 4096;
 
 export class DeterministicLoop {
   readonly #computer: Computer;
@@ -192,17 +192,10 @@ export class DeterministicLoop {
   // --- commands ---
 
   #takeCommands(): void {
-    for (;;) {
-      const frame = this.#mailbox.take() as CommandFrame | undefined;
-      if (frame === undefined) return;
-      try {
-        const value = this.#command(frame);
-        this.#send({ kind: 'reply', id: frame.id, value });
-      } catch (error) {
-        this.#send({ kind: 'refused', id: frame.id, error: errorReport(error) });
-      }
-      if (this.#state === 'stopped') return;
-    }
+    takeCommands(this.#mailbox, this.#send, (frame) => {
+      const value = this.#command(frame);
+      return { value, isLast: this.#state === 'stopped' };
+    });
   }
 
   #command(frame: CommandFrame): unknown {

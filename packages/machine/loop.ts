@@ -11,12 +11,11 @@ import { Pacer } from './pacer.ts';
 import type { CommandFrame, ErrorReport, Report, WorkerEnd } from './protocol.ts';
 
 /** A sleep that nothing bounds is still looked at once in a while: a lost wake-up costs this, not a hang. */
-const SLEEP_MAX_MS = 1_000;
-
+export const SLEEP_MAX_MS = 1_000;
 /** The FIFO of a 16550 holds 16 bytes. */
-const SERIAL_PIECE_BYTES = 16;
+export const SERIAL_PIECE_BYTES = 16;
 /** A console's driver gives buffers of a page. */
-const CONSOLE_PIECE_BYTES = 4096;
+export const CONSOLE_PIECE_BYTES = 4096;
 
 export interface LoopOptions {
   /** What follows a reset by the guest. */
@@ -142,17 +141,10 @@ export class MachineLoop {
   }
 
   #takeCommands(): void {
-    for (;;) {
-      const frame = this.#mailbox.take() as CommandFrame | undefined;
-      if (frame === undefined) return;
-      try {
-        const value = this.#command(frame);
-        this.#send({ kind: 'reply', id: frame.id, value });
-      } catch (error) {
-        this.#send({ kind: 'refused', id: frame.id, error: errorReport(error) });
-      }
-      if (this.#state === 'stopped') return;
-    }
+    takeCommands(this.#mailbox, this.#send, (frame) => {
+      const value = this.#command(frame);
+      return { value, isLast: this.#state === 'stopped' };
+    });
   }
 
   #command(frame: CommandFrame): unknown {
@@ -175,6 +167,25 @@ export class MachineLoop {
         return null;
       default:
         return runCommand(this.#computer, frame);
+    }
+  }
+}
+
+/** Carries out and answers the commands that have come, until one is the machine's last. */
+export function takeCommands(
+  mailbox: Mailbox,
+  send: (report: Report) => void,
+  carryOut: (frame: CommandFrame) => { value: unknown; isLast: boolean },
+): void {
+  for (;;) {
+    const frame = mailbox.take() as CommandFrame | undefined;
+    if (frame === undefined) return;
+    try {
+      const { value, isLast } = carryOut(frame);
+      send({ kind: 'reply', id: frame.id, value });
+      if (isLast) return;
+    } catch (error) {
+      send({ kind: 'refused', id: frame.id, error: errorReport(error) });
     }
   }
 }

@@ -43,11 +43,8 @@ function struct<K extends string>(
   }
   return { ...(places as Record<K, number>), size: offset };
 }
-/** One case. `selectors`: ES, CS, SS, DS, FS, GS as words; the bases count where a selector is null. */
-export const TEST = struct({
-  code: CODE_BYTES_MAX,
-  codeOffset: 4,
-  codeLength: 4,
+/** What a program begins with and ends with. `selectors`: ES, CS, SS, DS, FS, GS as words. */
+const STATE = {
   rip: 8,
   rflags: 8,
   gpr: 128,
@@ -57,22 +54,11 @@ export const TEST = struct({
   fx: FX_BYTES,
   ymm: YMM_BYTES,
   memory: MEMORY_BYTES,
-});
+} as const;
+/** One case; the bases count where a selector is null. */
+export const TEST = struct({ code: CODE_BYTES_MAX, codeOffset: 4, codeLength: 4, ...STATE });
 /** What it led to. `cr2` and `error` are those of the exception that ended it. */
-export const RESULT = struct({
-  vector: 4,
-  error: 4,
-  cr2: 8,
-  rip: 8,
-  rflags: 8,
-  gpr: 128,
-  selectors: 16,
-  fsBase: 8,
-  gsBase: 8,
-  fx: FX_BYTES,
-  ymm: YMM_BYTES,
-  memory: MEMORY_BYTES,
-});
+export const RESULT = struct({ vector: 4, error: 4, cr2: 8, ...STATE });
 /** The same shapes with other parts of memory at their end, for whole regions of code (tests/fuzz). */
 export interface Layout {
   readonly parts: readonly MemoryPart[];

@@ -9,6 +9,7 @@ import {
   immediateOf,
   readNarrow,
   readVector,
+  type VexRow,
   vex,
   writeVector,
 } from './avx-operands.ts';
@@ -242,57 +243,36 @@ function broadcast(
 
 // --- Halves: insertion, extraction, permutation ---
 
-const insertHalf = (name: string, opcode: string, feature: string): Instruction =>
-  vex({
-    name,
-    feature,
-    length: 256,
-    encoding: `66 0F 3A ${opcode}`,
-    w: 'W0',
-    operands: [Vqq, Hqq, Wx, Ib],
-    lift(l, _i, dst, first, src, immediate) {
-      const isHigh = l.let(immediateOf(l, immediate!).and(1));
-      const value = l.let(src!.read());
-      const [low, high] = readVector(l, first!);
-      writeVector(l, dst!, [l.select(isHigh, low!, value), l.select(isHigh, value, high!)]);
-    },
-  });
-const extractHalf = (name: string, opcode: string, feature: string): Instruction =>
-  vex({
-    name,
-    feature,
-    length: 256,
-    encoding: `66 0F 3A ${opcode}`,
-    w: 'W0',
-    operands: [Wx, Vqq, Ib],
-    lift(l, _i, dst, src, immediate) {
-      const [low, high] = readVector(l, src!);
-      const isHigh = immediateOf(l, immediate!).and(1);
-      writeVector(l, dst!, [l.let(l.select(isHigh, high!, low!))]);
-    },
-  });
+/** Of 256 bits only, with an immediate that says which halves. */
+const ofHalves =
+  (operands: readonly OperandSpec[], lift: VexRow['lift']) =>
+  (name: string, opcode: string, feature: string): Instruction =>
+    vex({ name, feature, length: 256, encoding: `66 0F 3A ${opcode}`, w: 'W0', operands, lift });
+
+const insertHalf = ofHalves([Vqq, Hqq, Wx, Ib], (l, _i, dst, first, src, immediate) => {
+  const isHigh = l.let(immediateOf(l, immediate!).and(1));
+  const value = l.let(src!.read());
+  const [low, high] = readVector(l, first!);
+  writeVector(l, dst!, [l.select(isHigh, low!, value), l.select(isHigh, value, high!)]);
+});
+const extractHalf = ofHalves([Wx, Vqq, Ib], (l, _i, dst, src, immediate) => {
+  const [low, high] = readVector(l, src!);
+  const isHigh = immediateOf(l, immediate!).and(1);
+  writeVector(l, dst!, [l.let(l.select(isHigh, high!, low!))]);
+});
 
 /** VPERM2F128: each half by a field of two bits that picks one of four, and a bit that clears it. */
-const permuteHalves = (name: string, opcode: string, feature: string): Instruction =>
-  vex({
-    name,
-    feature,
-    length: 256,
-    encoding: `66 0F 3A ${opcode}`,
-    w: 'W0',
-    operands: [Vqq, Hqq, Wqq, Ib],
-    lift(l, _i, dst, first, second, immediate) {
-      const control = immediateOf(l, immediate!);
-      const b = readVector(l, second!);
-      const a = readVector(l, first!);
-      const pick = (field: Value) => {
-        const of = (v: Halves) => l.select(field.and(1), v[1]!, v[0]!);
-        const picked = l.select(field.and(2), of(b), of(a));
-        return l.let(l.select(field.and(8), ZERO, picked));
-      };
-      writeVector(l, dst!, [pick(control), pick(l.let(control.shru(4)))]);
-    },
-  });
+const permuteHalves = ofHalves([Vqq, Hqq, Wqq, Ib], (l, _i, dst, first, second, immediate) => {
+  const control = immediateOf(l, immediate!);
+  const b = readVector(l, second!);
+  const a = readVector(l, first!);
+  const pick = (field: Value) => {
+    const of = (v: Halves) => l.select(field.and(1), v[1]!, v[0]!);
+    const picked = l.select(field.and(2), of(b), of(a));
+    return l.let(l.select(field.and(8), ZERO, picked));
+  };
+  writeVector(l, dst!, [pick(control), pick(l.let(control.shru(4)))]);
+});
 
 /** VPERMQ and VPERMPD: four of the source's four 64-bit elements. */
 const permuteQuads = (name: string, opcode: string): Instruction =>

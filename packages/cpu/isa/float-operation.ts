@@ -40,42 +40,16 @@ export interface Sort {
   readonly operands: readonly [OperandSpec, OperandSpec];
   readonly shape: 'f32x4' | 'f64x2' | 'f32' | 'f64';
 }
-export const PS: Sort = {
-  suffix: 'PS',
-  prefix: 'NP',
-  width: 32,
-  isPacked: true,
-  feature: 'SSE',
-  operands: [Vx, Wx],
-  shape: 'f32x4',
-};
-export const PD: Sort = {
-  suffix: 'PD',
-  prefix: '66',
-  width: 64,
-  isPacked: true,
-  feature: 'SSE2',
-  operands: [Vx, Wx],
-  shape: 'f64x2',
-};
-export const SS: Sort = {
-  suffix: 'SS',
-  prefix: 'F3',
-  width: 32,
-  isPacked: false,
-  feature: 'SSE',
-  operands: [Vd, Wd],
-  shape: 'f32',
-};
-export const SD: Sort = {
-  suffix: 'SD',
-  prefix: 'F2',
-  width: 64,
-  isPacked: false,
-  feature: 'SSE2',
-  operands: [Vq, Wq],
-  shape: 'f64',
-};
+
+const SINGLE = { width: 32, feature: 'SSE' } as const;
+const DOUBLE = { width: 64, feature: 'SSE2' } as const;
+const PACKED = { isPacked: true, operands: [Vx, Wx] } as const;
+const ONE_SINGLE = { isPacked: false, operands: [Vd, Wd], ...SINGLE } as const;
+const ONE_DOUBLE = { isPacked: false, operands: [Vq, Wq], ...DOUBLE } as const;
+export const PS: Sort = { suffix: 'PS', prefix: 'NP', ...SINGLE, ...PACKED, shape: 'f32x4' };
+export const PD: Sort = { suffix: 'PD', prefix: '66', ...DOUBLE, ...PACKED, shape: 'f64x2' };
+export const SS: Sort = { suffix: 'SS', prefix: 'F3', ...ONE_SINGLE, shape: 'f32' };
+export const SD: Sort = { suffix: 'SD', prefix: 'F2', ...ONE_DOUBLE, shape: 'f64' };
 export const SORTS: readonly Sort[] = [PS, PD, SS, SD];
 
 // --- Operations ---

@@ -4,17 +4,14 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import type { Clock } from '@mimic/base';
-import { InterruptBus } from '../apic/interrupt-bus.ts';
-import { BlockStore } from '../decode/block-store.ts';
-import { SharedGuestMemory } from '../guest-memory.ts';
-import { engine } from '../interpreter/engine.ts';
+import type { SharedGuestMemory } from '../guest-memory.ts';
 import { S } from '../state/layout.ts';
-import { planMemory, vcpuBase } from '../state/memory-map.ts';
+import { vcpuBase } from '../state/memory-map.ts';
 import { REGISTER_NAMES } from '../state/register-names.ts';
+import { makeLoneVcpu } from '../testing/lone-vcpu.ts';
 import { InThreadTranslator, translatorOptions } from '../translator/in-thread.ts';
-import { Vcpu } from '../vcpu.ts';
+import type { Vcpu } from '../vcpu.ts';
 
-const RAM_BYTES = 16 << 20;
 const CODE = 0x10_0000;
 const IDT = 0x9000;
 const HANDLER = 0x11_0000;
@@ -35,28 +32,19 @@ class ExactCpu {
   readonly log: string[] = [];
 
   constructor(code: readonly number[], options: Options = {}) {
-    const layout = planMemory({ ramBytes: RAM_BYTES, vcpuCount: 1 });
-    const pages = { initial: layout.wasmPages, maximum: 65536 };
-    const memory = new WebAssembly.Memory({ ...pages, shared: true });
-    const { handlers } = engine();
-    const blocks = new BlockStore({ memory, handlers, ramBytes: RAM_BYTES, vcpuCount: 1 });
     const note = (what: string) => this.log.push(`${what} @${this.count}`);
     const clock: Clock = {
       now: () => this.count,
       timer: () => ({ arm: () => {}, cancel: () => {}, deadlineNs: undefined }),
     };
-    this.vcpu = new Vcpu({
-      memory,
-      layout,
-      index: 0,
-      blocks,
+    const { vcpu, ram, memory } = makeLoneVcpu({
       clock,
-      interrupts: new InterruptBus(),
       random: () => 4n,
       ferr: { set: (high) => void note(`ferr ${high}`) },
       exact: true,
       ...(options.engine === 'translator' && {
-        translation: new InThreadTranslator({ ...translatorOptions(memory), counts: true }),
+        translation: (memory) =>
+          new InThreadTranslator({ ...translatorOptions(memory), counts: true }),
       }),
       bus: {
         portRead: (port) => note(`in ${port}`) & 0xff,
@@ -70,7 +58,8 @@ class ExactCpu {
         endOfInterrupt: () => undefined,
       },
     });
-    this.ram = new SharedGuestMemory({ memory, layout, blocks });
+    this.vcpu = vcpu;
+    this.ram = ram;
     this.ram.write(CODE, Uint8Array.from(code));
     // Every vector leads to: inc dword [0x8000]; add dword [esp + (0 or 4)], 2 for #UD; iret.
     this.#gate(6, HANDLER, [0xff, 5, 0, 0x80, 0, 0, 0x83, 4, 0x24, 2, 0xcf]);
@@ -205,7 +194,7 @@ test('ports and device memory are reached at the exact count', () => {
 });
 
 test('an access over the border of RAM and an x87 store to a device run alone too', () => {
-  // fninit; mov eax, [RAM_BYTES - 2]; fild dword [0x8000]; fstp tbyte [0xc0000000]; hlt
+  // fninit; mov eax, [the end of RAM - 2]; fild dword [0x8000]; fstp tbyte [0xc0000000]; hlt
   const code = [
     ...[0xdb, 0xe3, 0xa1, 0xfe, 0xff, 0xff, 0, 0xdb, 5, 0, 0x80, 0, 0],
     ...[NOP, 0xdb, 0x3d, 0, 0, 0, 0xc0, HLT],
@@ -264,7 +253,7 @@ for (const [name, opcode, count, expected] of [
 }
 
 test('a repeated string instruction that comes to a device half-way sees the right time', () => {
-  // mov ecx, 100; mov esi, RAM_BYTES - 40; mov edi, 0x8000; cld; rep movsd; hlt
+  // mov ecx, 100; mov esi, the end of RAM - 40; mov edi, 0x8000; cld; rep movsd; hlt
   const code = [
     ...[0xb9, 100, 0, 0, 0, 0xbe, 0xd8, 0xff, 0xff, 0, 0xbf, 0, 0x80, 0, 0],
     ...[0xfc, 0xf3, 0xa5, HLT],

@@ -2,13 +2,9 @@
 // system test programs in testing/system expect it.
 
 import { ManualClock } from '@mimic/base';
-import { InterruptBus } from '../apic/interrupt-bus.ts';
-import { BlockStore } from '../decode/block-store.ts';
-import { engine } from '../interpreter/engine.ts';
-import { planMemory, RAM_BASE } from '../state/memory-map.ts';
-import { type ExitReason, Vcpu } from '../vcpu.ts';
+import type { ExitReason, Vcpu } from '../vcpu.ts';
+import { makeLoneVcpu } from './lone-vcpu.ts';
 
-const RAM_BYTES = 16 << 20;
 const FIRMWARE_BASE = 0xf0000;
 const LOG_PORT = 0xe9;
 /** The test device: asks for the interrupt that is written, for an NMI; counts its reads. */
@@ -27,14 +23,6 @@ export interface FirmwareRun {
 }
 
 export function runFirmware(image: Uint8Array, instructionsMax = INSTRUCTIONS_MAX): FirmwareRun {
-  const layout = planMemory({ ramBytes: RAM_BYTES, vcpuCount: 1 });
-  const memory = new WebAssembly.Memory({
-    initial: layout.wasmPages,
-    maximum: 65536,
-    shared: true,
-  });
-  const { handlers } = engine();
-  const blocks = new BlockStore({ memory, handlers, ramBytes: RAM_BYTES, vcpuCount: 1 });
   let log = '';
   let count = 0;
   const asked: number[] = [];
@@ -58,19 +46,9 @@ export function runFirmware(image: Uint8Array, instructionsMax = INSTRUCTIONS_MA
     },
     endOfInterrupt: () => undefined,
   };
-  const interrupts = new InterruptBus();
   const clock = new ManualClock();
-  const vcpu = new Vcpu({
-    memory,
-    layout,
-    index: 0,
-    bus,
-    clock,
-    blocks,
-    interrupts,
-    random: () => 4n,
-  });
-  new Uint8Array(memory.buffer).set(image, RAM_BASE + FIRMWARE_BASE);
+  const { vcpu, ram } = makeLoneVcpu({ bus, clock, random: () => 4n });
+  ram.write(FIRMWARE_BASE, image);
   vcpu.apic.setVirtualWireMode();
   vcpu.writeRegister('cs.base', BigInt(FIRMWARE_BASE));
   let reason: ExitReason = 'budget';
