@@ -36,19 +36,22 @@ describe('mimic run', { concurrency: 3 }, () => {
 
   test('a Debian shell is told of the end of piped input, on a line of its own', async () => {
     using folder = makeFolder({ k: 'echo\n', b: 'busybox' });
-    const args = ['run', 'debian', '-k', 'k', '--busybox', 'b', '--timeout', '2s'];
-    const check = async (input: string | { is: 'null' }, echoed: RegExp) => {
-      const { code, output } = await runCli(args, { cwd: folder.path, input });
-      assert.match(output.replaceAll('\x04', '^D'), echoed);
+    const args = ['run', 'debian', '-k', 'k', '--busybox', 'b'];
+    // It goes on telling until the run ends.
+    const told = async (input: string) => {
+      const signal = { after: '\x04\x04', name: 'SIGTERM' } as const;
+      const { code, output } = await runCli(args, { cwd: folder.path, input, signal });
+      assert.match(output.replaceAll('\x04', '^D'), /-abc\n(\^D){2,}$/);
+      assert.equal(code, 143);
+    };
+    const notTold = async () => {
+      const { code, output } = await runCli([...args, '--timeout', '2s'], { cwd: folder.path });
+      assert.match(output, /echoing\n$/);
       assert.equal(code, 124);
     };
     // The first 16 bytes may come before the guest echoes.
     const filler = '-'.repeat(32);
-    await Promise.all([
-      check(`${filler}abc\n`, /-abc\n(\^D){2,}$/),
-      check(`${filler}abc`, /-abc\n(\^D){2,}$/),
-      check({ is: 'null' }, /echoing\n$/),
-    ]);
+    await Promise.all([told(`${filler}abc\n`), told(`${filler}abc`), notTold()]);
   });
 
   test('all of a long output arrives before the process ends', async () => {
