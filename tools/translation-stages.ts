@@ -60,20 +60,18 @@ function namesOf(
 
 /** Each instruction as its lift makes it with operands known, and with registers in locals. */
 function lifted(memory: WebAssembly.Memory): { before: string; after: string } {
-  const source = new InstructionSource(memory, engine().handlers, undefined);
   const [ripBase, next, tlb] = [newLocal('i64'), newLocal('i64'), newLocal('i32')];
   const registers = new RegisterLocals(ripBase);
   const seen: (readonly Statement[])[] = [];
-  const rewrite = registers.rewrite.bind(registers);
-  registers.rewrite = (statements) => {
-    seen.push(statements);
-    return rewrite(statements);
-  };
   const locals = { registers, ripBase, next, access: translatedAccess(tlb) };
   const after: (readonly Statement[])[] = [];
   const titles = disassemble(Uint8Array.from(LOOP), BigInt(CODE), 64, INSTRUCTIONS);
-  for (const { gva } of titles)
+  for (const { gva } of titles) {
+    // A source lifts one instruction of each shape.
+    const source = new InstructionSource(memory, engine().handlers, undefined);
+    source.onLift = (statements) => seen.push(statements);
     after.push(source.read(CODE, Number(gva) - CODE, MODE_64, locals)!.statements!);
+  }
   const names = namesOf({ registers, ripBase, next, tlb });
   const print = (lists: readonly (readonly Statement[])[]) =>
     SHOWN_ALONE.map((n) => `; ${titles[n]!.text}\n${printStatements(lists[n]!, names)}`).join('');

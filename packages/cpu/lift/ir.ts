@@ -10,6 +10,20 @@ export interface Local {
   readonly id: number;
   /** Parameters have fixed WebAssembly indices. */
   readonly parameter?: number;
+  /** The translator's number of a register or flag that is kept in a local. */
+  readonly register?: number;
+}
+
+/**
+ * A constant that stands for a field of an instruction: what is built with it holds for other values too, as long as
+ * nobody has looked at this one.
+ */
+export interface Hole {
+  readonly field: 'immediate' | 'displacement' | 'offset' | 'next';
+  /** An i64 that extends the low half. */
+  readonly extended?: 'u' | 's';
+  /** Whether someone looked. */
+  readonly use: { isRead: boolean };
 }
 
 /** The addition or subtraction that flags come from, with its operands as locals or constants. */
@@ -23,7 +37,7 @@ export interface FlagOrigin {
 }
 
 export type Node =
-  | { readonly kind: 'const'; readonly type: ValueType; readonly value: number | bigint | Uint8Array }
+  | { readonly kind: 'const'; readonly type: ValueType; readonly value: number | bigint | Uint8Array; readonly hole?: Hole }
   | { readonly kind: 'local'; readonly type: ValueType; readonly local: Local }
   | {
       readonly kind: 'op';

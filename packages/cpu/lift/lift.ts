@@ -56,7 +56,7 @@ export const FAULT_NON_CANONICAL = 0x400;
 export const FAULT_RUN_ALONE = 0x800;
 
 /** Memory whose contents are known while building (a decoded record): what a load from an address gives, if it is known. */
-export type KnownMemory = (load: string, address: number) => number | bigint | undefined;
+export type KnownMemory = (load: string, address: number) => Value | undefined;
 
 export class Lift {
   /** Base address of the vCPU's state. */
@@ -185,11 +185,11 @@ export class Lift {
   /** A load from our own memory (not a guest address), for example 'i32.load16_u'. */
   loadRaw(name: string, address: Value, offset = 0): Value {
     const { result } = wasmOp(name);
-    const known =
-      address.node.kind === 'const'
-        ? this.#known?.(name, Number(address.node.value) + offset)
-        : undefined;
-    if (known !== undefined) return constant(result!, known);
+    if (this.#known && address.node.kind === 'const') {
+      const at = constantOf(address);
+      const known = at === undefined ? undefined : this.#known(name, Number(at) + offset);
+      if (known) return known;
+    }
     return this.let(
       new Value({ kind: 'load', type: result!, op: name, address: address.node, offset }),
     );

@@ -3,7 +3,7 @@
 
 import type { ValueType } from '../wasm/opcodes.ts';
 import { wasmOp } from '../wasm/opcodes.ts';
-import type { Node } from './ir.ts';
+import type { Hole, Node } from './ir.ts';
 
 export type Operand = Value | number | bigint;
 
@@ -222,20 +222,24 @@ export function lanewise(
 ): Value {
   const { params, result } = wasmOp(name);
   if (!result) throw new Error(`${name} gives no value`);
-  const nodes = args.map((arg, i) => {
-    const want = params[i];
-    const value = arg instanceof Value ? arg : constant(want!, arg);
-    if (value.type !== want) throw new Error(`${name}: operand ${i} is ${value.type}, not ${want}`);
-    return value.node;
-  });
-  if (nodes.length !== params.length) throw new Error(`${name}: ${nodes.length} operands`);
-  return (
-    fold(name, nodes) ??
-    new Value({ kind: 'op', type: result, op: name, args: nodes, ...(lanes && { lanes }) })
-  );
+  if (args.length !== params.length) throw new Error(`${name}: ${args.length} operands`);
+  const nodes: Node[] = [];
+  for (let n = 0; n < args.length; n++) {
+    const arg = args[n]!;
+    const want = params[n]!;
+    const { node } = arg instanceof Value ? arg : constant(want, arg);
+    if (node.type !== want) throw new Error(`${name}: operand ${n} is ${node.type}, not ${want}`);
+    nodes.push(node);
+  }
+  const folded = fold(name, nodes);
+  if (folded) return folded;
+  if (lanes) return new Value({ kind: 'op', type: result, op: name, args: nodes, lanes });
+  return new Value({ kind: 'op', type: result, op: name, args: nodes });
 }
 
-const FOLDS: Readonly<Record<string, (a: bigint, b: bigint, bits: number) => bigint>> = {
+type Folder = (a: bigint, b: bigint, bits: number) => bigint;
+
+const FOLDS: Readonly<Record<string, Folder>> = {
   add: (a, b) => a + b,
   sub: (a, b) => a - b,
   mul: (a, b) => a * b,
@@ -246,37 +250,53 @@ const FOLDS: Readonly<Record<string, (a: bigint, b: bigint, bits: number) => big
   shr_u: (a, b, bits) => BigInt.asUintN(bits, a) >> (b & BigInt(bits - 1)),
   eq: (a, b) => (a === b ? 1n : 0n),
   ne: (a, b) => (a === b ? 0n : 1n),
+  eqz: (a) => (a === 0n ? 1n : 0n),
 };
+/** By the full name: the function, the bits of its operands, and the type of what it gives. */
+const foldings = new Map<string, { fold: Folder; bits: number; result: 'i32' | 'i64' }>([
+  ['i32.wrap_i64', { fold: (a) => a, bits: 64, result: 'i32' }],
+  ['i64.extend_i32_u', { fold: (a) => BigInt.asUintN(32, a), bits: 32, result: 'i64' }],
+  ['i64.extend_i32_s', { fold: (a) => a, bits: 32, result: 'i64' }],
+]);
+for (const type of ['i32', 'i64'] as const)
+  for (const [name, folder] of Object.entries(FOLDS))
+    foldings.set(`${type}.${name}`, {
+      fold: folder,
+      bits: type === 'i64' ? 64 : 32,
+      result: name.startsWith('eq') || name === 'ne' ? 'i32' : type,
+    });
 
 function fold(name: string, nodes: readonly Node[]): Value | undefined {
-  const [type, operation] = name.split('.') as [ValueType, string];
   const [a, b] = nodes;
-  if (type !== 'i32' && type !== 'i64') return undefined;
-  if (a?.kind !== 'const') return undefined;
-  const bits = type === 'i64' ? 64 : 32;
-  const big = (node: Node & { kind: 'const' }) =>
-    BigInt.asIntN(bits, BigInt(node.value as number | bigint));
-  if (b === undefined) {
-    if (name === 'i32.wrap_i64') return constant('i32', BigInt(a.value as bigint));
-    if (name === 'i64.extend_i32_u')
-      return constant('i64', BigInt.asUintN(32, BigInt(a.value as number)));
-    if (name === 'i64.extend_i32_s')
-      return constant('i64', BigInt.asIntN(32, BigInt(a.value as number)));
-    if (operation === 'eqz') return constant('i32', big(a) === 0n ? 1 : 0);
-    return undefined;
-  }
-  const folder = FOLDS[operation];
-  if (!folder || b.kind !== 'const') return undefined;
-  const result = folder(big(a), big(b), bits);
-  const resultType = operation === 'eq' || operation === 'ne' ? 'i32' : type;
-  return constant(
-    resultType,
-    resultType === 'i64' ? BigInt.asIntN(64, result) : Number(BigInt.asIntN(32, result)),
+  if (a?.kind !== 'const' || (b && b.kind !== 'const')) return undefined;
+  const folding = foldings.get(name);
+  if (!folding) return undefined;
+  const { bits, result } = folding;
+  const value = folding.fold(look(a, bits), b ? look(b, bits) : 0n, bits);
+  const folded = constant(
+    result,
+    result === 'i64' ? BigInt.asIntN(64, value) : Number(BigInt.asIntN(32, value)),
   );
+  const hole = a.hole && converted(name, a.hole);
+  if (hole && folded.node.kind === 'const') return new Value({ ...folded.node, hole });
+  if (a.hole) a.hole.use.isRead = true;
+  if (b?.hole) b.hole.use.isRead = true;
+  return folded;
+}
+function look(node: Node & { kind: 'const' }, bits: number): bigint {
+  return BigInt.asIntN(bits, BigInt(node.value as number | bigint));
+}
+/** The half of a field, or that half extended, is a field still. */
+function converted(name: string, hole: Hole): Hole | undefined {
+  const { field, use } = hole;
+  if (name === 'i32.wrap_i64') return { field, use };
+  if (name === 'i64.extend_i32_u') return { field, use, extended: 'u' };
+  return name === 'i64.extend_i32_s' ? { field, use, extended: 's' } : undefined;
 }
 
 /** The number a constant value has, or undefined. */
 export function constantOf(value: Value): bigint | undefined {
   if (value.node.kind !== 'const' || value.node.value instanceof Uint8Array) return undefined;
+  if (value.node.hole) value.node.hole.use.isRead = true;
   return BigInt(value.node.value);
 }

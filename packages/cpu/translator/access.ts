@@ -27,9 +27,14 @@ function slowLoad(
   return bytes === 8 ? value : value.i32();
 }
 
+export interface TranslatedAccess extends AccessStrategy {
+  readonly tlb: Local;
+  readonly isShared: boolean;
+}
+
 /** Accesses that find the TLB in force in a local, which is set where a region is entered. Shared: several processors have
  *  to agree about memory. */
-export function translatedAccess(tlbLocal: Local, isShared = false): AccessStrategy {
+export function translatedAccess(tlbLocal: Local, isShared = false): TranslatedAccess {
   const tlbInForce = new Value({ kind: 'local', type: 'i32', local: tlbLocal });
   const tlbOf = (l: Lift, system: boolean | undefined) =>
     system ? l.get(S.tlbSystem) : tlbInForce;
@@ -42,7 +47,8 @@ export function translatedAccess(tlbLocal: Local, isShared = false): AccessStrat
       () => l.call(probeTranslated, linear, bytes, tlb, p.tag),
     );
   };
-  const access: AccessStrategy = {
+  const access: TranslatedAccess = {
+    tlb: tlbLocal,
     isShared,
     load(l, bytes, linear, options) {
       const address = l.let(linear);

@@ -1,5 +1,6 @@
-// One instruction of a region: decoded from guest memory and lifted with its operands known. The record that the operand
-// code reads is a scratch one, whose contents become constants; only what a handler must run needs a record that stays.
+// One instruction of a region: decoded from guest memory and lifted with its operands known, once for all instructions of
+// its shape (templates.ts). The record that the operand code reads is a scratch one, whose contents become constants; only
+// what a handler must run needs a record that stays.
 
 import { decodeInstruction } from '../decode/decoder.ts';
 import { RecordWriter, usesMemory } from '../decode/record-writer.ts';
@@ -7,15 +8,17 @@ import type { HandlerNumbers, TableForm } from '../interpreter/handlers.ts';
 import { bindOperand, recordContext, type Variant } from '../interpreter/operands.ts';
 import { R, RECORD_BYTES } from '../interpreter/record.ts';
 import type { InstructionContext } from '../isa/instruction.ts';
-import type { Local, Node, Statement } from '../lift/ir.ts';
-import { type AccessStrategy, Lift, newLocal } from '../lift/lift.ts';
+import type { Hole, Local, Node, Statement } from '../lift/ir.ts';
+import { Lift, newLocal } from '../lift/lift.ts';
 import { someStatement } from '../lift/traverse.ts';
 import { constant, Value } from '../lift/value.ts';
 import { checkUnit } from '../microcode/unit-check.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 import { PAGE, PAGE_BYTES, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
+import { type TranslatedAccess, translatedAccess } from './access.ts';
 import { callsWithRegisters } from './effects.ts';
-import type { RegisterLocals } from './registers.ts';
+import { RegisterLocals } from './registers.ts';
+import { EXACT, fill, type TemplateBody, Templates, templateBody } from './templates.ts';
 
 const CODE_BITS = [16, 32, 64] as const;
 /** Where the scratch record seems to be: an address that nothing else has. */
@@ -53,7 +56,39 @@ export interface RegionLocals {
   readonly ripBase: Local;
   /** Where the region is left for. */
   readonly next: Local;
-  readonly access: AccessStrategy;
+  readonly access: TranslatedAccess;
+}
+
+/** What instructions of one shape have in common. */
+interface Template
+  extends Pick<
+    RegionInstruction,
+    'name' | 'handler' | 'returns' | 'isStack' | 'ends' | 'shadows' | 'fallsThrough'
+  > {
+  /** Undefined: its handler runs it. */
+  readonly body: TemplateBody | undefined;
+  /** Registers that it uses, by number. */
+  readonly registers: readonly { readonly number: number; readonly isWritten: boolean }[];
+  /** It jumps within the page. */
+  readonly jumps: boolean;
+  readonly isCall: boolean;
+}
+
+/** An instruction at its place. */
+interface Decoded {
+  readonly table: TableForm;
+  readonly variant: Required<Variant>;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** The lift of one instruction: which of its numbers it has looked at, and where it jumps to. */
+class Uses {
+  readonly immediate = { isRead: false };
+  readonly displacement = { isRead: false };
+  /** Its offset in the page, and that of the instruction behind it. */
+  readonly place = { isRead: false };
+  readonly targets: number[] = [];
 }
 
 /** Reads instructions of a machine's memory. */
@@ -61,9 +96,12 @@ export class InstructionSource {
   readonly #bytes: Uint8Array;
   readonly #handlers: HandlerNumbers;
   readonly #scratch = new DataView(new ArrayBuffer(RECORD_BYTES));
+  readonly #words = new Int32Array(this.#scratch.buffer);
   readonly #writer: RecordWriter;
-
+  readonly #templates = new Templates<Template>();
   readonly #lacking: ReadonlySet<string> | undefined;
+  /** Told of each lift, for the page that shows them (tools/translation-stages.ts). */
+  onLift: ((statements: readonly Statement[]) => void) | undefined;
 
   /** `lacking`: instructions that the processor's model does not have. */
   constructor(
@@ -101,7 +139,8 @@ export class InstructionSource {
     if (!table.instruction.supported) return undefined;
     const { length } = d;
     this.#writer.write(SCRATCH, d, offset, codeBits === 64);
-    return this.#lift({ table, variant, offset, length, locals });
+    const decoded = { table, variant, offset, length };
+    return this.#instruction(this.#template(decoded, locals.access.isShared), decoded, locals);
   }
 
   #isRam(page: number): boolean {
@@ -111,23 +150,56 @@ export class InstructionSource {
     );
   }
 
-  #lift(o: {
-    table: TableForm;
-    variant: Variant;
-    offset: number;
-    length: number;
-    locals: RegionLocals;
-  }): RegionInstruction | undefined {
-    const { table, variant, offset, length, locals } = o;
-    const targets: number[] = [];
+  #template(decoded: Decoded, isShared: boolean): Template {
+    const shape = {
+      table: decoded.table,
+      record: this.#words,
+      rest: this.#rest(decoded, isShared),
+    };
+    const known = this.#templates.find(shape);
+    if (known) return known;
+    const uses = new Uses();
+    const template = this.#lift(decoded, uses, isShared);
+    const exact =
+      (uses.immediate.isRead ? EXACT.immediate : 0) |
+      (uses.displacement.isRead ? EXACT.displacement : 0);
+    if (!uses.place.isRead) this.#templates.add(shape, exact, template);
+    return template;
+  }
+  /** What else than its record and its form an instruction's meaning depends on; lifting drops zeros. */
+  #rest({ variant, offset, length }: Decoded, isShared: boolean): number {
+    const [displacement, immediate] = [R.displacement / 4, R.immediate / 4];
+    const words = this.#words;
+    const isZero = !(words[displacement]! | words[displacement + 1]!);
+    const target = offset + length + words[immediate]!;
+    return (
+      (variant.bits >> 3) |
+      (variant.isMemory ? 0x10 : 0) |
+      (variant.mode64 ? 0x20 : 0) |
+      (variant.locked ? 0x40 : 0) |
+      (isShared ? 0x80 : 0) |
+      (isZero ? 0x100 : 0) |
+      (words[immediate] ? 0 : 0x200) |
+      (words[immediate + 1] ? 0 : 0x400) |
+      (offset ? 0 : 0x800) |
+      (isInPage(target) ? 0x1000 : 0)
+    );
+  }
+
+  #lift(decoded: Decoded, uses: Uses, isShared: boolean): Template {
+    const { table, variant } = decoded;
+    const [ripBase, next, tlb] = [newLocal('i64'), newLocal('i64'), newLocal('i32')];
+    const registers = new RegisterLocals(ripBase);
+    const locals = { registers, ripBase, next, access: translatedAccess(tlb, isShared) };
     const l = new Lift({
       cpu: newLocal('i32', 0),
       access: locals.access,
       mayFault: true,
-      known: (load, address) => this.#known(load, address),
+      known: (load, address) => this.#known(load, address, uses),
     });
     const record = constant('i32', SCRATCH);
-    const context = knownContext(l, record, { ...o, targets });
+    const immediate = this.#scratch.getInt32(R.immediate, true);
+    const context = knownContext(l, record, { ...decoded, locals, uses, immediate });
     const { form, instruction } = table;
     const operands = form.operands.map((spec, n) =>
       bindOperand(l, record, spec, variant, instruction.access?.[n] ?? (n === 0 ? 'rw' : 'r')),
@@ -135,88 +207,131 @@ export class InstructionSource {
     const { unit } = form;
     if (unit) checkUnit(l, unit);
     instruction.lift(l, context, ...operands);
+    this.onLift?.(l.statements);
+    const statements = form.ends ? undefined : rewritten(l.statements, registers);
     const shadows = form.shadows === true;
     const ends = form.ends === true && !shadows;
-    const handler = this.#scratch.getUint16(R.handler, true);
-    const isCall = instruction.name === 'CALL' && targets.length > 0;
-    const common = {
+    return {
       name: instruction.name,
-      returnsTo: isCall && offset + length < PAGE_BYTES ? offset + length : undefined,
       returns: instruction.name === 'RET',
-      offset,
-      length,
-      handler,
+      handler: this.#scratch.getUint16(R.handler, true),
       isStack: this.#scratch.getUint8(R.segment) === SEGMENT.ss,
       ends,
       shadows,
       fallsThrough: !ends && l.statements.at(-1)?.kind !== 'exit',
+      body: statements && templateBody(statements, [ripBase, next, tlb]),
+      registers: registers.all.map(({ number, isWritten }) => ({ number, isWritten })),
+      jumps: uses.targets.length > 0,
+      isCall: instruction.name === 'CALL',
     };
-    const statements = form.ends ? undefined : this.#simple(l.statements, locals);
-    if (statements) return { ...common, statements, targets, record: undefined };
-    // Inlined handlers have no function that could be called: the region ends in front of such an instruction.
-    if (!this.#handlers.isFunction(handler)) return undefined;
-    const kept = new Uint8Array(this.#scratch.buffer.slice(0));
-    return { ...common, statements: undefined, targets: [], record: kept };
   }
 
-  /** The statements with registers in locals, if nothing in them needs registers in the vCPU's state. */
-  #simple(
-    statements: readonly Statement[],
-    locals: RegionLocals,
-  ): readonly Statement[] | undefined {
-    const needsLoop = (s: Statement) =>
-      s.kind === 'return' || (s.kind === 'exit' && (s.exit === 'again' || s.exit === 'retry'));
-    if (callsWithRegisters(statements) || someStatement(statements, needsLoop)) return undefined;
-    return locals.registers.rewrite(statements);
+  /** A template's instruction at its place in a region. */
+  #instruction(
+    template: Template,
+    { offset, length }: Decoded,
+    { registers, ripBase, next, access }: RegionLocals,
+  ): RegionInstruction | undefined {
+    const { name, handler, returns, isStack, ends, shadows, fallsThrough, body } = template;
+    const end = offset + length;
+    const target = end + this.#scratch.getInt32(R.immediate, true);
+    const isCall = template.isCall && template.jumps;
+    const returnsTo = isCall && end < PAGE_BYTES ? end : undefined;
+    const common = {
+      ...{ name, handler, returns, isStack, ends, shadows, fallsThrough },
+      ...{ offset, length, returnsTo },
+    };
+    if (!body) {
+      // Inlined handlers have no function that could be called: the region ends in front of such an instruction.
+      if (!this.#handlers.isFunction(handler)) return undefined;
+      const kept = new Uint8Array(this.#scratch.buffer.slice(0));
+      return { ...common, statements: undefined, targets: [], record: kept };
+    }
+    for (const { number, isWritten } of template.registers) registers.use(number, isWritten);
+    const statements = fill(body, {
+      given: [ripBase, next, access.tlb],
+      immediate: this.#scratch.getBigInt64(R.immediate, true),
+      displacement: this.#scratch.getBigInt64(R.displacement, true),
+      ...{ offset, next: end, target },
+    });
+    return { ...common, statements, targets: template.jumps ? [target] : [], record: undefined };
   }
 
   /** What a load from the scratch record gives. */
-  #known(load: string, address: number): number | bigint | undefined {
+  #known(load: string, address: number, uses: Uses): Value | undefined {
     if (address >= RECORD_BYTES) return undefined;
-    const view = this.#scratch;
-    switch (load) {
-      case 'i32.load8_u':
-        return view.getUint8(address);
-      case 'i32.load16_u':
-        return view.getUint16(address, true);
-      case 'i32.load':
-        return view.getInt32(address, true);
-      case 'i64.load8_u':
-        return BigInt(view.getUint8(address));
-      case 'i64.load16_u':
-        return BigInt(view.getUint16(address, true));
-      case 'i64.load':
-        return view.getBigInt64(address, true);
-      default:
-        return undefined;
-    }
+    const value = loadFrom(this.#scratch, load, address);
+    if (value === undefined) return undefined;
+    const { node } = constant(load.startsWith('i64') ? 'i64' : 'i32', value);
+    const field =
+      address >= R.immediate ? 'immediate' : address >= R.displacement ? 'displacement' : undefined;
+    const isPart = load.endsWith('_u');
+    if (field && !isPart && address === R[field]) return hole(node, field, uses[field]);
+    if (field) uses[field].isRead = true;
+    if (address === R.length || address === R.pageOffset) uses.place.isRead = true;
+    return new Value(node);
   }
+}
+
+function isInPage(offset: number): boolean {
+  return offset >= 0 && offset < PAGE_BYTES;
+}
+
+function hole(node: Node, field: Hole['field'], use: Hole['use']): Value {
+  return new Value(node.kind === 'const' ? { ...node, hole: { field, use } } : node);
+}
+
+function loadFrom(view: DataView, load: string, address: number): number | bigint | undefined {
+  switch (load) {
+    case 'i32.load8_u':
+      return view.getUint8(address);
+    case 'i32.load16_u':
+      return view.getUint16(address, true);
+    case 'i32.load':
+      return view.getInt32(address, true);
+    case 'i64.load8_u':
+      return BigInt(view.getUint8(address));
+    case 'i64.load16_u':
+      return BigInt(view.getUint16(address, true));
+    case 'i64.load':
+      return view.getBigInt64(address, true);
+    default:
+      return undefined;
+  }
+}
+
+/** The statements with registers in locals, if nothing in them needs registers in the vCPU's state. */
+function rewritten(
+  statements: readonly Statement[],
+  registers: RegisterLocals,
+): readonly Statement[] | undefined {
+  const needsLoop = (s: Statement) =>
+    s.kind === 'return' || (s.kind === 'exit' && (s.exit === 'again' || s.exit === 'retry'));
+  if (callsWithRegisters(statements) || someStatement(statements, needsLoop)) return undefined;
+  return registers.rewrite(statements);
 }
 
 /** As the interpreter's surroundings, but rip is known up to the page, and a jump within the page says where to. */
 function knownContext(
   l: Lift,
   record: Value,
-  o: {
-    variant: Variant;
-    offset: number;
-    length: number;
-    locals: RegionLocals;
-    targets: number[];
-  },
+  o: Decoded & { locals: RegionLocals; uses: Uses; immediate: number },
 ): InstructionContext {
-  const { variant, offset, length, targets } = o;
+  const { variant, offset, length, uses } = o;
+  const end = offset + length;
   const { ripBase, next } = o.locals;
   const general = recordContext(l, record, variant, () => {});
   const checked = new Set<Node>();
-  const inPage = (at: number) =>
-    new Value({ kind: 'local', type: 'i64', local: ripBase }).add(BigInt(at));
+  const inPage = (at: number, field: 'offset' | 'next') =>
+    new Value({ kind: 'local', type: 'i64', local: ripBase }).add(
+      hole(constant('i64', at).node, field, uses.place),
+    );
   return {
     ...general,
     bits: variant.bits,
     mode64: variant.mode64,
-    rip: () => inPage(offset),
-    nextRip: () => inPage(offset + length),
+    rip: () => inPage(offset, 'offset'),
+    nextRip: () => inPage(end, 'next'),
     // Code this near to where addresses end to be canonical is not translated (interpreter/block-cache.ts).
     mayFaultAt(target) {
       if (pageOffset(l, target.node, ripBase) !== undefined && variant.mode64) return false;
@@ -226,8 +341,10 @@ function knownContext(
     },
     jump(target) {
       const known = pageOffset(l, target.node, ripBase);
-      if (known !== undefined && known >= 0 && known < PAGE_BYTES) {
-        targets.push(known);
+      if (known !== undefined && isInPage(known)) {
+        // All but this depends on where the instruction is.
+        if (known !== end + o.immediate) uses.place.isRead = true;
+        uses.targets.push(known);
         l.exit('jump', known);
         return;
       }

@@ -5,7 +5,7 @@ import type { Local, Node, Statement } from '../lift/ir.ts';
 import { newLocal } from '../lift/lift.ts';
 import { mapOperands, mapStatement } from '../lift/traverse.ts';
 import { constant, lanewise, Value } from '../lift/value.ts';
-import { S } from '../state/layout.ts';
+import { type Field, S } from '../state/layout.ts';
 import type { ValueType } from '../wasm/opcodes.ts';
 import { isPromoted, stateOffset } from './effects.ts';
 
@@ -20,21 +20,38 @@ const WIDTH: Readonly<Record<string, number>> = {
   'i64.store8': 8, 'f64.store': 64, 'f32.store': 32,
 }; // biome-ignore format: loads, then stores
 
-/** A register or flag that a region keeps in a local. */
-export interface Promoted {
+/** A register or flag, and the local that all regions keep it in. */
+interface Register {
+  readonly number: number;
   readonly offset: number;
   readonly type: ValueType;
   readonly local: Local;
   /** Bit in a set of flags; 0 for registers. */
   readonly flag: number;
+}
+
+/** General registers, then XMM registers by 16 bytes, then flags. */
+const REGISTERS: readonly Register[] = [
+  ...places(S.gpr, 8).map((offset) => ({ offset, type: 'i64' as const, flag: 0 })),
+  ...places(S.xmm, VECTOR_BYTES).map((offset) => ({ offset, type: 'v128' as const, flag: 0 })),
+  ...FLAG_FIELDS.map(({ offset, type }, n) => ({ offset, type, flag: 1 << n })),
+].map((r, number) => ({ ...r, number, local: { ...newLocal(r.type), register: number } }));
+const numbers = new Map(REGISTERS.map(({ offset, number }) => [offset, number]));
+
+function places(field: Field, bytes: number): number[] {
+  const count = (field.stride * field.count) / bytes;
+  return Array.from({ length: count }, (_, n) => field.offset + n * bytes);
+}
+
+/** A register or flag that a region keeps in a local. */
+export interface Promoted extends Register {
   /** The region sets it somewhere. */
   isWritten: boolean;
 }
 
 /** The locals of one region. */
 export class RegisterLocals {
-  readonly #byOffset = new Map<number, Promoted>();
-  readonly #byLocal = new Map<Local, Promoted>();
+  readonly #promoted: (Promoted | undefined)[] = new Array(REGISTERS.length).fill(undefined);
   readonly all: Promoted[] = [];
   readonly #ripBase: Local;
 
@@ -45,7 +62,18 @@ export class RegisterLocals {
 
   /** The register or flag that a local stands for. */
   of(local: Local): Promoted | undefined {
-    return this.#byLocal.get(local);
+    return local.register === undefined ? undefined : this.#promoted[local.register];
+  }
+  /** The region uses a register, and sets it or not. */
+  use(number: number, isWritten: boolean): Promoted {
+    let promoted = this.#promoted[number];
+    if (!promoted) {
+      promoted = { ...REGISTERS[number]!, isWritten: false };
+      this.#promoted[number] = promoted;
+      this.all.push(promoted);
+    }
+    if (isWritten) promoted.isWritten = true;
+    return promoted;
   }
   /** Rewrites statements of one instruction. Gives undefined when it uses a register in a way that has no rule. */
   rewrite(statements: readonly Statement[]): readonly Statement[] | undefined {
@@ -57,22 +85,14 @@ export class RegisterLocals {
     }
   }
 
-  #place(offset: number): { promoted: Promoted; byte: number } {
-    const flag = FLAG_FIELDS.findIndex((f) => f.offset === offset);
+  #place(offset: number, isWritten = false): { promoted: Promoted; byte: number } {
+    const number = numbers.get(offset);
+    if (number !== undefined) return { promoted: this.use(number, isWritten), byte: 0 };
+    // All begin at multiples of their size from the first of their kind.
     const isVector = offset >= S.xmm.offset && offset < S.xmm.offset + S.xmm.stride * S.xmm.count;
-    const bytes = isVector ? VECTOR_BYTES : 8;
-    const from = isVector ? S.xmm.offset : 0;
-    const start = flag >= 0 ? offset : offset - ((offset - from) % bytes);
-    let promoted = this.#byOffset.get(start);
-    if (!promoted) {
-      const type = FLAG_FIELDS[flag]?.type ?? (isVector ? 'v128' : 'i64');
-      const bit = flag < 0 ? 0 : 1 << flag;
-      promoted = { offset: start, type, local: newLocal(type), flag: bit, isWritten: false };
-      this.#byOffset.set(start, promoted);
-      this.#byLocal.set(promoted.local, promoted);
-      this.all.push(promoted);
-    }
-    return { promoted, byte: offset - start };
+    const byte = isVector ? (offset - S.xmm.offset) % VECTOR_BYTES : (offset - S.gpr.offset) % 8;
+    const start = numbers.get(offset - byte);
+    return start === undefined ? fail() : { promoted: this.use(start, isWritten), byte };
   }
 
   #load(name: string, offset: number): Node {
@@ -90,9 +110,8 @@ export class RegisterLocals {
   }
 
   #store(name: string, offset: number, value: Value): Statement {
-    const { promoted, byte } = this.#place(offset);
+    const { promoted, byte } = this.#place(offset, true);
     const { local, type } = promoted;
-    promoted.isWritten = true;
     const width = WIDTH[name];
     if (width === undefined) return fail();
     const whole = new Value({ kind: 'local', type, local });
