@@ -4,6 +4,7 @@ export {
   fileError,
   HostError,
   type HostErrorCode,
+  type NodeHostOptions,
   nodeHost,
   TcpConsole,
   Terminal,

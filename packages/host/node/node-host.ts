@@ -4,6 +4,7 @@ import v8 from 'node:v8';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { engineKind, type Host, type Report, type WorkerHandle } from '@mimic/machine';
 import { engineImage } from './engines.ts';
+import { haveCompilersStandBack } from './priorities.ts';
 import type { MachineData } from './worker-host.ts';
 import { YOUNG_GENERATION_MB } from './worker-links.ts';
 
@@ -14,14 +15,25 @@ v8.setFlagsFromString('--experimental-wasm-branch-hinting');
 /** Workers that never come to their event loop collect garbage at moments of their own. */
 v8.setFlagsFromString('--expose-gc');
 
+export interface NodeHostOptions {
+  /**
+   * Whether threads that make code faster stand back behind those that run it, where the system can tell threads apart
+   * (Linux); yes by default. V8's own are shared by the whole process, stay so, and help all of its isolates to collect
+   * garbage: a program with much work of its own beside its machines may be better off without.
+   */
+  readonly priorities?: boolean;
+}
+
 /** `workerUrl` is the module that the worker runs; tests have their own, which has no processor. */
-export function nodeHost(workerUrl: URL = MACHINE_WORKER): Host {
+export function nodeHost(workerUrl: URL = MACHINE_WORKER, options: NodeHostOptions = {}): Host {
+  const { priorities = true } = options;
   return {
     startWorker(start, onReport, onGone): WorkerHandle {
+      if (priorities) haveCompilersStandBack();
       const { port1, port2 } = new MessageChannel();
       const engine = workerUrl === MACHINE_WORKER ? port2 : undefined;
       const worker = new Worker(workerUrl, {
-        workerData: { start, engine } satisfies MachineData,
+        workerData: { start, engine, priorities } satisfies MachineData,
         transferList: engine ? [engine] : [],
         resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB.machine },
         name: 'mimic machine',

@@ -38,13 +38,15 @@ export interface MachineData {
   readonly start: WorkerStart;
   /** Where the engine comes from, as one message. */
   readonly engine: MessagePort | undefined;
+  /** Whether threads that make code faster stand back behind those that run it. */
+  readonly priorities: boolean;
 }
 
 /** Runs the machine that this worker was started for. The worker ends when its event loop is empty afterwards. */
 export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> {
   const port = parentPort;
   assert(port !== null, 'the module runs as a worker');
-  const { start, engine } = workerData as MachineData;
+  const { start, engine, priorities } = workerData as MachineData;
   const host: WorkerHost<FileStore> = {
     now: hostNow,
     engine: async () => {
@@ -76,7 +78,7 @@ export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> 
       const channels = Array.from({ length: start.vcpuCount }, () => new MessageChannel());
       const ports = channels.map(({ port1 }) => port1);
       new Worker(TRANSLATOR_WORKER, {
-        workerData: { start, ports } satisfies TranslatorData,
+        workerData: { start, ports, priorities } satisfies TranslatorData,
         transferList: ports,
         resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB.translator },
         name: 'mimic translator',

@@ -23,6 +23,8 @@ export interface TranslatorData {
   readonly start: TranslatorStart;
   /** One for each processor. */
   readonly ports: readonly MessagePort[];
+  /** Whether the thread stands back behind those of processors (priorities.ts). */
+  readonly priorities: boolean;
 }
 
 export function receiveTranslation(link: TranslatorLink): TranslatorMessage | undefined {
