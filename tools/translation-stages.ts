@@ -41,6 +41,9 @@ function machine(): WebAssembly.Memory {
   return memory;
 }
 
+/** FlagNote's locals. */
+const NOTE_NAMES = ['flagsKind', 'flagsLeft', 'flagsRight'] as const;
+
 /** Names of a region's locals, as the page has them. */
 function namesOf(
   region: Pick<Region, 'registers' | 'ripBase' | 'next' | 'tlb'>,
@@ -112,6 +115,7 @@ function compiled(memory: WebAssembly.Memory): {
     },
   });
   const names = namesOf(region);
+  piece!.note.forEach((local, n) => names.set(local, NOTE_NAMES[n]!));
   const numbers = new Map([...names].map(([local, name]) => [piece!.indexOf(local), `$${name}`]));
   const text = functionText(body, {
     local: (index) => (index === 0 ? '$cpu' : (numbers.get(index) ?? `$${index}`)),
@@ -172,8 +176,8 @@ ${fenced(after)}
 
 ## 4. Flags sunk
 
-The whole loop. What ADD sets is overwritten unread and gone. The jump back sets the flags because the load at the top
-may fault, and then they are to be seen; an event that waits ends the loop there.
+The whole loop. What ADD sets is overwritten unread and gone. The jump back notes what the flags come from because the
+load at the top may fault, and then they are to be seen; an event that waits ends the loop there.
 
 ${fenced(sunk)}
 

@@ -17,6 +17,7 @@ import {
 import { Value } from '../lift/value.ts';
 import { countExactly } from '../microcode/exact.ts';
 import { deliverDebugTrap, deliverFault } from '../microcode/exception.ts';
+import { settleFlags } from '../microcode/flag-note.ts';
 import { ON_FAULT, S, SEGMENT } from '../state/layout.ts';
 import type { CodeWriter } from '../wasm/module.ts';
 import { inlined } from './access.ts';
@@ -63,6 +64,7 @@ export function buildLoop(table: HandlerTable, access: AccessStrategy = inlined)
       deliverDebugTrap,
       verifyNextPage,
       reportFault,
+      settleFlags,
       ...hotCallees(table),
     ],
     emit(functionIndex, module) {
@@ -229,6 +231,8 @@ class LoopEmitter {
       .byte(0x6b)
       .callIndirect(this.#handlerType)
       .localSet(e.local(this.#status));
+    // Translated code leaves flags behind that nobody has computed.
+    this.#lift((l) => l.unlikely(l.get(S.flagsKind), () => l.run(settleFlags)));
     e.open('block', LABEL.special);
     e.open('block', 0);
     this.#code.localGet(e.local(this.#status));

@@ -1,15 +1,8 @@
 // Binary integer arithmetic: ADD to NEG. SDM vol 1 §7.3.2. Multiplication and division are in multiply.ts.
 
-import {
-  type ArithmeticKind,
-  carry,
-  setAdjust,
-  setArithmeticFlags,
-  setResultFlags,
-} from '../lift/flags.ts';
+import { type ArithmeticKind, carry, setArithmeticFlags, setStepFlags } from '../lift/flags.ts';
 import type { Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
-import { S } from '../state/layout.ts';
 import {
   AL,
   Eb,
@@ -138,17 +131,7 @@ function step(delta: 1 | -1) {
     const a = l.let(dst.read());
     const result = l.let(a.add(delta));
     dst.write(result);
-    setResultFlags(l, bits, result);
-    const overflow = delta === 1 ? result.and(a.not()) : a.and(result.not());
-    l.set(S.flagO, bits === 64 ? overflow : overflow.sext(bits).s64());
-    // The low nibble wrapped: carry into, or borrow from, bit 4.
-    setAdjust(
-      l,
-      result
-        .i32()
-        .and(0xf)
-        .eq(delta === 1 ? 0 : 0xf),
-    );
+    setStepFlags(l, delta, bits, a, result);
   };
 }
 

@@ -55,7 +55,20 @@ export function setArithmeticFlags(
   const overflow =
     kind === 'add' || kind === 'adc' ? x.xor(r).and(y.xor(r)) : x.xor(y).and(x.xor(r));
   l.set(S.flagO, from(wide(overflow, bits), origin));
-  l.set(S.flagA, a.xor(b).xor(r).i32());
+  l.set(S.flagA, from(a.xor(b).xor(r).i32(), origin));
+}
+
+/** Flags of INC and DEC, which leave CF alone: of a + delta. SDM vol 2A, INC. */
+export function setStepFlags(l: Lift, delta: 1 | -1, bits: number, a: Value, result: Value): void {
+  const signed = setResultFlags(l, bits, result);
+  const kind = delta === 1 ? 'inc' : 'dec';
+  const b = delta === 1 ? l.i32(1) : l.i32(-1);
+  const origin: FlagOrigin = { kind, bits, a: a.node, b: b.node, result: signed.node };
+  const overflow = delta === 1 ? result.and(a.not()) : a.and(result.not());
+  l.set(S.flagO, from(wide(overflow, bits), origin));
+  // The low nibble wrapped: carry into, or borrow from, bit 4.
+  const nibble = delta === 1 ? 0 : 0xf;
+  l.set(S.flagA, from(result.i32().and(0xf).eq(nibble).shl(4), origin));
 }
 
 function carryOut(kind: ArithmeticKind, bits: number, a: Value, b: Value, r: Value): Value {

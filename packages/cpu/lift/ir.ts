@@ -26,9 +26,9 @@ export interface Hole {
   readonly use: { isRead: boolean };
 }
 
-/** The addition or subtraction that flags come from, with its operands as locals or constants. */
+/** The operation that flags come from, with its operands as locals or constants. */
 export interface FlagOrigin {
-  readonly kind: 'add' | 'adc' | 'sub' | 'sbb';
+  readonly kind: 'add' | 'adc' | 'sub' | 'sbb' | 'inc' | 'dec';
   readonly bits: number;
   readonly a: Node;
   readonly b: Node;
@@ -46,7 +46,7 @@ export type Node =
       readonly args: readonly Node[];
       /** Lane index, or the 16 lanes of a shuffle. */
       readonly lanes?: readonly number[];
-      /** CF or OF of this operation. */
+      /** CF, OF or AF of this operation. */
       readonly origin?: FlagOrigin;
       /** The condition code that the node tests (lift/flags.ts). */
       readonly condition?: number;

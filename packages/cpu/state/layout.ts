@@ -83,6 +83,11 @@ export const S = {
   flagA: field('flagA', 'i32'),
   /** The bits of RFLAGS that are not arithmetic, in place; bit 1 is kept set, arithmetic bits are 0. */
   rflags: field('rflags', 'i32'),
+  /** What translated code says of the arithmetic flags instead of computing them (microcode/flag-note.ts): 0, the fields
+   *  above have them, or which operation gave them, and two values of it. Always 0 outside translated code. */
+  flagsKind: field('flagsKind', 'i32'),
+  flagsLeft: field('flagsLeft', 'i64'),
+  flagsRight: field('flagsRight', 'i64'),
 
   segSelector: field('segSelector', 'i32', { count: 8 }),
   /** Bits 8–23 of the descriptor's high word, in place (type, S, DPL, P, AVL, L, D/B, G); 0 = unusable (null). */

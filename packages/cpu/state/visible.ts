@@ -10,7 +10,7 @@ export const TRANSIENT: ReadonlySet<string> = new Set<FieldName>([
   'zero', 'tlb', 'tlbSystem', 'tlbFetch', 'codePageLinear', 'codePagePhysical', 'ramBytes', 'record', 'blockStart', 'budget',
   'events', 'result', 'scratch', 'stopOnFault', 'hotThreshold', 'codeChanged', 'walkSilently', 'tlbsUsed',
   'exact', 'aloneAt', 'runOne', 'stopsOthers', 'pauses', 'generation', 'context',
-  'sliceEnd', 'jumpFills', 'translatedFaults',
+  'sliceEnd', 'jumpFills', 'translatedFaults', 'flagsKind', 'flagsLeft', 'flagsRight',
 ]); // biome-ignore format: a list
 
 /** Working storage of instructions and of event delivery, and flags in parts: RFLAGS is compared as a whole. */

@@ -14,15 +14,9 @@ import { EVENT, S } from '../state/layout.ts';
 import type { CodeWriter, FunctionBody } from '../wasm/module.ts';
 import { wasmOp } from '../wasm/opcodes.ts';
 import { analyse, type FlowGraph } from './control-flow.ts';
-import { type FlagLiveness, flagLiveness } from './flag-liveness.ts';
-import {
-  CLEAN,
-  type FaultStub,
-  FlagSinker,
-  localsOf,
-  NOTHING_PENDING,
-  type Pending,
-} from './flag-sinking.ts';
+import { type FlagLiveness, flagLiveness, NOTE } from './flag-liveness.ts';
+import { FlagNote } from './flag-note.ts';
+import { CLEAN, type FaultStub, FlagSinker, type FlagState, localsOf } from './flag-sinking.ts';
 import type { RegionInstruction } from './instructions.ts';
 import { linkStatements } from './link.ts';
 import { optimise } from './passes/index.ts';
@@ -56,6 +50,8 @@ export interface CompiledPiece {
   readonly sunk: readonly Statement[];
   readonly stubs: readonly FaultStub[];
   readonly optimised: readonly Statement[];
+  /** Locals of the region's note of the flags. */
+  readonly note: readonly Local[];
   /** Number of a local in the function. */
   readonly indexOf: (local: Local) => number;
 }
@@ -69,13 +65,14 @@ class RegionCompiler {
   readonly #options: CompileOptions;
   readonly #flow: FlowGraph;
   readonly #flags: FlagLiveness;
+  readonly #flagNote: FlagNote;
   readonly #e: Emitter;
   readonly #code: CodeWriter;
   readonly #place: Local = newLocal('i32');
   readonly #budgetAtEntry: Local = newLocal('i32');
   readonly #status: Local = newLocal('i32');
   readonly #entriesOf = new Map<number, number>();
-  readonly #inherited = new Map<number, Pending>();
+  readonly #inherited = new Map<number, FlagState>();
   readonly #kept = new Set<Local>();
   /** Locals of all blocks. */
   readonly #shared: readonly Local[];
@@ -91,7 +88,9 @@ class RegionCompiler {
       returnsTo: (from) => this.#returnsTo(from),
     });
     const { ripBase, next, tlb, registers } = region;
+    this.#flagNote = new FlagNote(registers);
     const own = [this.#place, this.#budgetAtEntry, this.#status, ripBase, next, tlb];
+    own.push(...this.#flagNote.locals);
     this.#shared = [...own, ...registers.all.map((p) => p.local)];
     this.#block = region.blocks.get(region.entry)!;
     this.#e = new Emitter({
@@ -107,7 +106,7 @@ class RegionCompiler {
     const e = this.#e;
     for (const local of this.#shared) e.local(local);
     this.#enter();
-    // Each way out has a way in front of it that stores the flags as well.
+    // Each way out has a way in front of it that stores the note of the flags as well.
     const ways: readonly number[] = [LABEL.leave, LABEL.exit, LABEL.fault];
     for (const label of [LABEL.leave, LABEL.proceed, LABEL.exit, LABEL.fault]) {
       e.open('block', label);
@@ -122,7 +121,7 @@ class RegionCompiler {
     e.close();
     this.#proceed();
     this.#closeWay();
-    this.#spill('registers');
+    this.#spill();
     this.#account();
     this.#lift((l) => this.#returnJump(l));
     return e.finish();
@@ -130,10 +129,10 @@ class RegionCompiler {
 
   #closeWay(): void {
     this.#e.close();
-    this.#spill('flags');
+    this.#e.body(this.#flagNote.store());
     this.#e.close();
   }
-  /** Leaves through one of the ways; `isClean`: no flag has changed. */
+  /** Leaves through one of the ways; `isClean`: the vCPU's state knows the flags. */
   #goOut(way: number, isClean: boolean): void {
     this.#code.br(this.#e.depth(isClean ? way : LABEL.flags + way));
   }
@@ -182,7 +181,10 @@ class RegionCompiler {
         this.#returnJump(l);
       });
     });
-    this.#reload(this.#flags.liveAt(this.#region.entry));
+    const live = this.#flags.liveAt(this.#region.entry);
+    if (live & ~NOTE) this.#e.body(this.#flagNote.settleState());
+    if (live & NOTE) this.#e.body(this.#flagNote.load());
+    this.#reload(live);
   }
   /** Back to the loop, which counts the call of a handler as one instruction. */
   #returnJump(l: Lift): void {
@@ -203,9 +205,10 @@ class RegionCompiler {
     const interruptFlag = l.get(S.rflags).shru(9).and(EVENT.interrupt);
     return events.and(interruptFlag.or(~EVENT.interrupt));
   }
-  #spill(what: 'registers' | 'flags' | 'all'): void {
+  /** Registers; flags have a note. */
+  #spill(): void {
     for (const { offset, type, local, isWritten, flag } of this.#region.registers.all) {
-      if (!isWritten || what === (flag ? 'registers' : 'flags')) continue;
+      if (!isWritten || flag) continue;
       this.#code
         .localGet(0)
         .localGet(this.#e.local(local))
@@ -234,7 +237,7 @@ class RegionCompiler {
     });
   }
   #leaveWithFault(): void {
-    this.#spill('registers');
+    this.#spill();
     this.#lift((l) => this.#countRetired(l, 0));
     this.#account();
     this.#lift((l) => {
@@ -260,7 +263,7 @@ class RegionCompiler {
   }
   /** To the region that follows, without a detour through the loop if the jump cache knows it. */
   #goOn(): void {
-    this.#spill('registers');
+    this.#spill();
     this.#account();
     this.#lift((l) => l.set(S.rip, this.#value(this.#region.next)));
     this.#link(() => this.#value(this.#region.next));
@@ -330,7 +333,8 @@ class RegionCompiler {
       const detours = stubs.map((stub) => ({ ...stub, exit: 'fault' as const }));
       const optimised = optimise(statements, { mutable });
       const indexOf = (local: Local) => this.#e.local(local);
-      this.#options.observe?.({ sunk: statements, stubs, optimised, indexOf });
+      const note = this.#flagNote.locals;
+      this.#options.observe?.({ sunk: statements, stubs, optimised, note, indexOf });
       this.#e.sequence(optimised, this.#kept, detours);
       statements = [];
     };
@@ -341,9 +345,9 @@ class RegionCompiler {
         statements.push(...sinker.sink(instruction.statements));
         retired++;
       } else {
-        statements.push(...sinker.store());
+        statements.push(...sinker.settle());
         flush();
-        this.#emitHandlerCall(instruction, retired, sinker.isClean);
+        this.#emitHandlerCall(instruction, retired);
         sinker.synchronised();
         retired = 0;
       }
@@ -369,18 +373,22 @@ class RegionCompiler {
     return new FlagSinker(
       {
         registers: this.#region.registers,
+        note: this.#flagNote,
+        liveAtReturns: this.#returnsTo(from).reduce((set, to) => set | this.#flags.liveAt(to), 0),
         liveAt: (to) => (this.#staysInside(from, to) ? this.#flags.liveAt(to) : undefined),
         inherits: (to) => this.#entriesOf.get(to) === 1,
         lookForEvents: (to, stores, isClean) =>
           this.#flow.isBackEdge(from, to) ? this.#lookForEvents(to, stores, isClean) : [],
         leaveFor: (to) => this.#statements((l) => l.assign(this.#region.next, this.#rip(to))),
-        passOn: (to, pending) => {
-          this.#inherited.set(to, pending);
-          for (const local of localsOf(pending)) this.#kept.add(local);
+        passOn: (to, state) => {
+          this.#inherited.set(to, state);
+          for (const local of localsOf(state)) this.#kept.add(local);
         },
       },
-      this.#inherited.get(from) ?? NOTHING_PENDING,
-      this.#flags.isDirtyAt(from),
+      this.#inherited.get(from) ?? {
+        pending: new Map(),
+        keeper: this.#flags.isDirtyAt(from) ? 'note' : 'state',
+      },
     );
   }
 
@@ -416,8 +424,8 @@ class RegionCompiler {
     );
   }
 
-  /** The instruction's handler, called with all state in its place; flags that have not changed are there already. */
-  #emitHandlerCall(instruction: RegionInstruction, retired: number, isClean: boolean): void {
+  /** The instruction's handler, called with all state in its place; flags are there already. */
+  #emitHandlerCall(instruction: RegionInstruction, retired: number): void {
     const { handlerType, tableIndex, recordOf } = this.#options;
     const code = this.#code;
     const end = instruction.offset + instruction.length;
@@ -428,7 +436,7 @@ class RegionCompiler {
         if (this.#options.counts) l.set(S.budget, l.get(S.budget).sub(retired));
       }),
     );
-    this.#spill(isClean ? 'registers' : 'all');
+    this.#spill();
     code
       .localGet(0)
       .i32(recordOf(instruction))
@@ -446,15 +454,15 @@ class RegionCompiler {
         l.exit('again', PROCEED);
       });
     });
-    this.#reload(~0);
+    this.#reload(this.#flags.liveBehind(instruction));
     this.#lift((l) => {
       l.if(ended, () => {
-        l.if(ended.eq(EXIT_CODES.fault), () => l.exit('fault'));
+        l.if(ended.eq(EXIT_CODES.fault), () => l.exit('fault', CLEAN));
         // 'retry' and 'again' run the instruction anew, from the interpreter.
         l.set(S.rip, this.#rip(instruction.offset));
         // A round of a repeated instruction has used up budget but retired nothing.
         if (this.#options.counts) l.set(S.instructionCount, l.get(S.instructionCount).sub(1n));
-        l.exit('again');
+        l.exit('again', CLEAN);
       });
       if (isLast) {
         l.trap();
@@ -463,7 +471,7 @@ class RegionCompiler {
       this.#countRetired(l, 1);
       const leave = () => {
         l.set(S.rip, this.#rip(end));
-        l.exit('again');
+        l.exit('again', CLEAN);
       };
       // What waits comes right behind the next instruction (STI; NOP; CLI lets it in), so the interpreter runs that.
       if (instruction.shadows && this.#isFollowed(instruction)) {

@@ -1,36 +1,41 @@
 // Which arithmetic flags a block may still need of those before it, and where a region may have changed any since it was
-// entered: data flow over its blocks, with sets of flags as bits (registers.ts gives each flag one). Leaving the region
-// needs all that the region sets, but where nothing was set yet they are still where they were.
+// entered: data flow over its blocks, with sets of flags as bits (registers.ts gives each flag one). Whoever reads a flag
+// needs its value; leaving the region needs all, but a note of what they come from will do (flag-note.ts), and where nothing
+// was set yet they are still where they were.
 
 import type { Statement } from '../lift/ir.ts';
-import { eachExpression, eachNode, innerLists } from '../lift/traverse.ts';
+import { eachExpression, eachNode, eachStatement, innerLists } from '../lift/traverse.ts';
+import type { RegionInstruction } from './instructions.ts';
 import type { RegionBlock } from './region.ts';
 import type { RegisterLocals } from './registers.ts';
 
-/** A place in a block: what it has surely set by then, and whether it may have changed any flag. */
-interface Place {
-  readonly set: number;
-  /** 'as before': since the block began, nothing; 'clean': a handler has stored all, and nothing since. */
-  readonly state: 'as before' | 'dirty' | 'clean';
-}
+/** Bits of flags, in the order of FLAG_FIELDS. */
+export const FLAG = { z: 1, sp: 2, o: 4, c: 8, a: 16 } as const;
+const ALL_FLAGS = 0x1f;
+/** Among flags that are live: all are, but a note of them will do. */
+export const NOTE = 0x20;
 
-/** What one block does with flags. */
-interface Facts {
-  /** Read before the block sets them. */
-  reads: number;
-  /** Where it may leave the region. */
-  readonly leaves: Place[];
-  /** Ways to other blocks. */
-  readonly edges: (Place & { readonly target: number })[];
-}
+/** What matters to flags in a block, in order. */
+type Happening =
+  | { readonly kind: 'read'; readonly flags: number }
+  | { readonly kind: 'set'; readonly flags: number }
+  /** Flags that may or may not be set: behind it, all are values. */
+  | { readonly kind: 'perhaps' }
+  | { readonly kind: 'leave'; readonly isDirty: State }
+  | { readonly kind: 'edge'; readonly target: number; readonly isDirty: State }
+  /** The vCPU's state gets all flags, and has them behind it. */
+  | { readonly kind: 'handler'; readonly instruction: RegionInstruction; readonly isDirty: State };
+
+/** Whether a flag may have changed; 'as before': as where the block began. */
+type State = boolean | 'as before';
 
 export interface FlagLiveness {
-  /** Flags that must be in their locals where a block begins. */
+  /** Flags that must be in their locals where a block begins, and NOTE if they must be noted. */
   liveAt(block: number): number;
+  /** Flags that must be in their locals behind an instruction that its handler runs. */
+  liveBehind(handlerCall: RegionInstruction): number;
   /** Where a block begins, the region may have changed a flag since it was entered. */
   isDirtyAt(block: number): boolean;
-  /** Flags that the region sets anywhere. */
-  readonly written: number;
 }
 
 /** Ways between blocks. */
@@ -47,52 +52,60 @@ export function flagLiveness(
   registers: RegisterLocals,
   flow: Flow,
 ): FlagLiveness {
-  const written = registers.all.reduce((set, p) => (p.isWritten ? set | p.flag : set), 0);
-  const facts = new Map<number, Facts>();
+  const happenings = new Map<number, readonly Happening[]>();
   for (const offset of order)
-    facts.set(offset, new Scan(blocks.get(offset)!, registers, flow).run());
-  const dirty = dirtyBlocks(order, facts);
-  const isDirty = (block: number, { state }: Place) =>
-    state === 'dirty' || (state === 'as before' && dirty.has(block));
+    happenings.set(offset, new Scan(blocks.get(offset)!, registers, flow).run());
+  const dirty = dirtyBlocks(order, happenings);
   const live = new Map<number, number>(order.map((offset) => [offset, 0]));
-  const needs = new Map<number, number>(
-    order.map((offset) => {
-      const { reads, leaves } = facts.get(offset)!;
-      const stored = leaves.filter((place) => isDirty(offset, place));
-      return [offset, stored.reduce((set, place) => set | (written & ~place.set), reads)];
-    }),
-  );
+  const behind = new Map<RegionInstruction, number>();
+  const isDirty = (block: number, state: State) =>
+    state === 'as before' ? dirty.has(block) : state;
+  const liveBefore = (block: number, h: Happening, now: number): number => {
+    switch (h.kind) {
+      case 'read':
+        return now | h.flags;
+      case 'set':
+        return (now & NOTE ? ALL_FLAGS : now) & ~h.flags;
+      case 'perhaps':
+        return now & NOTE ? ALL_FLAGS : now;
+      case 'edge':
+        return now | (live.get(h.target)! & (dirty.has(h.target) ? ~0 : ~NOTE));
+      case 'leave':
+        return isDirty(block, h.isDirty) ? now | NOTE : now;
+      case 'handler':
+        behind.set(h.instruction, now & ALL_FLAGS);
+        return isDirty(block, h.isDirty) ? NOTE : 0;
+    }
+  };
   for (let changed = true; changed; ) {
     changed = false;
     for (const offset of order.toReversed()) {
-      const { edges } = facts.get(offset)!;
-      const now = edges.reduce(
-        (set, e) => set | (live.get(e.target)! & ~e.set),
-        needs.get(offset)!,
-      );
+      const now = happenings
+        .get(offset)!
+        .reduceRight((after, h) => liveBefore(offset, h, after), 0);
       if (now !== live.get(offset)) changed = true;
       live.set(offset, now);
     }
   }
   return {
-    written,
-    liveAt: (block) => live.get(block)!,
+    liveAt: (block) => live.get(block)! & (dirty.has(block) ? ~0 : ~NOTE),
+    liveBehind: (handlerCall) => behind.get(handlerCall)!,
     isDirtyAt: (block) => dirty.has(block),
   };
 }
 
 function dirtyBlocks(
   order: readonly number[],
-  facts: ReadonlyMap<number, Facts>,
+  happenings: ReadonlyMap<number, readonly Happening[]>,
 ): ReadonlySet<number> {
   const dirty = new Set<number>();
   for (let changed = true; changed; ) {
     changed = false;
     for (const offset of order)
-      for (const { target, state } of facts.get(offset)!.edges) {
-        const isDirty = state === 'dirty' || (state === 'as before' && dirty.has(offset));
-        if (!isDirty || dirty.has(target)) continue;
-        dirty.add(target);
+      for (const h of happenings.get(offset)!) {
+        if (h.kind !== 'edge' || dirty.has(h.target)) continue;
+        if (h.isDirty === 'as before' ? !dirty.has(offset) : !h.isDirty) continue;
+        dirty.add(h.target);
         changed = true;
       }
   }
@@ -103,9 +116,8 @@ class Scan {
   readonly #block: RegionBlock;
   readonly #registers: RegisterLocals;
   readonly #flow: Flow;
-  readonly #facts: Facts = { reads: 0, leaves: [], edges: [] };
-  #set = 0;
-  #state: Place['state'] = 'as before';
+  readonly #happenings: Happening[] = [];
+  #isDirty: State = 'as before';
 
   constructor(block: RegionBlock, registers: RegisterLocals, flow: Flow) {
     this.#block = block;
@@ -113,56 +125,79 @@ class Scan {
     this.#flow = flow;
   }
 
-  run(): Facts {
+  run(): readonly Happening[] {
     for (const instruction of this.#block.instructions) {
       if (instruction.statements) this.#list(instruction.statements, false);
       else {
-        this.#leave();
-        this.#set = ~0;
-        this.#state = 'clean';
+        this.#happenings.push({ kind: 'handler', instruction, isDirty: this.#isDirty });
+        this.#isDirty = false;
       }
     }
     const last = this.#block.instructions.at(-1)!;
     if (last.fallsThrough) this.#goTo(last.offset + last.length);
-    return this.#facts;
+    return this.#happenings;
   }
 
-  get #place(): Place {
-    return { set: this.#set, state: this.#state };
-  }
   #leave(): void {
-    this.#facts.leaves.push(this.#place);
+    this.#happenings.push({ kind: 'leave', isDirty: this.#isDirty });
   }
   #goTo(target: number): void {
     const from = this.#block.offset;
     const isInside = this.#flow.staysInside(from, target);
-    if (isInside) this.#facts.edges.push({ target, ...this.#place });
+    if (isInside) this.#happenings.push({ kind: 'edge', target, isDirty: this.#isDirty });
     // An event may end a loop at its back edge.
     if (!isInside || this.#flow.isBackEdge(from, target)) this.#leave();
   }
 
-  /** What only may be set does not count as set. */
   #list(statements: readonly Statement[], isConditional: boolean): void {
     for (const s of statements) {
-      eachExpression(s, (expression) =>
-        eachNode(expression, (node) => {
-          if (node.kind === 'local')
-            this.#facts.reads |= (this.#registers.of(node.local)?.flag ?? 0) & ~this.#set;
-        }),
-      );
+      const reads = this.#reads(s);
+      if (reads) this.#happenings.push({ kind: 'read', flags: reads });
+      if (!isConditional) this.#perhaps(s);
       for (const inner of innerLists(s)) this.#list(inner, true);
-      if (s.kind === 'set') {
-        const flag = this.#registers.of(s.local)?.flag ?? 0;
-        if (flag) this.#state = 'dirty';
-        if (!isConditional) this.#set |= flag;
-      } else if (s.kind === 'exit') {
-        if (s.exit === 'jump' && s.target !== undefined) this.#goTo(s.target);
-        else {
-          this.#leave();
-          if (s.exit === 'jump')
-            for (const target of this.#flow.returnsTo(this.#block.offset)) this.#goTo(target);
-        }
-      }
+      if (!isConditional) this.#perhaps(s);
+      if (s.kind === 'set' && !isConditional) this.#set(s);
+      else if (s.kind === 'exit') this.#exit(s);
     }
   }
+  #reads(s: Statement): number {
+    let flags = 0;
+    eachExpression(s, (expression) =>
+      eachNode(expression, (node) => {
+        if (node.kind === 'local') flags |= this.#registers.of(node.local)?.flag ?? 0;
+      }),
+    );
+    return flags;
+  }
+  #set(s: Statement & { kind: 'set' }): void {
+    const flags = this.#registers.of(s.local)?.flag ?? 0;
+    if (!flags) return;
+    this.#isDirty = true;
+    this.#happenings.push({ kind: 'set', flags });
+  }
+  /** From the beginning of such a statement on, the flags are values. */
+  #perhaps(s: Statement): void {
+    if (!flagsSetInside(s, this.#registers)) return;
+    this.#isDirty = true;
+    this.#happenings.push({ kind: 'perhaps' });
+  }
+  #exit(s: Statement & { kind: 'exit' }): void {
+    if (s.exit === 'jump' && s.target !== undefined) {
+      this.#goTo(s.target);
+      return;
+    }
+    this.#leave();
+    if (s.exit === 'jump')
+      for (const target of this.#flow.returnsTo(this.#block.offset)) this.#goTo(target);
+  }
+}
+
+/** Flags that statements inside this one may set. */
+export function flagsSetInside(s: Statement, registers: RegisterLocals): number {
+  if (s.kind !== 'if' && s.kind !== 'switch' && s.kind !== 'loop' && s.kind !== 'block') return 0;
+  let set = 0;
+  eachStatement([s], (inner) => {
+    if (inner.kind === 'set') set |= registers.of(inner.local)?.flag ?? 0;
+  });
+  return set;
 }

@@ -1,29 +1,36 @@
 // Flags are computed where somebody wants them. Most flags that an instruction sets are overwritten unread; what may
 // look at them is an exit that is rarely taken. So a flag's value stays an expression over the instruction's operands
-// ('pending') until an instruction reads it, an exit stores it, or control flows together. Conditions right behind a
-// comparison become one comparison of its operands.
+// ('pending') until an instruction reads it or control flows together. Conditions right behind a comparison become one
+// comparison of its operands. Ways out, and places with several ways in, get a note instead of flags (flag-note.ts).
 
 import type { FlagOrigin, Local, Node, Statement } from '../lift/ir.ts';
-import { eachNode, eachStatement, mapOperands, mapStatement } from '../lift/traverse.ts';
+import { eachNode, mapOperands, mapStatement } from '../lift/traverse.ts';
 import { constantOf, lanewise, Value } from '../lift/value.ts';
-import { FLAG_FIELDS, type RegisterLocals } from './registers.ts';
+import { FLAG, flagsSetInside, NOTE } from './flag-liveness.ts';
+import type { FlagNote } from './flag-note.ts';
+import type { RegisterLocals } from './registers.ts';
 
 /** Flags as expressions that have not been stored in their locals, by the flag's bit. */
-export type Pending = ReadonlyMap<number, { readonly local: Local; readonly value: Node }>;
-export const NOTHING_PENDING: Pending = new Map();
+type Pending = ReadonlyMap<number, { readonly local: Local; readonly value: Node }>;
 
-const [FLAG_Z, FLAG_SP, FLAG_O, FLAG_C] = FLAG_FIELDS.map((_, n) => 1 << n) as [
-  number,
-  number,
-  number,
-  number,
-  number,
-];
+/** Who knows all flags: the vCPU's state (with S.flagsKind, or `settled`: itself), the region's note, or what is pending with
+ *  the flags' locals. */
+type Keeper = 'state' | 'settled' | 'note' | 'values';
+
+/** Flags where a block begins or ends. */
+export interface FlagState {
+  readonly pending: Pending;
+  readonly keeper: Keeper;
+}
 
 export interface SinkContext {
   readonly registers: RegisterLocals;
-  /** Flags that must be in their locals before a jump to this place; undefined when the jump leaves the region. */
+  readonly note: FlagNote;
+  /** Flags that must be in their locals before a jump to this place, and whether they must be noted (NOTE); undefined when the
+   *  jump leaves the region. */
   liveAt(target: number): number | undefined;
+  /** As `liveAt`, for all places in the region that a return may lead to; 0 when there is none. */
+  readonly liveAtReturns: number;
   /** The place has no other way in: it takes over what is pending, and nothing is stored. */
   inherits(target: number): boolean;
   /** The jump closes a loop, where events are looked for: statements that leave for the target if there is one, with `stores` before; none otherwise. */
@@ -35,13 +42,13 @@ export interface SinkContext {
   /** Says where the region is left for. */
   leaveFor(target: number): readonly Statement[];
   /** Told of each jump to a place that inherits. */
-  passOn(target: number, pending: Pending): void;
+  passOn(target: number, state: FlagState): void;
 }
 
-/** Target of an exit that leaves the region with no flag changed. */
+/** Target of an exit that leaves the region with the vCPU's state knowing all flags; others have them noted. */
 export const CLEAN = -1;
 
-/** Where a fault goes first that finds flags pending: they are stored, and then the fault goes its way. */
+/** Where a fault goes first that finds flags not noted: they are, and then the fault goes its way. */
 export interface FaultStub {
   /** Target of the faults that come here. */
   readonly id: number;
@@ -54,22 +61,20 @@ let nextStub = 1;
 export class FlagSinker {
   readonly #context: SinkContext;
   #pending: Map<number, { readonly local: Local; readonly value: Node }>;
+  #keeper: Keeper;
 
-  /** Whether the region may have changed a flag since it was entered, or since all were stored. */
-  #isDirty: boolean;
-
-  constructor(context: SinkContext, inherited: Pending, isDirty: boolean) {
+  constructor(context: SinkContext, inherited: FlagState) {
     this.#context = context;
-    this.#pending = new Map(inherited);
-    this.#isDirty = isDirty;
+    this.#pending = new Map(inherited.pending);
+    this.#keeper = inherited.keeper;
   }
-  /** No flag has changed: the vCPU's state has them all. */
+  /** The vCPU's state knows all flags. */
   get isClean(): boolean {
-    return !this.#isDirty;
+    return this.#keeper === 'state' || this.#keeper === 'settled';
   }
-  /** All flags have just been stored to the vCPU's state and loaded from it. */
+  /** The vCPU's state has all flags, as the handler that was called has left them. */
   synchronised(): void {
-    this.#isDirty = false;
+    this.#keeper = 'settled';
   }
 
   #stub: FaultStub | undefined;
@@ -88,29 +93,51 @@ export class FlagSinker {
     for (const s of statements) this.#top(s, out);
     return out;
   }
-  /** All that is pending goes into the locals. */
-  store(): readonly Statement[] {
-    const out = this.#stores(~0);
+  /** The vCPU's state gets all flags, for a handler. */
+  settle(): readonly Statement[] {
+    const { note } = this.#context;
+    const out: Statement[] = [];
+    if (this.#keeper === 'state') out.push(...note.settleState());
+    else if (this.#keeper !== 'settled') out.push(...this.#noted(), ...note.settle());
     this.#pending.clear();
     this.#stub = undefined;
     return out;
   }
-  /** As `store`, for a jump; what is pending stays so for whoever does not take it. */
+  /** For a jump: what the place needs; what is pending stays so for whoever does not take it. */
   storeFor(target: number): readonly Statement[] {
     const live = this.#context.liveAt(target);
-    if (live === undefined) return this.#stores(~0);
-    const check = this.#context.lookForEvents(target, this.#stores(~live), this.isClean);
-    if (check.length) return [...this.#stores(live), ...check];
-    if (!this.#context.inherits(target)) return this.#stores(live);
-    this.#context.passOn(target, new Map(this.#pending));
+    if (live === undefined) return this.#noted();
+    const pending = new Map(this.#pending);
+    const stores = this.#storesFor(live);
+    const check = this.#context.lookForEvents(
+      target,
+      live & NOTE ? [] : this.#noted(),
+      this.isClean,
+    );
+    if (check.length || !this.#context.inherits(target)) return [...stores, ...check];
+    this.#context.passOn(target, { pending, keeper: this.#keeper });
     return [];
   }
 
-  #stores(flags: number): Statement[] {
+  /** What is `live` into the locals and the note. */
+  #storesFor(live: number): Statement[] {
     const out: Statement[] = [];
     for (const [flag, { local, value }] of this.#pending)
-      if (flag & flags) out.push({ kind: 'set', local, value });
+      if (flag & live) out.push({ kind: 'set', local, value });
+    if (!(live & NOTE)) return out;
+    const { note } = this.#context;
+    if (this.#keeper === 'settled') out.push(...note.clear());
+    else if (this.#keeper === 'state') out.push(...note.load());
+    else out.push(...this.#noted());
     return out;
+  }
+
+  /** Where the state does not know the flags: the note does. */
+  #noted(): readonly Statement[] {
+    if (this.#keeper !== 'values') return [];
+    return this.#context.note.write(
+      (flag, local) => this.#pending.get(flag)?.value ?? { kind: 'local', type: local.type, local },
+    );
   }
 
   #top(s: Statement, out: Statement[]): void {
@@ -119,7 +146,7 @@ export class FlagSinker {
       const value = this.#substitute(s.value);
       if (promoted?.flag) {
         this.#stub = undefined;
-        this.#isDirty = true;
+        this.#keeper = 'values';
       }
       if (promoted?.flag && this.#canWait(value)) {
         this.#pending.set(promoted.flag, { local: s.local, value });
@@ -141,7 +168,7 @@ export class FlagSinker {
       this.#pending.delete(flag);
       this.#stub = undefined;
     }
-    if (inside) this.#isDirty = true;
+    if (inside) this.#keeper = 'values';
     out.push(mapStatement(s, this.#substitute, this.#inner));
   }
 
@@ -156,27 +183,36 @@ export class FlagSinker {
 
   #exit(s: Statement & { kind: 'exit' }, out: Statement[]): void {
     if (s.exit === 'fault') {
-      out.push(this.#pending.size ? { ...s, target: this.#stubHere().id } : this.#leaving(s));
+      const isNoted = this.#keeper !== 'values';
+      out.push(isNoted ? this.#leaving(s) : { ...s, target: this.#stubHere().id });
       return;
     }
     const { target } = s;
-    if (s.exit !== 'jump' || target === undefined) out.push(...this.#stores(~0), this.#leaving(s));
+    if (s.exit !== 'jump' || target === undefined) this.#leave(s, out);
     else if (this.#context.liveAt(target) === undefined)
       out.push(
-        ...this.#stores(~0),
+        ...this.#noted(),
         ...this.#context.leaveFor(target),
         this.#leaving({ kind: 'exit', exit: 'jump' }),
       );
     else out.push(...this.storeFor(target), s);
   }
 
+  /** A jump to wherever, which may be a place of the region. */
+  #leave(s: Statement & { kind: 'exit' }, out: Statement[]): void {
+    const { liveAtReturns } = this.#context;
+    out.push(...this.#storesFor(liveAtReturns));
+    if (!(liveAtReturns & NOTE)) out.push(...this.#noted());
+    out.push(this.#leaving(s));
+  }
+
   #leaving(s: Statement & { kind: 'exit' }): Statement {
-    return this.#isDirty ? s : { ...s, target: CLEAN };
+    return this.isClean ? { ...s, target: CLEAN } : s;
   }
 
   #stubHere(): FaultStub {
     if (!this.#stub) {
-      this.#stub = { id: nextStub++, stores: this.#stores(~0) };
+      this.#stub = { id: nextStub++, stores: this.#noted() };
       this.#stubs.push(this.#stub);
     }
     return this.#stub;
@@ -213,21 +249,12 @@ function fold(node: Node & { kind: 'op' }): Node {
   return lanewise(node.op, node.lanes, ...node.args.map((arg) => new Value(arg))).node;
 }
 
-function flagsSetInside(s: Statement, registers: RegisterLocals): number {
-  if (s.kind !== 'if' && s.kind !== 'switch' && s.kind !== 'loop' && s.kind !== 'block') return 0;
-  let set = 0;
-  eachStatement([s], (inner) => {
-    if (inner.kind === 'set') set |= registers.of(inner.local)?.flag ?? 0;
-  });
-  return set;
-}
-
 /** The condition computed from the operands of the comparison that the flags come from. */
 function directCondition(code: number, pending: Pending): Node | undefined {
-  const sign = pending.get(FLAG_SP)?.value;
-  const zero = pending.get(FLAG_Z)?.value;
-  const overflow = pending.get(FLAG_O)?.value;
-  const carry = pending.get(FLAG_C)?.value;
+  const sign = pending.get(FLAG.sp)?.value;
+  const zero = pending.get(FLAG.z)?.value;
+  const overflow = pending.get(FLAG.o)?.value;
+  const carry = pending.get(FLAG.c)?.value;
   if (!sign || sign !== zero || !overflow) return undefined;
   const positive = code & ~1;
   const test = isZero(overflow)
@@ -287,7 +314,7 @@ function isZero(node: Node): boolean {
   return node.kind === 'const' && constantOf(new Value(node)) === 0n;
 }
 /** Locals that pending values are made of. */
-export function localsOf(pending: Pending): ReadonlySet<Local> {
+export function localsOf({ pending }: FlagState): ReadonlySet<Local> {
   const found = new Set<Local>();
   for (const { value } of pending.values())
     eachNode(value, (node) => {

@@ -75,6 +75,10 @@ export class RegisterLocals {
     if (isWritten) promoted.isWritten = true;
     return promoted;
   }
+  /** The local of a flag (FLAG_FIELDS). */
+  flag(field: Field): Local {
+    return this.#place(field.offset).promoted.local;
+  }
   /** Rewrites statements of one instruction. Gives undefined when it uses a register in a way that has no rule. */
   rewrite(statements: readonly Statement[]): readonly Statement[] | undefined {
     try {
