@@ -115,7 +115,7 @@ function compiled(memory: WebAssembly.Memory): {
     },
   });
   const names = namesOf(region);
-  piece!.note.forEach((local, n) => names.set(local, NOTE_NAMES[n]!));
+  for (const [n, local] of piece!.note.entries()) names.set(local, NOTE_NAMES[n]!);
   const numbers = new Map([...names].map(([local, name]) => [piece!.indexOf(local), `$${name}`]));
   const text = functionText(body, {
     local: (index) => (index === 0 ? '$cpu' : (numbers.get(index) ?? `$${index}`)),
