@@ -12,7 +12,7 @@ import { Machine, type PartReport } from 'mimic';
 import { debianBusybox, debianKernel } from '../../tools/guests/kernels.ts';
 
 /** Alone it takes seconds; the machine may be busy with other tests. */
-const TIMEOUT = { timeoutMs: 60_000 };
+const TIMEOUT = { timeoutMs: 240_000 };
 const PROMPT = /mimic:~# /;
 const MAC = '02:00:5e:10:00:01';
 const AGENT = 'org.example.agent';
