@@ -27,6 +27,8 @@ export const DATA_ADDRESS = 0x20_0000;
 export const STACK_ADDRESS = 0x30_0000;
 const RAM_BYTES = 16 << 20;
 const PAGE_TABLES = 0x1000;
+/** A program that runs on is a failure, not a hang. */
+const SLICES_MAX = 1000;
 
 /**
  * Engine that tests use: the interpreter; with `MIMIC_TEST_ENGINE=translator`, each instruction that `step` runs is a
@@ -311,6 +313,13 @@ export class TestCpu {
   runFreely(budget: number): number {
     this.loader.load();
     return this.#instance.run(budget);
+  }
+  /** Runs freely, slice after slice as a machine does, until a fault or a halt. Gives an EXIT_REASON. */
+  runToEnd(slice: number): number {
+    let reason: number = EXIT_REASON.budget;
+    for (let n = 0; n < SLICES_MAX && reason === EXIT_REASON.budget; n++)
+      reason = this.runFreely(slice);
+    return reason;
   }
   call(name: string, ...args: (number | bigint)[]): number | bigint | undefined {
     return this.#instance.call(name, ...args);

@@ -5,13 +5,12 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import v8 from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { EXIT_REASON } from '../interpreter/service.ts';
 import { TRANSLATED_RECORDS_BASE, TRANSLATED_RECORDS_BYTES } from '../state/memory-map.ts';
 import { CODE_ADDRESS, TestCpu } from '../testing/check.ts';
 import { CodeCache } from './code-cache.ts';
 import type { TranslatedRegion } from './translator.ts';
 
-const BUDGET = 1;
-const HALTED = 2;
 const CODE_BYTES_MAX = 64 << 10;
 const LOOPS = 200;
 /** What is translated when the cache is just not full. */
@@ -55,9 +54,7 @@ function run(cpu: TestCpu): { eax: number | bigint; edx: number | bigint } {
   cpu.write(CODE_ADDRESS, program());
   cpu.set('gpr', 6n, 7);
   cpu.set('rip', BigInt(CODE_ADDRESS));
-  let reason = BUDGET;
-  for (let slice = 0; slice < 1000 && reason === BUDGET; slice++) reason = cpu.runFreely(3000);
-  assert.equal(reason, HALTED);
+  assert.equal(cpu.runToEnd(3000), EXIT_REASON.halted);
   return { eax: cpu.get('gpr', 0), edx: cpu.get('gpr', 2) };
 }
 

@@ -2,10 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { EXIT_REASON } from '../interpreter/service.ts';
 import { CODE_ADDRESS, DATA_ADDRESS, STACK_ADDRESS, TestCpu } from '../testing/check.ts';
 
-const HALTED = 2;
-const BUDGET = 1;
 const REGISTERS = 16;
 
 /** Runs code up to its HLT, in slices as a machine does; gives registers, flags and data. */
@@ -20,10 +19,8 @@ function run(
   for (const [n, value] of Object.entries(registers)) cpu.set('gpr', value, Number(n));
   cpu.set('gpr', BigInt(STACK_ADDRESS), 4);
   cpu.set('rip', BigInt(CODE_ADDRESS));
-  let reason = BUDGET;
-  for (let slice = 0; slice < 1000 && reason === BUDGET; slice++) reason = cpu.runFreely(5000);
   return {
-    reason,
+    reason: cpu.runToEnd(5000),
     registers: Array.from({ length: REGISTERS }, (_, n) => cpu.get('gpr', n)),
     rip: cpu.get('rip'),
     rflags: cpu.call('readRflags'),
@@ -37,7 +34,7 @@ function compare(code: readonly number[], registers: Readonly<Record<number, big
   const { regions, ...translated } = run(3, code, registers);
   assert.equal(none, 0);
   assert.ok(regions > 0, 'nothing was translated');
-  assert.equal(interpreted.reason, HALTED);
+  assert.equal(interpreted.reason, EXIT_REASON.halted);
   assert.deepEqual(translated, interpreted);
 }
 
@@ -130,10 +127,8 @@ test('a fault in a translated loop reports the faulting instruction and leaves i
     cpu.write(CODE_ADDRESS, code);
     cpu.set('gpr', BigInt(DATA_ADDRESS), 3);
     cpu.set('rip', BigInt(CODE_ADDRESS));
-    let reason = BUDGET;
-    while (reason === BUDGET) reason = cpu.runFreely(1000);
     return {
-      reason,
+      reason: cpu.runToEnd(1000),
       rip: cpu.get('rip'),
       rbx: cpu.get('gpr', 3),
       rcx: cpu.get('gpr', 1),
