@@ -134,10 +134,11 @@ export class Tracer {
     switch (event.kind) {
       case 'taken':
       case 'outdated': {
-        const { gpa, mode, instructions, bytes, slot } = event.region;
+        const { entries, mode, instructions, bytes, slot } = event.region;
+        const others = entries.length > 1 ? ` and ${entries.length - 1} more entries` : '';
         const what = event.kind === 'taken' ? 'translated' : 'outdated';
         const size = `${instructions} instructions, ${bytes} bytes`;
-        this.#write(`jit ${what} ${hex(gpa)} mode ${modeText(mode)} ${size}, slot ${slot}`);
+        this.#write(`jit ${what} ${hex(entries[0]!)} mode ${modeText(mode)} ${size}, slot ${slot}${others}`);
         break;
       }
       case 'dropped': {

@@ -13,7 +13,7 @@ import {
   RAM_BASE,
   TRANSLATED_RECORDS_BASE,
 } from '../state/memory-map.ts';
-import { BlockStore } from './block-store.ts';
+import { BlockStore, TRANSLATED_BLOCK_BYTES } from './block-store.ts';
 
 const RAM_BYTES = 16 << 20;
 const CODE = 0x10_0000;
@@ -38,7 +38,7 @@ function setup() {
     new DataView(memory.buffer).getUint16(record + R.handler, true);
   const hasCode = () => (bytes[PAGE_FLAGS_BASE + CODE / 4096]! & PAGE.hasCode) !== 0;
   const region = (version: number) => ({
-    gpa: CODE,
+    entries: [CODE, CODE + 1],
     mode: MODE_64,
     handler: firstFunction + 5000,
     slot: 5000,
@@ -94,7 +94,7 @@ test('an instruction that crosses has a block for each page that lies behind', (
 });
 
 test('a translated block is there for those who have loaded it', () => {
-  const { a, b, region } = setup();
+  const { a, b, handlerOf, region } = setup();
   const interpreted = a.find(CODE, MODE_64, noNextPage);
   const translated = region(a.pageVersion(CODE));
   assert.ok(a.install(translated));
@@ -103,9 +103,15 @@ test('a translated block is there for those who have loaded it', () => {
   assert.equal(b.find(CODE, MODE_64, noNextPage), interpreted);
   assert.ok(b.install(translated));
   assert.equal(b.find(CODE, MODE_64, noNextPage), found);
+  const second = a.find(CODE + 1, MODE_64, noNextPage);
+  assert.equal(second, found + TRANSLATED_BLOCK_BYTES);
+  assert.equal(handlerOf(second), handlerOf(found));
+  assert.equal(b.find(CODE + 1, MODE_64, noNextPage), second);
   a.invalidate(CODE, 1);
+  assert.equal(a.counters.droppedTranslated, 1);
   for (const store of [a, b])
-    assert.ok(store.find(CODE, MODE_64, noNextPage) < TRANSLATED_RECORDS_BASE);
+    for (const at of [CODE, CODE + 1])
+      assert.ok(store.find(at, MODE_64, noNextPage) < TRANSLATED_RECORDS_BASE);
 });
 
 test('a translation of what the page is no longer is not taken', () => {

@@ -10,7 +10,7 @@
 import { assert } from '@mimic/base';
 import { blockHash, MODE_SINGLE } from '../interpreter/block-cache.ts';
 import type { HandlerNumbers } from '../interpreter/handlers.ts';
-import { PSEUDO_HANDLERS, R, RECORD_BYTES } from '../interpreter/record.ts';
+import { ENTRY_POINT, PSEUDO_HANDLERS, R, RECORD_BYTES } from '../interpreter/record.ts';
 import { type CpuModel, cpuModel } from '../model/cpu-model.ts';
 import { SHARED } from '../smp/shared-words.ts';
 import { World } from '../smp/world.ts';
@@ -42,18 +42,18 @@ const BLOCK_ROOM_BYTES = (BLOCK_LENGTH_MAX + 4) * RECORD_BYTES;
 /** Finds where the page behind an instruction that crosses lies: guest-physical address, or undefined after a fault. */
 export type NextPage = () => number | undefined;
 
-/** A translated region as a block. */
-export interface TranslatedBlock {
-  /** Where it is entered, guest-physical. */
-  readonly gpa: number;
+/** A translated region: a block for each place where it is entered. */
+export interface TranslatedBlocks {
+  /** Where it is entered, guest-physical, all in one page. */
+  readonly entries: readonly number[];
   readonly mode: number;
   readonly handler: number;
   /** Place of its function in the table. */
   readonly slot: number;
-  /** The bytes that it was made from: first, and behind the last. Within the entry's page. */
+  /** The bytes that it was made from: first, and behind the last. Within the entries' page. */
   readonly start: number;
   readonly end: number;
-  /** Address of the memory for its header and records. */
+  /** Address of the memory for its headers and records, TRANSLATED_BLOCK_BYTES for each entry. */
   readonly records: number;
 }
 /** A write to a page of code dropped decoded blocks; `translated` of them were regions. */
@@ -63,7 +63,7 @@ export interface DroppedCode {
   readonly blocks: number;
   readonly translated: number;
 }
-/** Bytes that a translated block needs for its header and records. */
+/** Bytes that a block of a translated region needs for its header and records. */
 export const TRANSLATED_BLOCK_BYTES: number = 3 * RECORD_BYTES;
 
 /** A list that another vCPU changes meanwhile may lead anywhere; it is not followed further than this. */
@@ -236,59 +236,52 @@ export class BlockStore {
   }
 
   /**
-   * Makes translated code the block at an address: its first record is one that the given handler runs. The memory for
-   * it, TRANSLATED_RECORDS bytes at `records`, is the translator's. From now on writes to the code drop it. Each vCPU
-   * does so for itself, once the function is in its table. False if the page is not what it was translated from.
+   * Makes translated code the blocks at its entries: their first records are ones that its handler runs. The memory for
+   * them is the translator's. From now on writes to the code drop them, all at once. Each vCPU does so for itself, once the
+   * function is in its table. False if the page is not what it was translated from.
    */
-  install(region: TranslatedBlock & { readonly version: number }): boolean {
-    const { gpa, mode, handler, slot, records: header } = region;
+  install(region: TranslatedBlocks & { readonly version: number }): boolean {
+    const [gpa] = region.entries;
     this.#world.lock();
     // Without code on the page writes are not counted; and the first code counts as one.
-    if (this.pageVersion(gpa) !== region.version || this.#isUnprotected(gpa)) {
-      this.#world.unlock();
-      return false;
-    }
+    const isCurrent = this.pageVersion(gpa!) === region.version && !this.#isUnprotected(gpa!);
+    if (isCurrent) for (const n of region.entries.keys()) this.#installEntry(region, n);
+    this.#world.unlock();
+    return isCurrent;
+  }
+  #installEntry({ mode, handler, slot, start, end, ...region }: TranslatedBlocks, n: number): void {
+    const gpa = region.entries[n]!;
+    const header = region.records + n * TRANSLATED_BLOCK_BYTES;
     const first = header + RECORD_BYTES;
     const loadedBy = header / 4 + HEADER.loadedBy;
     if (this.#u16[(first + R.handler) / 2] === handler) {
       // Another vCPU has done so.
       this.#u32[loadedBy]! |= 1 << this.#index;
       this.#insert(gpa, mode, first);
-      this.#world.unlock();
-      return true;
+      return;
     }
     const offset = gpa % PAGE_BYTES;
     this.#writer.blank(first, handler, offset);
-    this.#i64[(first + R.immediate) / 8] = BigInt(slot);
-    this.#lookUp(first + RECORD_BYTES, offset, 0);
+    this.#i64[(first + R.immediate) / 8] = BigInt(slot | (n << ENTRY_POINT.numberShift));
     const last = first + RECORD_BYTES;
-    this.#finish({
-      header,
-      gpa: region.start,
-      mode,
-      end: region.end,
-      record: last,
-      keyGpa: gpa,
-      first,
-    });
+    this.#lookUp(last, offset, 0);
+    this.#finish({ header, gpa: start, mode, end, record: last, keyGpa: gpa, first });
     this.#u32[loadedBy] = 1 << this.#index;
     this.#insert(gpa, mode, first);
-    this.#world.unlock();
-    return true;
   }
   /** A translated block whose function is not in this vCPU's table yet: for it the block is not there. */
   #isNotLoaded(headerWord: number): boolean {
     if (headerWord * 4 < TRANSLATED_RECORDS_BASE) return false;
     return !(this.#u32[headerWord + HEADER.loadedBy]! & (1 << this.#index));
   }
-  /** Drops a translated block. */
-  uninstall(region: TranslatedBlock): void {
+  /** Drops a translated region. */
+  uninstall({ start, records, entries }: TranslatedBlocks): void {
     this.#world.lock();
-    const head = PAGE_BLOCKS_BASE / 4 + (region.start >>> 12);
-    let link = head;
-    for (let block = this.#u32[head]!; block; block = this.#u32[link]!) {
+    const end = records + entries.length * TRANSLATED_BLOCK_BYTES;
+    let link = PAGE_BLOCKS_BASE / 4 + (start >>> 12);
+    for (let block = this.#u32[link]!; block; block = this.#u32[link]!) {
       const word = block / 4;
-      if (block === region.records) {
+      if (block >= records && block < end) {
         this.#drop(word);
         this.#u32[link] = this.#u32[word + HEADER.next]!;
       } else link = word + HEADER.next;
@@ -510,7 +503,7 @@ export class BlockStore {
 
   #drop(headerWord: number): void {
     this.counters.dropped++;
-    if (headerWord * 4 >= TRANSLATED_RECORDS_BASE) this.counters.droppedTranslated++;
+    if (this.#isRegion(headerWord)) this.counters.droppedTranslated++;
     for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {
       this.#u32[(vcpuBase(vcpu) + S.codeChanged.offset) / 4] = 1;
     }
@@ -522,6 +515,13 @@ export class BlockStore {
     this.#forget(keyGpa, this.#u32[headerWord + HEADER.mode]!, first);
     // The block's other header, if it has one, must not find it again.
     this.#u32[headerWord + HEADER.keyGpa] = 0xffff_ffff;
+  }
+
+  /** The first of a region's blocks. */
+  #isRegion(headerWord: number): boolean {
+    if (headerWord * 4 < TRANSLATED_RECORDS_BASE) return false;
+    const first = this.#u32[headerWord + HEADER.first]!;
+    return this.#i64[(first + R.immediate) / 8]! >> BigInt(ENTRY_POINT.numberShift) === 0n;
   }
 
   /** Takes a block out of all vCPUs' tables. */

@@ -54,3 +54,14 @@ export const PSEUDO_HANDLERS = {
   /** Proves that the page behind this one is still the one that the next record was decoded from. */
   verifyNextPage: 1,
 } as const;
+
+/**
+ * Where translated code is entered: the slot of the region's function in the table, and above it the number of the entry.
+ * It is the immediate of the record that the interpreter runs to get there, and what the jump cache holds.
+ */
+export const ENTRY_POINT = {
+  slot: 0xffff,
+  numberShift: 16,
+  /** No record has so low an address: what a region is called with is one or the other. */
+  end: 0x100_0000,
+} as const;

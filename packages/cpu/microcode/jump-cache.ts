@@ -57,17 +57,17 @@ export const forgetJumps: FunctionRef = fn('forgetJumps', {
   },
 });
 
-/** Remembers that the region in a table slot is where rip leads to. */
+/** Remembers that rip leads to an entry point (ENTRY_POINT). */
 export const rememberJump: FunctionRef = fn('rememberJump', {
-  params: { rip: 'i64', slot: 'i32' },
-  build(l, { rip, slot }) {
+  params: { rip: 'i64', entryPoint: 'i32' },
+  build(l, { rip, entryPoint }) {
     const context = l.get(S.context);
     l.if(context.ne(-1), () => {
       l.set(S.jumpFills, l.get(S.jumpFills).add(1n));
       const entry = jumpCacheEntry(l, rip);
       l.storeRaw('i64.store', entry, JUMP_CACHE_OFFSET + JUMP_CACHE_ENTRY.rip, rip);
       l.storeRaw('i32.store', entry, JUMP_CACHE_OFFSET + JUMP_CACHE_ENTRY.context, context);
-      l.storeRaw('i32.store', entry, JUMP_CACHE_OFFSET + JUMP_CACHE_ENTRY.slot, slot);
+      l.storeRaw('i32.store', entry, JUMP_CACHE_OFFSET + JUMP_CACHE_ENTRY.entryPoint, entryPoint);
     });
   },
 });

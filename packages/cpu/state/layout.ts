@@ -304,7 +304,7 @@ export const TLB_BYTES: number = TLB_ENTRIES * TLB_ENTRY.size;
 /** Entries of the jump cache, a power of two: where translated code goes on for an address, behind the TLBs. */
 export const JUMP_CACHE_ENTRIES = 16384;
 /** One entry: rip i64, S.context i32, slot of the region in the table i32. */
-export const JUMP_CACHE_ENTRY = { size: 16, rip: 0, context: 8, slot: 12 } as const;
+export const JUMP_CACHE_ENTRY = { size: 16, rip: 0, context: 8, entryPoint: 12 } as const;
 export const JUMP_CACHE_OFFSET: number = TLB_OFFSET + TLB_MODES * TLB_BYTES;
 export const JUMP_CACHE_BYTES: number = JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY.size;
 /** Bytes of one vCPU: registers, TLBs and jump cache. */

@@ -2,7 +2,7 @@
 // them runs short, modules are given up, the oldest first that no vCPU has gone to lately; what they had is used again
 // when every vCPU has let go of them (decision 0019).
 
-import { RECORD_BYTES } from '../interpreter/record.ts';
+import { ENTRY_POINT, RECORD_BYTES } from '../interpreter/record.ts';
 import { JUMP_CACHE_BYTES, JUMP_CACHE_ENTRY, JUMP_CACHE_OFFSET, S } from '../state/layout.ts';
 import {
   TRANSLATED_RECORDS_BASE,
@@ -185,7 +185,7 @@ export function slotsInUse(memory: WebAssembly.Memory, vcpuCount: number): Set<n
     const first = base + JUMP_CACHE_OFFSET;
     for (let entry = first; entry < first + JUMP_CACHE_BYTES; entry += JUMP_CACHE_ENTRY.size) {
       if ((u32[(entry + JUMP_CACHE_ENTRY.context) / 4]! & generation) === current)
-        slots.add(u32[(entry + JUMP_CACHE_ENTRY.slot) / 4]!);
+        slots.add(u32[(entry + JUMP_CACHE_ENTRY.entryPoint) / 4]! & ENTRY_POINT.slot);
     }
   }
   return slots;

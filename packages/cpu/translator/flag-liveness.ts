@@ -40,7 +40,7 @@ export interface FlagLiveness {
 
 /** Ways between blocks. */
 export interface Flow {
-  staysInside(from: number, to: number): boolean;
+  staysInside(to: number): boolean;
   isBackEdge(from: number, to: number): boolean;
   /** Where a jump to an address that is not known may lead in the region. */
   returnsTo(from: number): readonly number[];
@@ -143,7 +143,7 @@ class Scan {
   }
   #goTo(target: number): void {
     const from = this.#block.offset;
-    const isInside = this.#flow.staysInside(from, target);
+    const isInside = this.#flow.staysInside(target);
     if (isInside) this.#happenings.push({ kind: 'edge', target, isDirty: this.#isDirty });
     // An event may end a loop at its back edge.
     if (!isInside || this.#flow.isBackEdge(from, target)) this.#leave();

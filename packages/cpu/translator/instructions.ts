@@ -46,6 +46,8 @@ export interface RegionInstruction {
   readonly returnsTo: number | undefined;
   /** A return. */
   readonly returns: boolean;
+  /** Where code outside will mostly come back to: behind a call, and behind what changes modes or mappings. */
+  readonly continuesAt: number | undefined;
   readonly fallsThrough: boolean;
 }
 
@@ -235,11 +237,12 @@ export class InstructionSource {
     const { name, handler, returns, isStack, ends, shadows, fallsThrough, body } = template;
     const end = offset + length;
     const target = end + this.#scratch.getInt32(R.immediate, true);
-    const isCall = template.isCall && template.jumps;
-    const returnsTo = isCall && end < PAGE_BYTES ? end : undefined;
+    const behind = end < PAGE_BYTES ? end : undefined;
+    const returnsTo = template.isCall && template.jumps ? behind : undefined;
+    const continuesAt = template.isCall || ends ? behind : undefined;
     const common = {
       ...{ name, handler, returns, isStack, ends, shadows, fallsThrough },
-      ...{ offset, length, returnsTo },
+      ...{ offset, length, returnsTo, continuesAt },
     };
     if (!body) {
       // Inlined handlers have no function that could be called: the region ends in front of such an instruction.

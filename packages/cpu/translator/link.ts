@@ -1,4 +1,4 @@
-// From one region to the next: the jump cache says which slot of the table runs the code at an address, in the mode and
+// From one region to the next: the jump cache says where translated code is entered for an address, in the mode and
 // address space now in force.
 
 import type { Lift } from '../lift/lift.ts';
@@ -6,15 +6,19 @@ import type { Value } from '../lift/value.ts';
 import { jumpCacheEntry } from '../microcode/jump-cache.ts';
 import { JUMP_CACHE_ENTRY, JUMP_CACHE_OFFSET, S } from '../state/layout.ts';
 
-/** Looks `rip` up and, if the jump cache knows it, does `found` with the slot. */
-export function linkStatements(l: Lift, rip: Value, found: (slot: Value) => void): void {
+/** Looks `rip` up and, if the jump cache knows it, does `found` with the entry point. */
+export function linkStatements(
+  l: Lift,
+  rip: Value,
+  found: (entryPoint: Value) => void,
+): void {
   const entry = jumpCacheEntry(l, rip);
   const at = (field: number) => JUMP_CACHE_OFFSET + field;
   const isSame = l.loadRaw('i64.load', entry, at(JUMP_CACHE_ENTRY.rip)).eq(rip);
   const context = l.loadRaw('i32.load', entry, at(JUMP_CACHE_ENTRY.context));
   l.if(
     isSame.and(context.eq(l.get(S.context))),
-    () => found(l.loadRaw('i32.load', entry, at(JUMP_CACHE_ENTRY.slot))),
+    () => found(l.loadRaw('i32.load', entry, at(JUMP_CACHE_ENTRY.entryPoint))),
     undefined,
     true,
   );

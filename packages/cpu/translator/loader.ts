@@ -148,7 +148,7 @@ export class TranslationLoader {
       if (isInForce) this.counters.regions++;
       else {
         this.counters.outdated++;
-        this.#blocks.recount(region.gpa, region.mode);
+        for (const gpa of region.entries) this.#blocks.recount(gpa, region.mode);
       }
       this.#trace?.({ kind: isInForce ? 'taken' : 'outdated', region });
     }

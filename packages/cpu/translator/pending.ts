@@ -4,7 +4,7 @@
 import { blockHash } from '../interpreter/block-cache.ts';
 import { BLOCK_HASH_ENTRY_BYTES, BLOCK_HASH_OFFSET, vcpuBase } from '../state/memory-map.ts';
 import { RequestRing } from './requests.ts';
-import type { TranslationRequest } from './translator.ts';
+import type { TranslatedRegion, TranslationRequest } from './translator.ts';
 
 /** Requests that were answered are remembered, up to this many. */
 const ANSWERED_MAX = 20_000;
@@ -17,6 +17,9 @@ interface Pending {
 }
 
 const keyOf = ({ gpa, mode, version }: TranslationRequest) => `${gpa} ${mode} ${version}`;
+
+const keysOf = ({ entries, mode, version }: TranslatedRegion) =>
+  entries.map((gpa) => keyOf({ gpa, mode, version }));
 
 export class PendingRequests {
   readonly #words: Int32Array;
@@ -41,9 +44,15 @@ export class PendingRequests {
     return taken.map(({ request }) => request);
   }
 
+  /** Requests for these have been answered, whether they have been made or not. */
+  answered(regions: readonly TranslatedRegion[]): void {
+    const keys = new Set(regions.flatMap(keysOf));
+    this.#waiting = this.#waiting.filter(({ request }) => !keys.has(keyOf(request)));
+    for (const key of keys) this.#answered.add(key);
+  }
   /** Requests for these are new ones again. */
-  forget(regions: readonly TranslationRequest[]): void {
-    for (const region of regions) this.#answered.delete(keyOf(region));
+  forget(regions: readonly TranslatedRegion[]): void {
+    for (const key of regions.flatMap(keysOf)) this.#answered.delete(key);
   }
   /** The last eviction that all vCPUs have let go of. */
   get letGoOf(): number {

@@ -1,5 +1,5 @@
-// A region: the instructions of one page that are reached from its entry by known branches, lifted with their operands
-// known, cut into blocks.
+// A region: the instructions of one page that are reached from an address by known branches, and behind the calls that
+// leave it; lifted with their operands known, cut into blocks. It is entered where it was asked for and behind its calls.
 
 import type { Local } from '../lift/ir.ts';
 import { newLocal } from '../lift/lift.ts';
@@ -9,7 +9,10 @@ import type { InstructionSource, RegionInstruction } from './instructions.ts';
 import { RegisterLocals } from './registers.ts';
 
 /** Instructions of one region at most. */
-export const REGION_LENGTH_MAX = 200;
+export const REGION_LENGTH_MAX = 250;
+
+/** Places where one region can be entered, at most. */
+export const REGION_ENTRIES_MAX = 40;
 
 /** Each return compares with so many places at most. */
 const RETURN_POINTS_MAX = 4;
@@ -22,9 +25,11 @@ export interface RegionBlock {
 }
 
 export interface Region {
-  readonly gpa: number;
+  /** Guest-physical address of its page. */
+  readonly page: number;
   readonly mode: number;
-  readonly entry: number;
+  /** Page offsets where it can be entered; the first is the one that was asked for. */
+  readonly entries: readonly number[];
   readonly blocks: ReadonlyMap<number, RegionBlock>;
   readonly registers: RegisterLocals;
   readonly ripBase: Local;
@@ -41,64 +46,106 @@ export interface Region {
 }
 
 /** Finds and lifts the region at a guest-physical address; undefined when its first instruction cannot be translated. */
-export function buildRegion(options: {
+export function buildRegion(options: RegionOptions & { readonly gpa: number }): Region | undefined {
+  const entry = options.gpa % PAGE_BYTES;
+  const builder = new RegionBuilder(options, options.gpa - entry);
+  builder.explore(entry);
+  return builder.finish();
+}
+
+interface RegionOptions {
   readonly source: InstructionSource;
-  readonly gpa: number;
   readonly mode: number;
   readonly lengthMax: number;
   readonly isShared: boolean;
   /** Whether code has been entered at an address: what has never run is left out, if it is not on the way. */
   readonly hasRun: (gpa: number) => boolean;
-}): Region | undefined {
-  const { source, gpa, mode, lengthMax } = options;
-  const entry = gpa % PAGE_BYTES;
-  const page = gpa - entry;
-  const [ripBase, next, tlb] = [newLocal('i64'), newLocal('i64'), newLocal('i32')];
-  const registers = new RegisterLocals(ripBase);
-  const locals = { registers, ripBase, next, access: translatedAccess(tlb, options.isShared) };
-  const lifted = new Map<number, RegionInstruction | undefined>();
-  const leaders = new Set([entry]);
-  const work = [entry];
-  const returnPoints = new Set<number>();
-  while (work.length && lifted.size < lengthMax) {
-    let offset = work.pop()!;
-    while (!lifted.has(offset) && lifted.size < lengthMax) {
-      const instruction = offset < PAGE_BYTES ? source.read(page, offset, mode, locals) : undefined;
-      lifted.set(offset, instruction);
-      if (!instruction) break;
-      for (const target of instruction.targets) {
-        if (leaders.has(target)) continue;
-        leaders.add(target);
-        // What a jump without a condition leads to has run, or will have.
-        if (!instruction.fallsThrough || options.hasRun(page + target)) work.push(target);
+}
+
+class RegionBuilder {
+  readonly #options: RegionOptions;
+  readonly #page: number;
+  readonly #lifted = new Map<number, RegionInstruction | undefined>();
+  readonly #leaders = new Set<number>();
+  readonly #returnPoints = new Set<number>();
+  readonly #entries = new Set<number>();
+  /** What to look at next is at the end. */
+  readonly #work: number[] = [];
+  readonly #ripBase = newLocal('i64');
+  readonly #next = newLocal('i64');
+  readonly #tlb = newLocal('i32');
+  readonly #registers = new RegisterLocals(this.#ripBase);
+
+  constructor(options: RegionOptions, page: number) {
+    this.#options = options;
+    this.#page = page;
+  }
+
+  explore(entry: number): void {
+    const { source, mode, lengthMax, isShared } = this.#options;
+    const access = translatedAccess(this.#tlb, isShared);
+    const locals = { registers: this.#registers, ripBase: this.#ripBase, next: this.#next, access };
+    this.#entries.add(entry);
+    this.#leaders.add(entry);
+    this.#work.push(entry);
+    while (this.#work.length && this.#lifted.size < lengthMax) {
+      let offset = this.#work.pop()!;
+      while (!this.#lifted.has(offset) && this.#lifted.size < lengthMax) {
+        const isInPage = offset < PAGE_BYTES;
+        const instruction = isInPage ? source.read(this.#page, offset, mode, locals) : undefined;
+        this.#lifted.set(offset, instruction);
+        if (!instruction) break;
+        this.#follow(instruction);
+        if (!instruction.fallsThrough) break;
+        offset += instruction.length;
       }
-      const { returnsTo } = instruction;
-      if (returnsTo !== undefined && returnPoints.size < RETURN_POINTS_MAX) {
-        returnPoints.add(returnsTo);
-        leaders.add(returnsTo);
-        work.unshift(returnsTo);
-      }
-      if (!instruction.fallsThrough) break;
-      offset += instruction.length;
     }
   }
-  const all = [...lifted.values()].filter((i) => i !== undefined);
-  if (!lifted.get(entry)) return undefined;
-  return {
-    gpa,
-    mode,
-    entry,
-    blocks: cutBlocks(lifted, leaders, returnPoints),
-    returnPoints: [...returnPoints].filter((offset) => lifted.get(offset)),
-    registers,
-    ripBase,
-    next,
-    tlb,
-    start: Math.min(...all.map((i) => i.offset)),
-    end: Math.max(...all.map((i) => i.offset + i.length)),
-    length: all.length,
-    simple: all.filter((i) => i.statements).length,
-  };
+
+  /** Notes where an instruction leads to. */
+  #follow({ targets, fallsThrough, returnsTo, continuesAt }: RegionInstruction): void {
+    const hasRun = (offset: number) => this.#options.hasRun(this.#page + offset);
+    for (const target of targets) {
+      if (this.#leaders.has(target)) continue;
+      this.#leaders.add(target);
+      // What a jump without a condition leads to has run, or will have.
+      if (!fallsThrough || hasRun(target)) this.#work.push(target);
+    }
+    if (returnsTo !== undefined && this.#returnPoints.size < RETURN_POINTS_MAX) {
+      this.#returnPoints.add(returnsTo);
+      this.#leaders.add(returnsTo);
+      this.#work.unshift(returnsTo);
+    }
+    if (continuesAt !== undefined && this.#entries.size < REGION_ENTRIES_MAX) {
+      if (!hasRun(continuesAt)) return;
+      this.#entries.add(continuesAt);
+      this.#leaders.add(continuesAt);
+      this.#work.unshift(continuesAt);
+    }
+  }
+
+  finish(): Region | undefined {
+    const lifted = this.#lifted;
+    const [entry] = this.#entries;
+    if (!lifted.get(entry!)) return undefined;
+    const all = [...lifted.values()].filter((i) => i !== undefined);
+    const isLifted = (offset: number) => lifted.get(offset) !== undefined;
+    return {
+      page: this.#page,
+      mode: this.#options.mode,
+      entries: [...this.#entries].filter(isLifted),
+      blocks: cutBlocks(lifted, this.#leaders, this.#returnPoints),
+      returnPoints: [...this.#returnPoints].filter(isLifted),
+      registers: this.#registers,
+      ripBase: this.#ripBase,
+      next: this.#next,
+      tlb: this.#tlb,
+      start: Math.min(...all.map((i) => i.offset)),
+      end: Math.max(...all.map((i) => i.offset + i.length)),
+      length: all.length,
+      simple: all.filter((i) => i.statements).length,
+    };
+  }
 }
 
 function cutBlocks(

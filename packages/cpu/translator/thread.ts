@@ -78,6 +78,7 @@ export function runTranslator(start: TranslatorStart, host: TranslatorHost): nev
     }
     for (const translation of translator.translate(requests)) {
       host.send(translation);
+      pending.answered(translation.regions);
       regions += translation.regions.length;
     }
     const eviction = translator.evict();

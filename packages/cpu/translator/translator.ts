@@ -2,7 +2,7 @@
 // It reads the machine's memory and needs nothing else of the machine, so it may live in a thread of its own;
 // loader.ts puts what it makes in force.
 
-import { enteredAt, TRANSLATED_BLOCK_BYTES, type TranslatedBlock } from '../decode/block-store.ts';
+import { enteredAt, TRANSLATED_BLOCK_BYTES, type TranslatedBlocks } from '../decode/block-store.ts';
 import type { HandlerNumbers } from '../interpreter/handlers.ts';
 import { RECORD_BYTES } from '../interpreter/record.ts';
 import type { FunctionRef } from '../lift/function.ts';
@@ -36,7 +36,7 @@ export interface TranslationRequest {
 }
 
 /** A region of a translated module. */
-export interface TranslatedRegion extends TranslatedBlock {
+export interface TranslatedRegion extends TranslatedBlocks {
   /** Name under which the module exports it. */
   readonly name: string;
   readonly version: number;
@@ -154,6 +154,10 @@ export class Translator {
     const places: RegionPlace[] = [];
     try {
       for (const request of requests) {
+        if (regions.some((region) => covers(region, request))) {
+          this.counters.requests--;
+          continue;
+        }
         const region = this.#region(request);
         const place = region && this.cache.allocate(recordBytesOf(region));
         if (place) {
@@ -197,7 +201,7 @@ export class Translator {
     const { handlers, firstFunction, counts } = this.#options;
     const { slot, records } = place;
     const { version } = request;
-    let free = records + TRANSLATED_BLOCK_BYTES;
+    let free = records + region.entries.length * TRANSLATED_BLOCK_BYTES;
     const recordAddresses = new Map<RegionInstruction, number>();
     const recordOf = (instruction: RegionInstruction) => {
       let address = recordAddresses.get(instruction);
@@ -210,7 +214,7 @@ export class Translator {
       return address;
     };
     const handler = firstFunction + slot;
-    const name = `guest_${region.gpa.toString(16)}_${slot}`;
+    const name = `guest_${request.gpa.toString(16)}_${slot}`;
     const body = compileRegion(region, {
       functionIndex: (callee) => module.functionIndex(callee),
       handlerType: module.handlerType,
@@ -223,17 +227,22 @@ export class Translator {
     module.add(name, body);
     this.counters.regions++;
     this.counters.instructions += region.length;
-    const { gpa, mode, length: instructions } = region;
+    const { page, mode, length: instructions } = region;
+    const entries = region.entries.map((offset) => page + offset);
     const bytes = body.code.length;
-    const page = gpa - region.entry;
     const [start, end] = [page + region.start, page + region.end];
-    return { gpa, mode, handler, start, end, records, slot, name, version, instructions, bytes };
+    return { entries, mode, handler, start, end, records, slot, name, version, instructions, bytes };
   }
 }
 
-/** Its block, and a record for each instruction that its handler runs. */
-function recordBytesOf(region: Region): number {
-  return TRANSLATED_BLOCK_BYTES + (region.length - region.simple) * RECORD_BYTES;
+/** Its blocks, and a record for each instruction that its handler runs. */
+function recordBytesOf({ entries, length, simple }: Region): number {
+  return entries.length * TRANSLATED_BLOCK_BYTES + (length - simple) * RECORD_BYTES;
+}
+
+/** The region is entered where the request wants it. */
+function covers(region: TranslatedRegion, { gpa, mode }: TranslationRequest): boolean {
+  return region.mode === mode && region.entries.includes(gpa);
 }
 
 /** A module under construction: imports are declared as bodies ask for them. */
