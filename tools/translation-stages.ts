@@ -95,6 +95,7 @@ function compiled(memory: WebAssembly.Memory): {
     mode: MODE_64,
     lengthMax: INSTRUCTIONS,
     hasRun: () => true,
+    isEntered: () => false,
     isShared: false,
   })!;
   const callees: FunctionRef[] = [];

@@ -69,16 +69,25 @@ export const TRANSLATED_BLOCK_BYTES: number = 3 * RECORD_BYTES;
 /** A list that another vCPU changes meanwhile may lead anywhere; it is not followed further than this. */
 const LIST_MAX = 4096;
 
-/** Addresses of a page at which code has been entered, in a mode; for the translator, which only reads. */
-export function enteredAt(memory: Uint32Array, page: number, mode: number): ReadonlySet<number> {
-  const starts = new Set<number>();
+/** Addresses of a page where code has been entered, in a mode, and those of them where translated code is; for the
+ *  translator, which only reads. */
+export function enteredAt(
+  memory: Uint32Array,
+  page: number,
+  mode: number,
+): { readonly all: ReadonlySet<number>; readonly translated: ReadonlySet<number> } {
+  const all = new Set<number>();
+  const translated = new Set<number>();
   let block = memory[PAGE_BLOCKS_BASE / 4 + (page >>> 12)]!;
   for (let n = 0; block && n < LIST_MAX; n++) {
     const word = block / 4;
-    if (memory[word + HEADER.mode] === mode) starts.add(memory[word + HEADER.keyGpa]!);
+    if (memory[word + HEADER.mode] === mode) {
+      all.add(memory[word + HEADER.keyGpa]!);
+      if (block >= TRANSLATED_RECORDS_BASE) translated.add(memory[word + HEADER.keyGpa]!);
+    }
     block = memory[word + HEADER.next]!;
   }
-  return starts;
+  return { all, translated };
 }
 
 export class BlockStore {

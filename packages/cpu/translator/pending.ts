@@ -18,13 +18,12 @@ interface Pending {
 
 const keyOf = ({ gpa, mode, version }: TranslationRequest) => `${gpa} ${mode} ${version}`;
 
-const keysOf = ({ entries, mode, version }: TranslatedRegion) =>
-  entries.map((gpa) => keyOf({ gpa, mode, version }));
-
 export class PendingRequests {
   readonly #words: Int32Array;
   readonly #rings: readonly RequestRing[];
   readonly #answered = new Set<string>();
+  /** What regions reach by themselves and nobody has asked for since. */
+  readonly #inner = new Set<string>();
   #waiting: Pending[] = [];
 
   constructor(memory: WebAssembly.Memory, vcpuCount: number) {
@@ -44,15 +43,26 @@ export class PendingRequests {
     return taken.map(({ request }) => request);
   }
 
-  /** Requests for these have been answered, whether they have been made or not. */
+  /**
+   * These have been translated: their entries are answered, asked for or not. What is inside of them was hot because it
+   * was interpreted; it is wanted for itself only if it is found hot once more.
+   */
   answered(regions: readonly TranslatedRegion[]): void {
-    const keys = new Set(regions.flatMap(keysOf));
-    this.#waiting = this.#waiting.filter(({ request }) => !keys.has(keyOf(request)));
-    for (const key of keys) this.#answered.add(key);
+    const entered = new Set<string>();
+    for (const { entries, inner, mode, version } of regions) {
+      for (const gpa of entries) entered.add(keyOf({ gpa, mode, version }));
+      for (const gpa of inner) this.#inner.add(keyOf({ gpa, mode, version }));
+    }
+    for (const key of entered) this.#answered.add(key);
+    this.#waiting = this.#waiting.filter(
+      (pending) => !entered.has(keyOf(pending.request)) && !this.#isInner(pending),
+    );
+    if (this.#inner.size > ANSWERED_MAX) this.#inner.clear();
   }
   /** Requests for these are new ones again. */
   forget(regions: readonly TranslatedRegion[]): void {
-    for (const key of regions.flatMap(keysOf)) this.#answered.delete(key);
+    for (const { entries, mode, version } of regions)
+      for (const gpa of entries) this.#answered.delete(keyOf({ gpa, mode, version }));
   }
   /** The last eviction that all vCPUs have let go of. */
   get letGoOf(): number {
@@ -61,26 +71,39 @@ export class PendingRequests {
 
   /** Several vCPUs may find the same block hot. */
   #add(request: TranslationRequest, vcpu: number): void {
-    const key = keyOf(request);
-    if (this.#answered.has(key)) return;
+    const pending = { request, vcpu, heat: 0 };
+    if (this.#isInner(pending) || this.#answered.has(keyOf(request))) return;
     if (this.#answered.size >= ANSWERED_MAX) this.#answered.clear();
-    this.#answered.add(key);
+    this.#answered.add(keyOf(request));
     // What the page was before nobody wants any more.
     this.#waiting = this.#waiting.filter(
       ({ request: other }) => other.gpa !== request.gpa || other.mode !== request.mode,
     );
-    this.#waiting.push({ request, vcpu, heat: 0 });
+    this.#waiting.push(pending);
   }
 
-  /** The counter in the vCPU's table, if the block is still there. */
-  #heat({ request, vcpu, heat }: Pending): number {
+  /** Whether a region reaches it by itself; the vCPU begins to count anew, and the next time the answer is no. */
+  #isInner(pending: Pending): boolean {
+    const key = keyOf(pending.request);
+    if (!this.#inner.delete(key)) return false;
+    this.#answered.delete(key);
+    const word = this.#countWord(pending);
+    if (word !== undefined) this.#words[word] = 0;
+    return true;
+  }
+
+  #heat(pending: Pending): number {
+    const word = this.#countWord(pending);
+    return word === undefined ? pending.heat : Math.max(this.#words[word]!, pending.heat);
+  }
+
+  /** Where the vCPU's table counts how often it enters the block, if it is still there. */
+  #countWord({ request, vcpu }: Pending): number | undefined {
     const { gpa, mode } = request;
     const entry = BLOCK_HASH_OFFSET + blockHash(gpa, mode) * BLOCK_HASH_ENTRY_BYTES;
     const first = (vcpuBase(vcpu) + entry) >> 2;
-    for (const word of [first, first ^ (BLOCK_HASH_ENTRY_BYTES >> 2)]) {
-      if (this.#words[word] === (gpa | 0) && this.#words[word + 1] === mode)
-        return Math.max(this.#words[word + 3]!, heat);
-    }
-    return heat;
+    return [first, first ^ (BLOCK_HASH_ENTRY_BYTES >> 2)]
+      .filter((word) => this.#words[word] === (gpa | 0) && this.#words[word + 1] === mode)
+      .map((word) => word + 3)[0];
   }
 }

@@ -60,6 +60,8 @@ interface RegionOptions {
   readonly isShared: boolean;
   /** Whether code has been entered at an address: what has never run is left out, if it is not on the way. */
   readonly hasRun: (gpa: number) => boolean;
+  /** Whether another region is entered at an address: there it goes on, and the code is not made twice. */
+  readonly isEntered: (gpa: number) => boolean;
 }
 
 class RegionBuilder {
@@ -82,7 +84,7 @@ class RegionBuilder {
   }
 
   explore(entry: number): void {
-    const { source, mode, lengthMax, isShared } = this.#options;
+    const { source, mode, lengthMax, isShared, isEntered } = this.#options;
     const access = translatedAccess(this.#tlb, isShared);
     const locals = { registers: this.#registers, ripBase: this.#ripBase, next: this.#next, access };
     this.#entries.add(entry);
@@ -91,8 +93,9 @@ class RegionBuilder {
     while (this.#work.length && this.#lifted.size < lengthMax) {
       let offset = this.#work.pop()!;
       while (!this.#lifted.has(offset) && this.#lifted.size < lengthMax) {
-        const isInPage = offset < PAGE_BYTES;
-        const instruction = isInPage ? source.read(this.#page, offset, mode, locals) : undefined;
+        const isOurs =
+          offset < PAGE_BYTES && (offset === entry || !isEntered(this.#page + offset));
+        const instruction = isOurs ? source.read(this.#page, offset, mode, locals) : undefined;
         this.#lifted.set(offset, instruction);
         if (!instruction) break;
         this.#follow(instruction);

@@ -40,6 +40,8 @@ export interface TranslatedRegion extends TranslatedBlocks {
   /** Name under which the module exports it. */
   readonly name: string;
   readonly version: number;
+  /** Guest-physical addresses of blocks that it reaches by itself, and where it cannot be entered. */
+  readonly inner: readonly number[];
   readonly instructions: number;
   /** Bytes of its WebAssembly function. */
   readonly bytes: number;
@@ -158,7 +160,7 @@ export class Translator {
           this.counters.requests--;
           continue;
         }
-        const region = this.#region(request);
+        const region = this.#region(request, regions);
         const place = region && this.cache.allocate(recordBytesOf(region));
         if (place) {
           places.push(place);
@@ -178,7 +180,11 @@ export class Translator {
     }
   }
 
-  #region({ gpa, mode }: TranslationRequest): Region | undefined {
+  /** `others` are about to be in force. */
+  #region(
+    { gpa, mode }: TranslationRequest,
+    others: readonly TranslatedRegion[],
+  ): Region | undefined {
     const { lengthMax, lengthMin } = this.#options;
     const entered = enteredAt(this.#u32, gpa - (gpa % PAGE_BYTES), mode);
     const region = buildRegion({
@@ -187,7 +193,9 @@ export class Translator {
       mode,
       lengthMax: lengthMax ?? REGION_LENGTH_MAX,
       isShared: this.#options.isShared ?? false,
-      hasRun: (at) => entered.has(at),
+      hasRun: (at) => entered.all.has(at),
+      isEntered: (at) =>
+        entered.translated.has(at) || others.some((other) => covers(other, { gpa: at, mode })),
     });
     if (!region || region.simple < (lengthMin ?? SIMPLE_MIN)) return undefined;
     return region;
@@ -229,9 +237,13 @@ export class Translator {
     this.counters.instructions += region.length;
     const { page, mode, length: instructions } = region;
     const entries = region.entries.map((offset) => page + offset);
+    const inner = [...region.blocks.keys()]
+      .filter((offset) => !region.entries.includes(offset))
+      .map((offset) => page + offset);
     const bytes = body.code.length;
     const [start, end] = [page + region.start, page + region.end];
-    return { entries, mode, handler, start, end, records, slot, name, version, instructions, bytes };
+    const where = { entries, inner, mode, start, end, version };
+    return { ...where, handler, records, slot, name, instructions, bytes };
   }
 }
 
@@ -241,7 +253,10 @@ function recordBytesOf({ entries, length, simple }: Region): number {
 }
 
 /** The region is entered where the request wants it. */
-function covers(region: TranslatedRegion, { gpa, mode }: TranslationRequest): boolean {
+function covers(
+  region: TranslatedRegion,
+  { gpa, mode }: Pick<TranslationRequest, 'gpa' | 'mode'>,
+): boolean {
   return region.mode === mode && region.entries.includes(gpa);
 }
 
