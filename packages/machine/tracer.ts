@@ -138,7 +138,9 @@ export class Tracer {
         const others = entries.length > 1 ? ` and ${entries.length - 1} more entries` : '';
         const what = event.kind === 'taken' ? 'translated' : 'outdated';
         const size = `${instructions} instructions, ${bytes} bytes`;
-        this.#write(`jit ${what} ${hex(entries[0]!)} mode ${modeText(mode)} ${size}, slot ${slot}${others}`);
+        this.#write(
+          `jit ${what} ${hex(entries[0]!)} mode ${modeText(mode)} ${size}, slot ${slot}${others}`,
+        );
         break;
       }
       case 'dropped': {

@@ -194,7 +194,8 @@ class RegionCompiler {
         inherits: (to) => this.#entriesOf.get(to) === 1,
         lookForEvents: (to, stores, isClean) =>
           this.#flow.isBackEdge(from, to) ? this.#lookForEvents(to, stores, isClean) : [],
-        leaveFor: (to) => this.#frame.statements((l) => l.assign(this.#region.next, this.#frame.rip(to))),
+        leaveFor: (to) =>
+          this.#frame.statements((l) => l.assign(this.#region.next, this.#frame.rip(to))),
         passOn: (to, state) => {
           this.#inherited.set(to, state);
           for (const local of localsOf(state)) this.#kept.add(local);

@@ -1,9 +1,9 @@
 // How a region begins and how it ends. It begins with a look at whether it may run, and its registers come into locals;
 // there is one way out, on which they go back into the vCPU's state, and then on to the region that follows.
 
-import { EXIT_CODES, TRANSLATED_FAULT } from '../lift/assemble.ts';
 import { inlined } from '../interpreter/access.ts';
 import { ENTRY_POINT, R } from '../interpreter/record.ts';
+import { EXIT_CODES, TRANSLATED_FAULT } from '../lift/assemble.ts';
 import type { Emitter } from '../lift/emit.ts';
 import type { Local, Statement } from '../lift/ir.ts';
 import { FAULT_NON_CANONICAL, Lift, newLocal } from '../lift/lift.ts';

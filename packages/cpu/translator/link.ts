@@ -7,11 +7,7 @@ import { jumpCacheEntry } from '../microcode/jump-cache.ts';
 import { JUMP_CACHE_ENTRY, JUMP_CACHE_OFFSET, S } from '../state/layout.ts';
 
 /** Looks `rip` up and, if the jump cache knows it, does `found` with the entry point. */
-export function linkStatements(
-  l: Lift,
-  rip: Value,
-  found: (entryPoint: Value) => void,
-): void {
+export function linkStatements(l: Lift, rip: Value, found: (entryPoint: Value) => void): void {
   const entry = jumpCacheEntry(l, rip);
   const at = (field: number) => JUMP_CACHE_OFFSET + field;
   const isSame = l.loadRaw('i64.load', entry, at(JUMP_CACHE_ENTRY.rip)).eq(rip);

@@ -93,8 +93,7 @@ class RegionBuilder {
     while (this.#work.length && this.#lifted.size < lengthMax) {
       let offset = this.#work.pop()!;
       while (!this.#lifted.has(offset) && this.#lifted.size < lengthMax) {
-        const isOurs =
-          offset < PAGE_BYTES && (offset === entry || !isEntered(this.#page + offset));
+        const isOurs = offset < PAGE_BYTES && (offset === entry || !isEntered(this.#page + offset));
         const instruction = isOurs ? source.read(this.#page, offset, mode, locals) : undefined;
         this.#lifted.set(offset, instruction);
         if (!instruction) break;
