@@ -18,6 +18,7 @@ import { PAGE, PAGE_BYTES, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map
 import { type TranslatedAccess, translatedAccess } from './access.ts';
 import { callsWithRegisters } from './effects.ts';
 import { RegisterLocals } from './registers.ts';
+import { straighten } from './straighten.ts';
 import { EXACT, fill, type TemplateBody, Templates, templateBody } from './templates.ts';
 
 const CODE_BITS = [16, 32, 64] as const;
@@ -210,7 +211,7 @@ export class InstructionSource {
     if (unit) checkUnit(l, unit);
     instruction.lift(l, context, ...operands);
     this.onLift?.(l.statements);
-    const statements = form.ends ? undefined : rewritten(l.statements, registers);
+    const statements = form.ends ? undefined : rewritten(l.statements, registers, next);
     const shadows = form.shadows === true;
     const ends = form.ends === true && !shadows;
     return {
@@ -307,11 +308,13 @@ function loadFrom(view: DataView, load: string, address: number): number | bigin
 function rewritten(
   statements: readonly Statement[],
   registers: RegisterLocals,
+  next: Local,
 ): readonly Statement[] | undefined {
   const needsLoop = (s: Statement) =>
     s.kind === 'return' || (s.kind === 'exit' && (s.exit === 'again' || s.exit === 'retry'));
   if (callsWithRegisters(statements) || someStatement(statements, needsLoop)) return undefined;
-  return registers.rewrite(statements);
+  const inLocals = registers.rewrite(statements);
+  return inLocals && straighten(inLocals, [next]);
 }
 
 /** As the interpreter's surroundings, but rip is known up to the page, and a jump within the page says where to. */

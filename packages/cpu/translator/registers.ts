@@ -36,6 +36,8 @@ const REGISTERS: readonly Register[] = [
   ...places(S.xmm, VECTOR_BYTES).map((offset) => ({ offset, type: 'v128' as const, flag: 0 })),
   ...FLAG_FIELDS.map(({ offset, type }, n) => ({ offset, type, flag: 1 << n })),
 ].map((r, number) => ({ ...r, number, local: { ...newLocal(r.type), register: number } }));
+/** Number of the first flag. */
+export const FLAGS_FROM = REGISTERS.length - FLAG_FIELDS.length;
 const numbers = new Map(REGISTERS.map(({ offset, number }) => [offset, number]));
 
 function places(field: Field, bytes: number): number[] {
