@@ -14,7 +14,14 @@ import { ENTRY_POINT, PSEUDO_HANDLERS, R, RECORD_BYTES } from '../interpreter/re
 import { type CpuModel, cpuModel } from '../model/cpu-model.ts';
 import { SHARED } from '../smp/shared-words.ts';
 import { World } from '../smp/world.ts';
-import { S, TLB_ENTRIES, TLB_ENTRY, TLB_MODES, TLB_OFFSET } from '../state/layout.ts';
+import {
+  S,
+  TLB_EMPTY_DISTANCE,
+  TLB_ENTRIES,
+  TLB_ENTRY,
+  TLB_MODES,
+  TLB_OFFSET,
+} from '../state/layout.ts';
 import {
   BLOCK_HASH_ENTRIES, BLOCK_HASH_ENTRY_BYTES, BLOCK_HASH_OFFSET, PAGE, PAGE_BLOCKS_BASE, PAGE_BYTES, PAGE_FLAGS_BASE,
   PAGE_VERSIONS_BASE, RAM_BASE, RECORDS_BASE, RECORDS_BYTES, TRANSLATED_RECORDS_BASE, vcpuBase,
@@ -474,8 +481,8 @@ export class BlockStore {
       for (let entry = 0; entry < TLB_MODES * TLB_ENTRIES; entry++) {
         const address = base + entry * TLB_ENTRY.size;
         if (this.#u32[(address + TLB_ENTRY.page) / 4] !== page) continue;
-        const otherIndex = (entry % TLB_ENTRIES) ^ 1;
-        this.#i64[(address + TLB_ENTRY.writeTag) / 8] = BigInt(otherIndex) << 12n;
+        const empty = ((entry % TLB_ENTRIES) * PAGE_BYTES) ^ TLB_EMPTY_DISTANCE;
+        this.#i64[(address + TLB_ENTRY.writeTag) / 8] = BigInt(empty);
       }
     }
   }

@@ -6,7 +6,7 @@ import { readFlagsFunction, writeFlagsFunction } from '../microcode/host-interfa
 import { flushPage, flushTlb, translateFetch } from '../microcode/memory.ts';
 import { updateMode } from '../microcode/mode.ts';
 import { walk } from '../microcode/page-walk.ts';
-import { loadTranslated, probeTranslated, storeTranslated } from '../translator/memory.ts';
+import { probeTranslated, readTranslated, writeTranslated } from '../translator/memory.ts';
 import { STRATEGIES } from './access.ts';
 import {
   buildHandlers,
@@ -44,8 +44,8 @@ const ROOTS: readonly FunctionRef[] = [
   readFlagsFunction,
   writeFlagsFunction,
   updateMode,
-  loadTranslated,
-  storeTranslated,
+  readTranslated,
+  writeTranslated,
   probeTranslated,
 ];
 

@@ -10,6 +10,7 @@ import { CR0, CR4, EFER } from '../state/control-bits.ts';
 import {
   S,
   TLB_BYTES,
+  TLB_EMPTY_DISTANCE,
   TLB_ENTRIES,
   TLB_ENTRY,
   TLB_MODE,
@@ -32,14 +33,17 @@ export const flushTlb: FunctionRef = fn('flushTlb', {
     const tags = [TLB_ENTRY.readTag, TLB_ENTRY.writeTag, TLB_ENTRY.executeTag];
     for (let mode = 0; mode < TLB_MODES; mode++) {
       l.if(used.and(1 << mode), () => {
-        // All ones never match a page, except for the tags of the first and the last entry, which get another page's.
+        // All ones match the first page's addresses and the last one: pages near them get another page's tag.
         const tlb = mode * TLB_BYTES;
         l.effect('memory.fill', base.add(tlb), l.i32(0xff), l.i32(TLB_BYTES));
-        const last = (TLB_ENTRIES - 1) * TLB_ENTRY.size;
-        for (const tag of tags) {
-          l.storeRaw('i64.store', base, tlb + tag, l.i64(0x1000n));
-          l.storeRaw('i64.store', base, tlb + last + tag, l.i64(0n));
-        }
+        for (const entry of [0, 1, TLB_ENTRIES - 2, TLB_ENTRIES - 1])
+          for (const tag of tags)
+            l.storeRaw(
+              'i64.store',
+              base,
+              tlb + entry * TLB_ENTRY.size + tag,
+              l.i64(TLB_EMPTY_DISTANCE),
+            );
       });
     }
     l.set(S.tlbsUsed, 0);
@@ -48,9 +52,9 @@ export const flushTlb: FunctionRef = fn('flushTlb', {
   },
 });
 
-/** A tag that no address of that entry's pages matches. */
+/** A tag that no address of that entry's pages matches, nor one near them. */
 function emptyTag(l: Lift, linear: Value): Value {
-  return l.let(linear.and(~0xfffn).xor(0x1000n));
+  return l.let(linear.and(~0xfffn).xor(BigInt(TLB_EMPTY_DISTANCE)));
 }
 
 /** INVLPG: empties the entries that could map the address, in all TLBs. */
@@ -68,14 +72,15 @@ export const flushPage: FunctionRef = fn('flushPage', {
   },
 });
 
+/** How a linear address becomes the offset of its entry. */
+export const TLB_INDEX = {
+  shift: 12 - Math.log2(TLB_ENTRY.size),
+  mask: (TLB_ENTRIES - 1) * TLB_ENTRY.size,
+} as const;
+
 /** Address of the TLB entry for a linear address. */
-function tlbEntry(_l: Lift, tlb: Value, linear: Value): Value {
-  const shift = 12 - Math.log2(TLB_ENTRY.size);
-  return linear
-    .i32()
-    .shru(shift)
-    .and((TLB_ENTRIES - 1) * TLB_ENTRY.size)
-    .add(tlb);
+export function tlbEntry(_l: Lift, tlb: Value, linear: Value): Value {
+  return linear.i32().shru(TLB_INDEX.shift).and(TLB_INDEX.mask).add(tlb);
 }
 
 /** #GP(0), or #SS(0) when the access went through SS: the engine knows which when it delivers the fault. */

@@ -52,6 +52,11 @@ export const TLB_ENTRY = {
   executeTag: 24,
 } as const;
 /**
+ * A tag that is to match nothing is that of a page so far away: no address of the entry's pages matches it, nor does one of
+ * their neighbours', whom translated code compares with it too (translator/passes/looks.ts).
+ */
+export const TLB_EMPTY_DISTANCE: number = (TLB_ENTRIES / 2) * 4096;
+/**
  * TLBs by what an access may touch: supervisor with SMAP in force, user, supervisor without SMAP,
  * and one that is never filled, for modes in which every access must be looked at (alignment checks, data breakpoints).
  */
@@ -261,6 +266,8 @@ export const S = {
   /** Scratch for microcode that returns more than one value; meaningful only right after the call. */
   result: field('result', 'i64', { count: 8 }),
   scratch: field('scratch', 'v128', { count: 8 }),
+  /** What translated code reads or writes instead of memory that it cannot reach itself (translator/memory.ts). */
+  aside: field('aside', 'v128'),
   /** Entries written to the jump cache, and faults met by translated code: both since power-on. */
   jumpFills: field('jumpFills', 'i64'),
   translatedFaults: field('translatedFaults', 'i64'),

@@ -1,20 +1,31 @@
-// Microcode of translated code's memory accesses that the TLB did not answer. They get the tag that did not match, and have
-// no use for it: V8 loads a value twice that is only compared, and once if somebody wants it.
+// Microcode of translated code's memory accesses that its own look at the TLB did not answer. Each gives the host address
+// to go on with, or 0 after a fault. It may well be in the TLB: code that has looked for one access looks at the same entry
+// for those near it, which may lie in another page (passes/looks.ts).
 
 import { type FunctionRef, fn } from '../lift/function.ts';
-import { FAULT_PENDING, FAULT_RUN_ALONE, type Lift } from '../lift/lift.ts';
+import { type AccessOptions, FAULT_PENDING, FAULT_RUN_ALONE, type Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { seesTime } from '../microcode/exact.ts';
-import { dataAccess, loadSlow, translate } from '../microcode/memory.ts';
+import { dataAccess, loadSlow, tlbEntry, translate } from '../microcode/memory.ts';
 import { busWrite } from '../microcode/physical-memory.ts';
 import { isNonCanonical } from '../microcode/stack.ts';
-import { S, TLB_BYTES, TLB_MODE, TLB_OFFSET } from '../state/layout.ts';
+import { S, TLB_BYTES, TLB_ENTRY, TLB_MODE, TLB_OFFSET } from '../state/layout.ts';
 import { PAGE, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
 
-/** Added to the number of bytes: a stack access, where an address that is not canonical raises #SS(0). */
-export const STACK_ACCESS = 0x100;
-const BYTES = 0xff;
+/** What an access is, in one small number: the logarithm of its bytes, and flags. */
+const KIND = {
+  size: 7,
+  /** An address that is not canonical raises #SS(0). */
+  stack: 8,
+  /** Through the TLB of implicit supervisor accesses. */
+  system: 16,
+} as const;
 const STACK_FAULT = 12;
+
+export function accessKind(bytes: number, options: AccessOptions = {}): number {
+  const flags = (options.stack ? KIND.stack : 0) | (options.system ? KIND.system : 0);
+  return Math.log2(bytes) | flags;
+}
 
 /** Nothing is wrong, but the instruction is one for the interpreter; nothing of it has been done. */
 function leave(l: Lift): void {
@@ -22,8 +33,21 @@ function leave(l: Lift): void {
   l.exit('fault');
 }
 
+function tlbOf(l: Lift, kind: Value): Value {
+  return l.let(l.select(kind.and(KIND.system), l.get(S.tlbSystem), l.get(S.tlb)));
+}
+
+/** Returns the address from the function if the TLB has it. */
+function returnKnown(l: Lift, a: { linear: Value; bytes: Value; tlb: Value; tag: number }): void {
+  const entry = l.let(tlbEntry(l, a.tlb, a.linear));
+  const offset = a.linear.sub(l.loadRaw('i64.load', entry, a.tag));
+  l.if(offset.leu(l.i32(4096).sub(a.bytes).u64()), () =>
+    l.return(a.linear.i32().add(l.loadRaw('i32.load', entry, TLB_ENTRY.addend))),
+  );
+}
+
 function checkStack(l: Lift, linear: Value, kind: Value): void {
-  l.unlikely(kind.and(STACK_ACCESS), () => l.raiseIf(isNonCanonical(linear), STACK_FAULT, 0));
+  l.unlikely(kind.and(KIND.stack), () => l.raiseIf(isNonCanonical(linear), STACK_FAULT, 0));
 }
 
 /** Host address for a write, or 0 on the bus; leaves for the interpreter when the page holds decoded code, when the access
@@ -40,50 +64,60 @@ function writableHost(l: Lift, linear: Value, bytes: Value, tlb: Value): Value {
   return host;
 }
 
-/** Up to 8 bytes; `kind` is their number, with STACK_ACCESS. */
-export const loadTranslated: FunctionRef = fn('loadTranslated', {
-  params: { linear: 'i64', kind: 'i32', tlb: 'i32', tag: 'i64' },
-  result: 'i64',
-  faults: true,
-  build(l, { linear, kind, tlb }) {
-    checkStack(l, linear, kind);
-    l.return(l.call(loadSlow, linear, kind.and(BYTES), tlb));
-  },
-});
-
-export const storeTranslated: FunctionRef = fn('storeTranslated', {
-  params: { linear: 'i64', value: 'i64', kind: 'i32', tlb: 'i32', tag: 'i64' },
+/** Where the bytes can be read: in memory, or S.aside. */
+export const readTranslated: FunctionRef = fn('readTranslated', {
+  params: { linear: 'i64', kind: 'i32' },
   result: 'i32',
   zeroOnFault: true,
-  build(l, { linear, value, kind, tlb }) {
+  build(l, { linear, kind }) {
+    const size = l.let(kind.and(KIND.size));
+    const bytes = l.let(l.i32(1).shl(size));
+    const tlb = tlbOf(l, kind);
+    returnKnown(l, { linear, bytes, tlb, tag: TLB_ENTRY.readTag });
     checkStack(l, linear, kind);
-    const bytes = l.let(kind.and(BYTES));
-    const host = writableHost(l, linear, bytes, tlb);
-    l.unlikely(host.eqz(), () => {
-      seesTime(l);
-      l.run(busWrite, l.get(S.result, 1), bytes, value);
-      l.unlikely(l.get(S.fault), () => l.exit('fault'));
-      l.return(1);
-    });
-    l.switch(
-      bytes.ctz(),
-      [
-        () => l.storeRaw('i64.store8', host, 0, value),
-        () => l.storeRaw('i64.store16', host, 0, value),
-        () => l.storeRaw('i64.store32', host, 0, value),
-      ],
-      () => l.storeRaw('i64.store', host, 0, value),
+    const aside = l.cpu.add(S.aside.offset);
+    l.if(
+      size.eq(4),
+      () => {
+        const low = l.call(loadSlow, linear, 8, tlb);
+        const high = l.call(loadSlow, linear.add(8n), 8, tlb);
+        l.storeRaw('i64.store', aside, 0, low);
+        l.storeRaw('i64.store', aside, 8, high);
+      },
+      () => l.storeRaw('i64.store', aside, 0, l.call(loadSlow, linear, bytes, tlb)),
     );
-    l.return(1);
+    l.return(aside);
   },
 });
 
-/** Host address for a read-modify-write of `bytes` bytes. */
-export const probeTranslated: FunctionRef = fn('probeTranslated', {
-  params: { linear: 'i64', bytes: 'i32', tlb: 'i32', tag: 'i64' },
+/** Where up to 8 bytes can be written: in memory, or, when the bus has got them already, S.aside. */
+export const writeTranslated: FunctionRef = fn('writeTranslated', {
+  params: { linear: 'i64', value: 'i64', kind: 'i32' },
   result: 'i32',
   zeroOnFault: true,
-  build(l, { linear, bytes, tlb }) {
+  build(l, { linear, value, kind }) {
+    const bytes = l.let(l.i32(1).shl(kind.and(KIND.size)));
+    const tlb = tlbOf(l, kind);
+    returnKnown(l, { linear, bytes, tlb, tag: TLB_ENTRY.writeTag });
+    checkStack(l, linear, kind);
+    const host = writableHost(l, linear, bytes, tlb);
+    l.if(host, () => l.return(host));
+    seesTime(l);
+    l.run(busWrite, l.get(S.result, 1), bytes, value);
+    l.unlikely(l.get(S.fault), () => l.exit('fault'));
+    l.return(l.cpu.add(S.aside.offset));
+  },
+});
+
+/** Host address for a read-modify-write. */
+export const probeTranslated: FunctionRef = fn('probeTranslated', {
+  params: { linear: 'i64', kind: 'i32' },
+  result: 'i32',
+  zeroOnFault: true,
+  build(l, { linear, kind }) {
+    const bytes = l.let(l.i32(1).shl(kind.and(KIND.size)));
+    const tlb = tlbOf(l, kind);
+    returnKnown(l, { linear, bytes, tlb, tag: TLB_ENTRY.writeTag });
     const host = writableHost(l, linear, bytes, tlb);
     l.unlikely(host.eqz(), () => leave(l));
     l.return(host);

@@ -3,6 +3,7 @@
 
 import type { Statement } from '../../lift/ir.ts';
 import { removeDead } from './dead.ts';
+import { shareLooks } from './looks.ts';
 import { type Pass, type PassContext, variablesOf } from './pass.ts';
 import { propagate } from './propagate.ts';
 import { simplify } from './simplify.ts';
@@ -14,6 +15,7 @@ export type { Pass, PassContext } from './pass.ts';
 export const PIPELINE: readonly { readonly name: string; readonly pass: Pass }[] = [
   { name: 'propagate', pass: propagate },
   { name: 'subexpressions', pass: shareSubexpressions },
+  { name: 'looks', pass: shareLooks },
   { name: 'simplify', pass: simplify },
   { name: 'dead', pass: removeDead },
   { name: 'tree', pass: buildTrees },

@@ -7,6 +7,7 @@ import type { FunctionRef } from '../../lift/function.ts';
 import type { Statement } from '../../lift/ir.ts';
 import { Lift, newLocal } from '../../lift/lift.ts';
 import { Value } from '../../lift/value.ts';
+import { flushPage, flushTlb } from '../../microcode/memory.ts';
 import { S } from '../../state/layout.ts';
 import { wasmOp } from '../../wasm/opcodes.ts';
 import { stateOffset } from '../effects.ts';
@@ -31,6 +32,24 @@ function storeBytes(store: string): number {
   if (bits !== undefined) return Number(bits) / 8;
   const type = wasmOp(store).params[1];
   return type === 'v128' ? 16 : type === 'i64' || type === 'f64' ? 8 : 4;
+}
+
+const flushers = new Map<FunctionRef, boolean>([
+  [flushTlb, true],
+  [flushPage, true],
+]);
+
+/** Whether a function, or one that it calls, takes entries out of the TLB. */
+export function flushesTlb(ref: FunctionRef): boolean {
+  const cached = flushers.get(ref);
+  if (cached !== undefined) return cached;
+  flushers.set(ref, false);
+  let result = false;
+  calleesOf(build(ref), (callee) => {
+    result ||= flushesTlb(callee);
+  });
+  flushers.set(ref, result);
+  return result;
 }
 
 const known = new Map<FunctionRef, boolean>();

@@ -8,7 +8,7 @@ import { S } from '../../../state/layout.ts';
 import { planMemory, RAM_BASE } from '../../../state/memory-map.ts';
 import { translatedAccess } from '../../access.ts';
 import { InstructionSource } from '../../instructions.ts';
-import { loadTranslated, probeTranslated, storeTranslated } from '../../memory.ts';
+import { probeTranslated, readTranslated, writeTranslated } from '../../memory.ts';
 import { RegisterLocals } from '../../registers.ts';
 import type { PassContext } from '../pass.ts';
 import type { Place } from './run.ts';
@@ -19,8 +19,8 @@ const PAGE_BYTES = 4096;
 const MODE_64 = 2;
 /** What straight code may call: it leaves registers alone. */
 const SLOW_PATHS: ReadonlySet<unknown> = new Set([
-  loadTranslated,
-  storeTranslated,
+  readTranslated,
+  writeTranslated,
   probeTranslated,
 ]);
 
