@@ -368,7 +368,10 @@ function knownContext(
 /** The constant that a target adds to S.ripBase, if that is all it does. Wrapping to 32 bits cannot matter within a page. */
 function pageOffset(l: Lift, target: Node, ripBase: Local): number | undefined {
   const node = l.definition(target);
-  if (node.kind === 'local') return node.local === ripBase ? 0 : undefined;
+  if (node.kind === 'local') {
+    if (node.local === ripBase) return 0;
+    return node === target ? undefined : pageOffset(l, node, ripBase);
+  }
   if (node.kind !== 'op') return undefined;
   const [a, b] = node.args;
   if (b?.kind !== 'const') return undefined;

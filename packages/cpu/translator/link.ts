@@ -10,10 +10,10 @@ import { JUMP_CACHE_ENTRY, JUMP_CACHE_OFFSET, S } from '../state/layout.ts';
 export function linkStatements(l: Lift, rip: Value, found: (entryPoint: Value) => void): void {
   const entry = jumpCacheEntry(l, rip);
   const at = (field: number) => JUMP_CACHE_OFFSET + field;
-  const isSame = l.loadRaw('i64.load', entry, at(JUMP_CACHE_ENTRY.rip)).eq(rip);
+  const ripDiffers = l.loadRaw('i64.load', entry, at(JUMP_CACHE_ENTRY.rip)).xor(rip);
   const context = l.loadRaw('i32.load', entry, at(JUMP_CACHE_ENTRY.context));
   l.if(
-    isSame.and(context.eq(l.get(S.context))),
+    ripDiffers.or(context.xor(l.get(S.context)).u64()).eqz(),
     () => found(l.loadRaw('i32.load', entry, at(JUMP_CACHE_ENTRY.entryPoint))),
     undefined,
     true,

@@ -71,6 +71,8 @@ class RegionBuilder {
   readonly #leaders = new Set<number>();
   readonly #returnPoints = new Set<number>();
   readonly #entries = new Set<number>();
+  /** Functions that it calls: they are in it although they are entered elsewhere, too. */
+  readonly #callees = new Set<number>();
   /** What to look at next is at the end. */
   readonly #work: number[] = [];
   readonly #ripBase = newLocal('i64');
@@ -84,7 +86,7 @@ class RegionBuilder {
   }
 
   explore(entry: number): void {
-    const { source, mode, lengthMax, isShared, isEntered } = this.#options;
+    const { source, mode, lengthMax, isShared } = this.#options;
     const access = translatedAccess(this.#tlb, isShared);
     const locals = { registers: this.#registers, ripBase: this.#ripBase, next: this.#next, access };
     this.#entries.add(entry);
@@ -93,8 +95,9 @@ class RegionBuilder {
     while (this.#work.length && this.#lifted.size < lengthMax) {
       let offset = this.#work.pop()!;
       while (!this.#lifted.has(offset) && this.#lifted.size < lengthMax) {
-        const isOurs = offset < PAGE_BYTES && (offset === entry || !isEntered(this.#page + offset));
-        const instruction = isOurs ? source.read(this.#page, offset, mode, locals) : undefined;
+        const instruction = this.#isOurs(offset)
+          ? source.read(this.#page, offset, mode, locals)
+          : undefined;
         this.#lifted.set(offset, instruction);
         if (!instruction) break;
         this.#follow(instruction);
@@ -104,10 +107,18 @@ class RegionBuilder {
     }
   }
 
+  #isOurs(offset: number): boolean {
+    if (offset >= PAGE_BYTES) return false;
+    const [entry] = this.#entries;
+    if (offset === entry || this.#callees.has(offset)) return true;
+    return !this.#options.isEntered(this.#page + offset);
+  }
+
   /** Notes where an instruction leads to. */
   #follow({ targets, fallsThrough, returnsTo, continuesAt }: RegionInstruction): void {
     const hasRun = (offset: number) => this.#options.hasRun(this.#page + offset);
     for (const target of targets) {
+      if (returnsTo !== undefined) this.#callees.add(target);
       if (this.#leaders.has(target)) continue;
       this.#leaders.add(target);
       // What a jump without a condition leads to has run, or will have.
