@@ -6,7 +6,7 @@ import type { ValueType } from '../wasm/opcodes.ts';
 import { wasmOp } from '../wasm/opcodes.ts';
 import type { FunctionRef } from './function.ts';
 import type { InstructionExit, Local, Node, Statement } from './ir.ts';
-import { eachExpression, eachNode, eachStatement } from './traverse.ts';
+import { eachExpression, eachOperand, eachStatement, innerLists } from './traverse.ts';
 
 export interface EmitOptions {
   readonly params: readonly ValueType[];
@@ -23,6 +23,60 @@ export interface Detour {
 }
 const DETOURS = 4_000_000;
 const DETOUR_ENDS = 1_000_000_000;
+
+interface Way extends Detour {
+  /** Statements of the sequence between which it is taken; -1: nowhere. */
+  first: number;
+  last: number;
+}
+
+/** Which statement of a sequence is the last that uses a local. */
+class LastUses {
+  readonly ways: Way[];
+  readonly #uses = new Map<Local, number>();
+  #n = 0;
+
+  constructor(detours: readonly Detour[]) {
+    this.ways = detours.map((d) => ({ ...d, first: -1, last: -1 }));
+  }
+  of(local: Local): number {
+    return this.#uses.get(local) ?? -1;
+  }
+  note(s: Statement, n: number): void {
+    this.#n = n;
+    this.#statement(s);
+    if (s.kind === 'if') {
+      eachStatement(s.whenTrue, this.#statement);
+      eachStatement(s.otherwise, this.#statement);
+    } else for (const list of innerLists(s)) eachStatement(list, this.#statement);
+  }
+  /** What a detour stores is used by the last statement that takes it. */
+  noteDetours(): void {
+    for (const { stores, last } of this.ways) {
+      this.#n = last;
+      for (const s of stores) eachExpression(s, this.#expression);
+    }
+  }
+
+  readonly #statement = (s: Statement): void => {
+    if (s.kind === 'exit') {
+      if (!s.target) return;
+      for (const way of this.ways) {
+        if (way.id !== s.target) continue;
+        if (way.first < 0) way.first = this.#n;
+        way.last = this.#n;
+      }
+      return;
+    }
+    if (s.kind === 'set') this.#uses.set(s.local, this.#n);
+    eachExpression(s, this.#expression);
+  };
+  readonly #expression = (node: Node): void => {
+    if (node.kind === 'local') {
+      if (this.of(node.local) < this.#n) this.#uses.set(node.local, this.#n);
+    } else eachOperand(node, this.#expression);
+  };
+}
 
 export class Emitter {
   readonly code = new CodeWriter();
@@ -54,46 +108,24 @@ export class Emitter {
     keep: ReadonlySet<Local>,
     detours: readonly Detour[] = [],
   ): void {
-    const lastUses = new Map<Local, number>();
-    const ways = new Map(detours.map((d) => [d.id, { ...d, first: -1, last: -1 }]));
-    statements.forEach((s, n) => {
-      eachStatement([s], (inner) => {
-        const way = inner.kind === 'exit' && inner.target && ways.get(inner.target);
-        if (way) {
-          if (way.first < 0) way.first = n;
-          way.last = n;
-        }
-        if (inner.kind === 'set') lastUses.set(inner.local, n);
-        eachExpression(inner, (expression) =>
-          eachNode(expression, (node) => {
-            if (node.kind === 'local') lastUses.set(node.local, n);
-          }),
-        );
-      });
-    });
-    for (const { stores, last } of ways.values())
-      for (const s of stores)
-        eachExpression(s, (expression) =>
-          eachNode(expression, (node) => {
-            if (node.kind === 'local')
-              lastUses.set(node.local, Math.max(lastUses.get(node.local) ?? -1, last));
-          }),
-        );
-    const taken = [...ways.values()].filter((way) => way.first >= 0);
-    this.#scopes.push([]);
-    statements.forEach((s, n) => {
-      for (const way of taken) if (way.first === n) this.#openDetour(way);
-      this.#statement(s);
-      for (const way of taken) if (way.last === n) this.#closeDetour(way);
-      const own = this.#scopes.at(-1)!;
-      this.#scopes[this.#scopes.length - 1] = own.filter((local) => {
-        if (keep.has(local) || lastUses.get(local)! > n) return true;
-        this.#release(local);
-        return false;
-      });
-    });
-    const kept = this.#scopes.pop()!;
-    this.#scopes.at(-1)!.push(...kept);
+    const uses = new LastUses(detours);
+    for (let n = 0; n < statements.length; n++) uses.note(statements[n]!, n);
+    uses.noteDetours();
+    const own: Local[] = [];
+    this.#scopes.push(own);
+    for (let n = 0; n < statements.length; n++) {
+      for (const way of uses.ways) if (way.first === n) this.#openDetour(way);
+      this.#statement(statements[n]!);
+      for (const way of uses.ways) if (way.last === n) this.#closeDetour(way);
+      let kept = 0;
+      for (const local of own) {
+        if (keep.has(local) || uses.of(local) > n) own[kept++] = local;
+        else this.#release(local);
+      }
+      own.length = kept;
+    }
+    this.#scopes.pop();
+    this.#scopes.at(-1)!.push(...own);
   }
   #openDetour({ id }: Detour): void {
     this.open('block', DETOUR_ENDS + id);

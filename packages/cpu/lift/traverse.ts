@@ -9,7 +9,10 @@ export function mapOperands(node: Node, map: (operand: Node) => Node): Node {
     case 'op':
     case 'call': {
       const args = mapList(node.args, map);
-      return args === node.args ? node : { ...node, args };
+      if (args === node.args) return node;
+      if (node.kind === 'op' && !(node.lanes || node.origin || node.condition !== undefined))
+        return { kind: 'op', type: node.type, op: node.op, args };
+      return { ...node, args };
     }
     case 'select': {
       const condition = map(node.condition);
@@ -53,10 +56,11 @@ export function mapStatement(
     }
     case 'if':
       return {
-        ...s,
+        kind: 'if',
         condition: node(s.condition),
         whenTrue: list(s.whenTrue),
         otherwise: list(s.otherwise),
+        likely: s.likely,
       };
     case 'switch':
       return {
@@ -85,13 +89,31 @@ function mapList(nodes: readonly Node[], map: (node: Node) => Node): readonly No
   return changed ?? nodes;
 }
 
+/** Reports the operands of a node. */
+export function eachOperand(node: Node, found: (node: Node) => void): void {
+  switch (node.kind) {
+    case 'op':
+    case 'call':
+      for (let n = 0; n < node.args.length; n++) found(node.args[n]!);
+      return;
+    case 'select':
+      found(node.condition);
+      found(node.whenTrue);
+      found(node.otherwise);
+      return;
+    case 'load':
+      found(node.address);
+      if (node.value) found(node.value);
+  }
+}
+
 /** Reports the node and all nodes below it. */
 export function eachNode(node: Node, found: (node: Node) => void): void {
   found(node);
   switch (node.kind) {
     case 'op':
     case 'call':
-      for (const arg of node.args) eachNode(arg, found);
+      for (let n = 0; n < node.args.length; n++) eachNode(node.args[n]!, found);
       return;
     case 'select':
       eachNode(node.condition, found);
@@ -116,7 +138,7 @@ export function eachExpression(s: Statement, found: (node: Node) => void): void 
       return;
     case 'effect':
     case 'call':
-      for (const arg of s.args) found(arg);
+      for (let n = 0; n < s.args.length; n++) found(s.args[n]!);
       return;
     case 'if':
       found(s.condition);
@@ -129,6 +151,8 @@ export function eachExpression(s: Statement, found: (node: Node) => void): void 
   }
 }
 
+const NO_LISTS: readonly (readonly Statement[])[] = [];
+
 /** The lists of statements directly inside one. */
 export function innerLists(s: Statement): readonly (readonly Statement[])[] {
   switch (s.kind) {
@@ -140,7 +164,7 @@ export function innerLists(s: Statement): readonly (readonly Statement[])[] {
     case 'block':
       return [s.body];
     default:
-      return [];
+      return NO_LISTS;
   }
 }
 
@@ -149,9 +173,17 @@ export function eachStatement(
   statements: readonly Statement[],
   found: (s: Statement) => void,
 ): void {
-  for (const s of statements) {
+  for (let n = 0; n < statements.length; n++) {
+    const s = statements[n]!;
     found(s);
-    for (const inner of innerLists(s)) eachStatement(inner, found);
+    if (s.kind === 'if') {
+      eachStatement(s.whenTrue, found);
+      eachStatement(s.otherwise, found);
+    } else if (s.kind === 'loop' || s.kind === 'block') eachStatement(s.body, found);
+    else if (s.kind === 'switch') {
+      for (const list of s.cases) eachStatement(list, found);
+      eachStatement(s.otherwise, found);
+    }
   }
 }
 
@@ -160,5 +192,17 @@ export function someStatement(
   statements: readonly Statement[],
   is: (s: Statement) => boolean,
 ): boolean {
-  return statements.some((s) => is(s) || innerLists(s).some((inner) => someStatement(inner, is)));
+  for (let n = 0; n < statements.length; n++) {
+    const s = statements[n]!;
+    if (is(s)) return true;
+    if (s.kind === 'if') {
+      if (someStatement(s.whenTrue, is) || someStatement(s.otherwise, is)) return true;
+    } else if (s.kind === 'loop' || s.kind === 'block') {
+      if (someStatement(s.body, is)) return true;
+    } else if (s.kind === 'switch') {
+      if (s.cases.some((list) => someStatement(list, is)) || someStatement(s.otherwise, is))
+        return true;
+    }
+  }
+  return false;
 }

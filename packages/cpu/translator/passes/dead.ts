@@ -181,9 +181,11 @@ class Elimination {
   }
 
   #if(s: Statement & { kind: 'if' }): Statement | undefined {
-    const [low, high] = [this.#low, this.#high];
+    const low = this.#low;
+    const high = this.#high;
     const otherwise = this.#list(s.otherwise);
-    const [otherLow, otherHigh] = [this.#low, this.#high];
+    const otherLow = this.#low;
+    const otherHigh = this.#high;
     this.#low = low;
     this.#high = high;
     const whenTrue = this.#list(s.whenTrue);

@@ -25,6 +25,7 @@ export function variablesOf(
   const variables = new Set(context.mutable);
   const once = new Set<Local>();
   forEachSet(statements, (local) => {
+    if (variables.has(local)) return;
     if (once.has(local)) variables.add(local);
     else once.add(local);
   });
@@ -33,7 +34,8 @@ export function variablesOf(
 
 /** Reports each `set`, in order, nested ones too. */
 export function forEachSet(statements: readonly Statement[], found: (local: Local) => void): void {
-  for (const s of statements) {
+  for (let n = 0; n < statements.length; n++) {
+    const s = statements[n]!;
     if (s.kind === 'set') found(s.local);
     else if (s.kind === 'if') {
       forEachSet(s.whenTrue, found);

@@ -125,7 +125,8 @@ class Propagation {
 
   #arm(statements: readonly Statement[]): readonly Statement[] {
     if (!statements.length) return statements;
-    const [trail, sets] = [this.#trail.length, this.#setLog.length];
+    const trail = this.#trail.length;
+    const sets = this.#setLog.length;
     this.#depth++;
     const result = this.list(statements);
     this.#depth--;

@@ -140,7 +140,8 @@ class Simplifier {
 
   #arm(statements: readonly Statement[]): readonly Statement[] {
     if (!statements.length) return statements;
-    const [trail, sets] = [this.#trail.length, this.#setLog.length];
+    const trail = this.#trail.length;
+    const sets = this.#setLog.length;
     this.#depth++;
     const result = this.list(statements);
     this.#depth--;

@@ -53,14 +53,15 @@ class TreeBuilder {
     if (!statements.length) return statements;
     const result: (Statement | undefined)[] = [];
     let isChanged = false;
-    for (const s of statements) {
+    for (let n = 0; n < statements.length; n++) {
+      const s = statements[n]!;
       const placed = this.#statement(s);
       if (placed !== s) isChanged = true;
       if (placed.kind === 'set') this.#offer(placed, result);
       result.push(placed);
     }
-    const kept = result.filter((s) => s !== undefined);
-    return isChanged || kept.length !== statements.length ? kept : statements;
+    if (!isChanged && !result.includes(undefined)) return statements;
+    return result.filter((s) => s !== undefined);
   }
 
   #statement(given: Statement): Statement {
@@ -107,7 +108,8 @@ class TreeBuilder {
   #arm(statements: readonly Statement[]): readonly Statement[] {
     const { length } = statements;
     if (!length) return statements;
-    const [writeTime, readTime] = [this.#writeTime, this.#readTime];
+    const writeTime = this.#writeTime;
+    const readTime = this.#readTime;
     const result = this.list(statements);
     if (ending(statements) === 'leaves') {
       // What it does to memory is done on another path than what follows here.
