@@ -8,8 +8,8 @@ import type { Value } from '../lift/value.ts';
 import { S } from '../state/layout.ts';
 
 /** Kinds of notes, less the one that says that there is none. `parts`: the result, and CF, AF and OF in their places
- *  (NOTED_PART). INC and DEC: the result and CF. */
-const OPERATIONS = ['add', 'sub', 'inc', 'dec', 'parts'] as const;
+ *  (NOTED_PART); `result`: the result, and those are clear. INC and DEC: the result and CF. */
+const OPERATIONS = ['add', 'sub', 'inc', 'dec', 'parts', 'result'] as const;
 export type NoteOperation = (typeof OPERATIONS)[number];
 
 /** S.flagsKind when the vCPU's state has the flags themselves. */
@@ -73,19 +73,20 @@ export const settleFlags: FunctionRef = fn('settleFlags', {
         adjust: wrapped.and(0xfn).eqz().shl(4),
       });
     };
-    const parts = () =>
+    const parts = (all: Value) =>
       set({
         result: left,
-        carry: right.and(NOTED_PART.carry).i32(),
-        overflow: right,
-        adjust: right,
+        carry: all.and(NOTED_PART.carry).i32(),
+        overflow: all,
+        adjust: all,
       });
     const operations: Readonly<Record<NoteOperation, () => void>> = {
       add,
       sub: subtract,
       inc: () => step(left),
       dec: () => step(l.let(left.add(1n))),
-      parts,
+      parts: () => parts(right),
+      result: () => parts(l.i64(0)),
     };
     l.switch(
       kind.shru(OPERATION_SHIFT).sub(1),

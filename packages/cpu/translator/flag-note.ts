@@ -20,7 +20,10 @@ import { FLAG_FIELDS, type RegisterLocals } from './registers.ts';
 interface Note {
   readonly kind: number;
   readonly left: Value;
-  readonly right: Value;
+  /** Undefined: any. */
+  readonly right: Value | undefined;
+  /** It takes a few moves, where others compute. */
+  readonly isCheap: boolean;
 }
 /** A flag's value now: pending, or its local. */
 export type FlagValues = (flag: number, local: Local) => Node;
@@ -39,16 +42,21 @@ export class FlagNote {
 
   /** Notes flags. Those that have no note go into the vCPU's state. */
   write(values: FlagValues): readonly Statement[] {
-    const value = (flag: number) => {
-      const field = FLAG_FIELDS[Math.log2(flag)]!;
-      return values(flag, this.#registers.flag(field));
-    };
+    const value = this.#valueOf(values);
     const note = noteOf(value);
     if (note) return this.#set(note);
     return build((l) => {
       for (const [n, field] of FLAG_FIELDS.entries()) l.set(field, new Value(value(1 << n)));
       l.append(this.clear());
     });
+  }
+  /** Notes flags if that takes a few moves only. */
+  writeIfCheap(values: FlagValues): readonly Statement[] | undefined {
+    const note = noteOf(this.#valueOf(values));
+    return note?.isCheap ? this.#set(note) : undefined;
+  }
+  #valueOf(values: FlagValues): (flag: number) => Node {
+    return (flag) => values(flag, this.#registers.flag(FLAG_FIELDS[Math.log2(flag)]!));
   }
   /** Says that the vCPU's state has the flags. */
   clear(): readonly Statement[] {
@@ -79,7 +87,7 @@ export class FlagNote {
     return build((l) => {
       l.assign(this.#kind, l.i32(kind));
       l.assign(this.#left, left);
-      l.assign(this.#right, right);
+      if (right) l.assign(this.#right, right);
     });
   }
   #each(visit: (local: Local, field: Field) => void): void {
@@ -101,16 +109,20 @@ function noteOf(value: (flag: number) => Node): Note | undefined {
   const [overflow, carry, adjust] = [value(FLAG.o), value(FLAG.c), value(FLAG.a)];
   const origin = originOf(overflow);
   const isWhole = origin && originOf(adjust) === origin && isSame(origin.result, result);
+  const left = new Value(result);
   if (isWhole && isNoted(origin.kind)) {
     const kind = noteKind(origin.kind, origin.bits);
     if (origin.kind === 'inc' || origin.kind === 'dec')
-      return { kind, left: new Value(result), right: wide(carry) };
-    if (originOf(carry) === origin) return { kind, left: wide(origin.a), right: wide(origin.b) };
+      return { kind, left, right: wide(carry), isCheap: true };
+    if (originOf(carry) === origin)
+      return { kind, left: wide(origin.a), right: wide(origin.b), isCheap: true };
   }
   const right = wide(carry)
     .or(wide(masked(adjust, NOTED_PART.adjust)))
     .or(masked(overflow, NOTED_PART.overflow));
-  return { kind: noteKind('parts', 64), left: new Value(result), right };
+  const known = constantOf(right);
+  if (known === 0n) return { kind: noteKind('result', 64), left, right: undefined, isCheap: true };
+  return { kind: noteKind('parts', 64), left, right, isCheap: known !== undefined };
 }
 
 /** Operands of fewer bits are moved to the top: what is above them does not matter. */

@@ -4,7 +4,7 @@
 // comparison of its operands. Ways out, and places with several ways in, get a note instead of flags (flag-note.ts).
 
 import type { FlagOrigin, Local, Node, Statement } from '../lift/ir.ts';
-import { eachNode, mapOperands, mapStatement } from '../lift/traverse.ts';
+import { eachNode, mapOperands, mapStatement, someStatement } from '../lift/traverse.ts';
 import { constantOf, lanewise, Value } from '../lift/value.ts';
 import { FLAG, flagsSetInside, NOTE } from './flag-liveness.ts';
 import type { FlagNote } from './flag-note.ts';
@@ -135,10 +135,10 @@ export class FlagSinker {
   /** Where the state does not know the flags: the note does. */
   #noted(): readonly Statement[] {
     if (this.#keeper !== 'values') return [];
-    return this.#context.note.write(
-      (flag, local) => this.#pending.get(flag)?.value ?? { kind: 'local', type: local.type, local },
-    );
+    return this.#context.note.write(this.#value);
   }
+  #value = (flag: number, local: Local): Node =>
+    this.#pending.get(flag)?.value ?? { kind: 'local', type: local.type, local };
 
   #top(s: Statement, out: Statement[]): void {
     if (s.kind === 'set') {
@@ -162,6 +162,7 @@ export class FlagSinker {
     }
     // What only may be set inside must be in its local before.
     const inside = flagsSetInside(s, this.#context.registers);
+    if (!inside) this.#noteBefore(s, out);
     for (const [flag, { local, value }] of [...this.#pending]) {
       if (!(flag & inside)) continue;
       out.push({ kind: 'set', local, value });
@@ -171,6 +172,21 @@ export class FlagSinker {
     if (inside) this.#keeper = 'values';
     out.push(mapStatement(s, this.#substitute, this.#inner));
   }
+
+  /** A note in front of a statement that may leave is less than one at each of its exits, and costs TurboFan nothing. */
+  #noteBefore(s: Statement, out: Statement[]): void {
+    if (this.#keeper !== 'values' || !someStatement([s], this.#wantsNote)) return;
+    const note = this.#context.note.writeIfCheap(this.#value);
+    if (!note) return;
+    out.push(...note);
+    this.#keeper = 'note';
+  }
+  #wantsNote = (s: Statement): boolean => {
+    if (s.kind !== 'exit') return false;
+    if (s.exit !== 'jump' || s.target === undefined) return true;
+    const live = this.#context.liveAt(s.target);
+    return live === undefined || (live & NOTE) !== 0;
+  };
 
   #inner = (statements: readonly Statement[]): readonly Statement[] => {
     const out: Statement[] = [];
