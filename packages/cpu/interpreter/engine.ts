@@ -2,6 +2,7 @@
 
 import { assemble } from '../lift/assemble.ts';
 import type { FunctionRef } from '../lift/function.ts';
+import { settleNote } from '../microcode/flag-note.ts';
 import { readFlagsFunction, writeFlagsFunction } from '../microcode/host-interface.ts';
 import { flushPage, flushTlb, translateFetch } from '../microcode/memory.ts';
 import { updateMode } from '../microcode/mode.ts';
@@ -47,6 +48,7 @@ const ROOTS: readonly FunctionRef[] = [
   readTranslated,
   writeTranslated,
   probeTranslated,
+  settleNote,
 ];
 
 /** Pages of the largest memory that a machine can have; an instance's memory may be smaller. */

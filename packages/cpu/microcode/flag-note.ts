@@ -95,3 +95,14 @@ export const settleFlags: FunctionRef = fn('settleFlags', {
     l.set(S.flagsKind, NOTHING_NOTED);
   },
 });
+
+/** Computes the flags of a note, if it says any. */
+export const settleNote: FunctionRef = fn('settleNote', {
+  params: { kind: 'i32', left: 'i64', right: 'i64' },
+  build(l, { kind, left, right }) {
+    l.set(S.flagsKind, kind);
+    l.set(S.flagsLeft, left);
+    l.set(S.flagsRight, right);
+    l.if(kind, () => l.run(settleFlags));
+  },
+});

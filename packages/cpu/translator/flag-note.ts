@@ -11,6 +11,7 @@ import {
   NOTHING_NOTED,
   noteKind,
   settleFlags,
+  settleNote,
 } from '../microcode/flag-note.ts';
 import { type Field, S } from '../state/layout.ts';
 import { FLAG } from './flag-liveness.ts';
@@ -42,7 +43,7 @@ export class FlagNote {
 
   /** Notes flags. Those that have no note go into the vCPU's state. */
   write(values: FlagValues): readonly Statement[] {
-    const value = this.#valueOf(values);
+    const value = this.#localValue(values);
     const note = noteOf(value);
     if (note) return this.#set(note);
     return build((l) => {
@@ -52,10 +53,10 @@ export class FlagNote {
   }
   /** Notes flags if that takes a few moves only. */
   writeIfCheap(values: FlagValues): readonly Statement[] | undefined {
-    const note = noteOf(this.#valueOf(values));
+    const note = noteOf(this.#localValue(values));
     return note?.isCheap ? this.#set(note) : undefined;
   }
-  #valueOf(values: FlagValues): (flag: number) => Node {
+  #localValue(values: FlagValues): (flag: number) => Node {
     return (flag) => values(flag, this.#registers.flag(FLAG_FIELDS[Math.log2(flag)]!));
   }
   /** Says that the vCPU's state has the flags. */
@@ -68,15 +69,11 @@ export class FlagNote {
   }
   /** The note into the vCPU's state. */
   store(): readonly Statement[] {
-    return build((l) =>
-      this.#each((local, field) =>
-        l.set(field, new Value({ kind: 'local', type: local.type, local })),
-      ),
-    );
+    return build((l) => this.#each((local, field) => l.set(field, localValue(local))));
   }
   /** Flags from the note into the vCPU's state. */
   settle(): readonly Statement[] {
-    return [...this.store(), ...this.settleState()];
+    return build((l) => l.run(settleNote, ...this.locals.map(localValue)));
   }
   /** Flags from the state's note into the state. */
   settleState(): readonly Statement[] {
@@ -95,6 +92,10 @@ export class FlagNote {
     visit(this.#left, S.flagsLeft);
     visit(this.#right, S.flagsRight);
   }
+}
+
+function localValue(local: Local): Value {
+  return new Value({ kind: 'local', type: local.type, local });
 }
 
 function build(lift: (l: Lift) => void): readonly Statement[] {
