@@ -21,6 +21,8 @@ export interface Detour {
   readonly stores: readonly Statement[];
   readonly exit: InstructionExit;
 }
+/** Most functions are shorter. */
+const CODE_BYTES = 4096;
 const DETOURS = 4_000_000;
 const DETOUR_ENDS = 1_000_000_000;
 
@@ -79,7 +81,7 @@ class LastUses {
 }
 
 export class Emitter {
-  readonly code = new CodeWriter();
+  readonly code = new CodeWriter(CODE_BYTES);
   readonly #options: EmitOptions;
   readonly #locals: ValueType[] = [];
   readonly #indices = new Map<Local, number>();

@@ -3,8 +3,8 @@
 // needs its value; leaving the region needs all, but a note of what they come from will do (flag-note.ts), and where nothing
 // was set yet they are still where they were.
 
-import type { Statement } from '../lift/ir.ts';
-import { eachExpression, eachNode, eachStatement, innerLists } from '../lift/traverse.ts';
+import type { Node, Statement } from '../lift/ir.ts';
+import { eachExpression, eachOperand, eachStatement, innerLists } from '../lift/traverse.ts';
 import type { RegionInstruction } from './instructions.ts';
 import type { RegionBlock } from './region.ts';
 import type { RegisterLocals } from './registers.ts';
@@ -118,6 +118,8 @@ class Scan {
   readonly #flow: Flow;
   readonly #happenings: Happening[] = [];
   #isDirty: State = 'as before';
+  /** Flags that the expressions looked at read. */
+  #found = 0;
 
   constructor(block: RegionBlock, registers: RegisterLocals, flow: Flow) {
     this.#block = block;
@@ -161,14 +163,14 @@ class Scan {
     }
   }
   #reads(s: Statement): number {
-    let flags = 0;
-    eachExpression(s, (expression) =>
-      eachNode(expression, (node) => {
-        if (node.kind === 'local') flags |= this.#registers.of(node.local)?.flag ?? 0;
-      }),
-    );
-    return flags;
+    this.#found = 0;
+    eachExpression(s, this.#node);
+    return this.#found;
   }
+  readonly #node = (node: Node): void => {
+    if (node.kind === 'local') this.#found |= this.#registers.of(node.local)?.flag ?? 0;
+    else eachOperand(node, this.#node);
+  };
   #set(s: Statement & { kind: 'set' }): void {
     const flags = this.#registers.of(s.local)?.flag ?? 0;
     if (!flags) return;

@@ -10,28 +10,38 @@ const TYPE_BYTE: Readonly<Record<ValueType, number>> = {
   v128: 0x7b,
 };
 
+const TEXT = new TextEncoder();
+/** Longer lists are copied by the host. */
+const SHORT = 24;
+
 /** Growing byte buffer with the encodings of the binary format. */
 export class ByteWriter {
-  #bytes = new Uint8Array(256);
-  #view = new DataView(this.#bytes.buffer);
+  #bytes: Uint8Array<ArrayBuffer>;
   length = 0;
+
+  /** `capacity`: bytes that are expected. */
+  constructor(capacity = 256) {
+    this.#bytes = new Uint8Array(capacity);
+  }
 
   #reserve(count: number): void {
     if (this.length + count <= this.#bytes.length) return;
     const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.length + count));
     grown.set(this.#bytes.subarray(0, this.length));
     this.#bytes = grown;
-    this.#view = new DataView(grown.buffer);
   }
   byte(value: number): this {
-    this.#reserve(1);
+    if (this.length === this.#bytes.length) this.#reserve(1);
     this.#bytes[this.length++] = value;
     return this;
   }
   bytes(values: ArrayLike<number>): this {
-    this.#reserve(values.length);
-    this.#bytes.set(values, this.length);
-    this.length += values.length;
+    const count = values.length;
+    this.#reserve(count);
+    const bytes = this.#bytes;
+    if (count > SHORT) bytes.set(values, this.length);
+    else for (let n = 0; n < count; n++) bytes[this.length + n] = values[n]!;
+    this.length += count;
     return this;
   }
   /** Unsigned LEB128, up to 32 bits. */
@@ -56,6 +66,7 @@ export class ByteWriter {
   /** Signed LEB128 of a 64-bit value (taken modulo 2^64). */
   s64(value: bigint): this {
     let rest = BigInt.asIntN(64, value);
+    if (rest >= -0x8000_0000n && rest <= 0x7fff_ffffn) return this.s32(Number(rest));
     for (;;) {
       const low = Number(rest & 0x7fn);
       rest >>= 7n;
@@ -64,24 +75,26 @@ export class ByteWriter {
     }
   }
   f32(value: number): this {
-    this.#reserve(4);
-    this.#view.setFloat32(this.length, value, true);
-    this.length += 4;
-    return this;
+    const bits = new DataView(new ArrayBuffer(4));
+    bits.setFloat32(0, value, true);
+    return this.bytes(new Uint8Array(bits.buffer));
   }
   f64(value: number): this {
-    this.#reserve(8);
-    this.#view.setFloat64(this.length, value, true);
-    this.length += 8;
-    return this;
+    const bits = new DataView(new ArrayBuffer(8));
+    bits.setFloat64(0, value, true);
+    return this.bytes(new Uint8Array(bits.buffer));
   }
   name(text: string): this {
-    const bytes = new TextEncoder().encode(text);
+    const bytes = TEXT.encode(text);
     return this.u32(bytes.length).bytes(bytes);
   }
   /** Writes over a byte that was written. */
   patch(offset: number, value: number): void {
     this.#bytes[offset] = value;
+  }
+  /** Adds what another one has written. */
+  append(other: ByteWriter): this {
+    return this.bytes(other.#bytes.subarray(0, other.length));
   }
   /** A copy of what was written. */
   take(): Uint8Array<ArrayBuffer> {
@@ -99,20 +112,22 @@ export class CodeWriter extends ByteWriter {
     return lane === undefined ? this : this.byte(lane);
   }
   /** The last local.set: where it begins and ends, and the local. */
-  #set = { start: -1, end: -1, index: -1 };
+  #setStart = -1;
+  #setEnd = -1;
+  #setIndex = -1;
 
   /** A get right behind the set of the same local makes that a tee. */
   localGet(index: number): this {
-    if (this.#set.end !== this.length || this.#set.index !== index)
-      return this.byte(0x20).u32(index);
-    this.patch(this.#set.start, 0x22);
-    this.#set.end = -1;
+    if (this.#setEnd !== this.length || this.#setIndex !== index) return this.byte(0x20).u32(index);
+    this.patch(this.#setStart, 0x22);
+    this.#setEnd = -1;
     return this;
   }
   localSet(index: number): this {
-    const start = this.length;
+    this.#setStart = this.length;
     this.byte(0x21).u32(index);
-    this.#set = { start, end: this.length, index };
+    this.#setEnd = this.length;
+    this.#setIndex = index;
     return this;
   }
   i32(value: number): this {
@@ -233,12 +248,12 @@ export class ModuleBuilder {
   }
 
   encode(): Uint8Array<ArrayBuffer> {
-    const out = new ByteWriter().bytes([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
-    const section = (id: number, write: (w: ByteWriter) => void) => {
-      const content = new ByteWriter();
+    const code = this.#functions.reduce((sum, f) => sum + f.body!.code.length + 64, 0);
+    const out = new ByteWriter(code + 1024).bytes([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    const section = (id: number, write: (w: ByteWriter) => void, capacity = 1024) => {
+      const content = new ByteWriter(capacity);
       write(content);
-      const bytes = content.take();
-      out.byte(id).u32(bytes.length).bytes(bytes);
+      out.byte(id).u32(content.length).append(content);
     };
     section(1, (w) => this.#writeTypes(w));
     section(2, (w) => {
@@ -266,16 +281,20 @@ export class ModuleBuilder {
     }
     const prefixes = this.#functions.map((f) => localsPrefix(f.body!.locals));
     section(0, (w) => this.#writeHints(w, prefixes));
-    section(10, (w) => {
-      w.u32(this.#functions.length);
-      this.#functions.forEach((f, i) => {
-        const prefix = prefixes[i]!;
-        w.u32(prefix.length + f.body!.code.length + 1)
-          .bytes(prefix)
-          .bytes(f.body!.code)
-          .byte(0x0b);
-      });
-    });
+    section(
+      10,
+      (w) => {
+        w.u32(this.#functions.length);
+        this.#functions.forEach((f, i) => {
+          const prefix = prefixes[i]!;
+          w.u32(prefix.length + f.body!.code.length + 1)
+            .bytes(prefix)
+            .bytes(f.body!.code)
+            .byte(0x0b);
+        });
+      },
+      code,
+    );
     section(0, (w) => this.#writeNames(w));
     return out.take();
   }
@@ -311,8 +330,7 @@ export class ModuleBuilder {
     this.#functions.forEach((f, i) => {
       names.u32(this.#imports.length + i).name(f.name);
     });
-    const bytes = names.take();
-    w.name('name').byte(1).u32(bytes.length).bytes(bytes);
+    w.name('name').byte(1).u32(names.length).append(names);
   }
 }
 
