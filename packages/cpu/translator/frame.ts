@@ -176,20 +176,23 @@ export class RegionFrame {
 
   close(): void {
     const e = this.#e;
-    const fault = () => this.#code.i32(WAY.fault).localSet(e.local(this.#way));
+    const { fault, out, cleanFault, proceed } = LABEL;
+    const noteFault = () => this.#code.i32(WAY.fault).localSet(e.local(this.#way));
     e.close();
-    fault();
+    if (this.#taken.has(fault)) noteFault();
     e.close();
-    this.#e.body(this.#flagNote.store());
-    this.#code.br(e.depth(LABEL.cleanOut));
+    if (this.#taken.has(fault) || this.#taken.has(out)) {
+      this.#e.body(this.#flagNote.store());
+      this.#code.br(e.depth(LABEL.cleanOut));
+    }
     e.close();
-    fault();
+    if (this.#taken.has(cleanFault)) noteFault();
     e.close();
     this.spill();
     this.#leave();
     this.#code.br(e.depth(LABEL.link));
     e.close();
-    this.#proceed();
+    if (this.#taken.has(proceed)) this.#proceed();
     e.close();
     this.lift((l) => {
       linkStatements(l, this.value(this.#region.next), (entryPoint) => {
@@ -200,13 +203,20 @@ export class RegionFrame {
     });
   }
 
+  /** Ways that something goes; what would be done on others is left out. */
+  readonly #taken = new Set<number>();
+  #take(way: number): void {
+    this.#taken.add(way);
+    this.#code.br(this.#e.depth(way));
+  }
+
   /** Out with a fault of the instruction at `place`. */
   goOutWithFault(isClean: boolean): void {
-    this.#code.br(this.#e.depth(isClean ? LABEL.cleanFault : LABEL.fault));
+    this.#take(isClean ? LABEL.cleanFault : LABEL.fault);
   }
   /** Out, to the local `next`. */
   goOut(isClean: boolean): void {
-    this.#code.br(this.#e.depth(isClean ? LABEL.cleanOut : LABEL.out));
+    this.#take(isClean ? LABEL.cleanOut : LABEL.out);
   }
   /** Out to the loop; S.rip has been set. */
   goOutToLoop(isClean: boolean): void {
@@ -215,7 +225,7 @@ export class RegionFrame {
   }
   /** Behind an instruction that changed what code runs, with all state where it belongs: on to S.rip. */
   goOutToRip(): void {
-    this.#code.br(this.#e.depth(LABEL.proceed));
+    this.#take(LABEL.proceed);
   }
   callNext(): void {
     const { handlerType } = this.#options;
