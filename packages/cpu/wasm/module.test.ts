@@ -158,3 +158,29 @@ test('a br_table with many targets, and blocks as deep as it needs', () => {
   const run = exports.f as (n: number) => number;
   assert.deepEqual([0, 1, 127, 128, 2999, 3000, -1].map(run), [0, 3, 381, 384, 8997, -1, -1]);
 });
+
+test('an if that only branches becomes a branch with a condition, with one block less to leave', () => {
+  const write = (build: (code: CodeWriter) => void) => {
+    const code = new CodeWriter();
+    build(code);
+    return [...code.take()];
+  };
+  const BR_IF = [0x0d, 1];
+  assert.deepEqual(
+    write((code) => code.if().br(2).end()),
+    BR_IF,
+  );
+  // A branch behind it, in what encloses both, stays; so does one to the end of its own if, and one that is not alone.
+  assert.deepEqual(
+    write((code) => code.block().if().br(2).end().br(3).end()),
+    [0x02, 0x40, ...BR_IF, 0x0c, 3, 0x0b],
+  );
+  assert.deepEqual(
+    write((code) => code.if().br(0).end()),
+    [0x04, 0x40, 0x0c, 0, 0x0b],
+  );
+  assert.deepEqual(
+    write((code) => code.if().i32(1).drop().br(2).end()),
+    [0x04, 0x40, 0x41, 1, 0x1a, 0x0c, 2, 0x0b],
+  );
+});

@@ -102,6 +102,9 @@ export class ByteWriter {
   }
 }
 
+/** Of an if without a result. */
+const IF_BYTES = 2;
+
 /** Writes instructions of one function body. Labels are counted by whoever nests blocks. */
 export class CodeWriter extends ByteWriter {
   op(op: WasmOp): this {
@@ -144,16 +147,28 @@ export class CodeWriter extends ByteWriter {
   }
   /** An if without a result; `result` gives it one. */
   if(result?: ValueType): this {
+    this.#if = this.length;
     return this.byte(0x04).byte(result ? TYPE_BYTE[result] : 0x40);
   }
+  /** Where the last if and the last branch begin, and the branch's depth. */
+  #if = -1;
+  #branch = { start: -1, end: -1, depth: 0 };
   else(): this {
     return this.byte(0x05);
   }
+  /** An if that is a branch and nothing else becomes a branch with a condition. */
   end(): this {
-    return this.byte(0x0b);
+    const { start, end, depth } = this.#branch;
+    if (end !== this.length || start !== this.#if + IF_BYTES || depth === 0) return this.byte(0x0b);
+    this.length = this.#if;
+    this.#if = -IF_BYTES - 1;
+    return this.brIf(depth - 1);
   }
   br(depth: number): this {
-    return this.byte(0x0c).u32(depth);
+    const start = this.length;
+    this.byte(0x0c).u32(depth);
+    this.#branch = { start, end: this.length, depth };
+    return this;
   }
   brIf(depth: number): this {
     return this.byte(0x0d).u32(depth);
