@@ -235,30 +235,39 @@ export class InstructionSource {
     { offset, length }: Decoded,
     { registers, ripBase, next, access }: RegionLocals,
   ): RegionInstruction | undefined {
-    const { name, handler, returns, isStack, ends, shadows, fallsThrough, body } = template;
+    const { body, ends } = template;
+    // Inlined handlers have no function that could be called: the region ends in front of such an instruction.
+    if (!body && !this.#handlers.isFunction(template.handler)) return undefined;
     const end = offset + length;
     const target = end + this.#scratch.getInt32(R.immediate, true);
     const behind = end < PAGE_BYTES ? end : undefined;
-    const returnsTo = template.isCall && template.jumps ? behind : undefined;
-    const continuesAt = template.isCall || ends ? behind : undefined;
-    const common = {
-      ...{ name, handler, returns, isStack, ends, shadows, fallsThrough },
-      ...{ offset, length, returnsTo, continuesAt },
+    for (const { number, isWritten } of body ? template.registers : [])
+      registers.use(number, isWritten);
+    return {
+      name: template.name,
+      offset,
+      length,
+      statements:
+        body &&
+        fill(body, {
+          given: [ripBase, next, access.tlb],
+          immediate: this.#scratch.getBigInt64(R.immediate, true),
+          displacement: this.#scratch.getBigInt64(R.displacement, true),
+          offset,
+          next: end,
+          target,
+        }),
+      handler: template.handler,
+      record: body ? undefined : new Uint8Array(this.#scratch.buffer.slice(0)),
+      isStack: template.isStack,
+      ends,
+      shadows: template.shadows,
+      targets: body && template.jumps ? [target] : [],
+      returnsTo: template.isCall && template.jumps ? behind : undefined,
+      continuesAt: template.isCall || ends ? behind : undefined,
+      returns: template.returns,
+      fallsThrough: template.fallsThrough,
     };
-    if (!body) {
-      // Inlined handlers have no function that could be called: the region ends in front of such an instruction.
-      if (!this.#handlers.isFunction(handler)) return undefined;
-      const kept = new Uint8Array(this.#scratch.buffer.slice(0));
-      return { ...common, statements: undefined, targets: [], record: kept };
-    }
-    for (const { number, isWritten } of template.registers) registers.use(number, isWritten);
-    const statements = fill(body, {
-      given: [ripBase, next, access.tlb],
-      immediate: this.#scratch.getBigInt64(R.immediate, true),
-      displacement: this.#scratch.getBigInt64(R.displacement, true),
-      ...{ offset, next: end, target },
-    });
-    return { ...common, statements, targets: template.jumps ? [target] : [], record: undefined };
   }
 
   /** What a load from the scratch record gives. */
