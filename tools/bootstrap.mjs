@@ -60,7 +60,7 @@ const node = findNode();
 // Memory (docs/decisions/0018): V8's compilers want many small pieces for a moment, which glibc would keep for each
 // thread. And stripped TypeScript from a cache spares each worker the stripper, 14 MiB.
 const env = {
-  MALLOC_ARENA_MAX: '2',
+  MALLOC_ARENA_MAX: '1',
   MALLOC_MMAP_THRESHOLD_: '131072',
   MALLOC_TRIM_THRESHOLD_: '131072',
   NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'compiled'),

@@ -55,7 +55,8 @@ export class Machine implements AsyncDisposable {
   /** Bytes of RAM. */
   readonly memoryBytes: number;
   readonly cpuCount: number;
-  readonly #options: MachineOptions;
+  /** Without what the worker alone needs: kernel and initrd are megabytes. */
+  readonly #options: Omit<MachineOptions, 'kernel' | 'initrd'>;
   readonly #mailbox: Mailbox;
   readonly #events = new Emitter<MachineEvents>();
   readonly #panic = new PanicWatcher();
@@ -92,7 +93,8 @@ export class Machine implements AsyncDisposable {
 
   private constructor(options: MachineOptions, host: Host) {
     const config = checkOptions(options);
-    this.#options = options;
+    const { kernel: _kernel, initrd: _initrd, ...rest } = options;
+    this.#options = rest;
     this.memoryBytes = config.ramBytes;
     this.cpuCount = config.cpuCount;
     const mailbox = new Mailbox({ consoleCount: config.consoles.length });
@@ -391,7 +393,10 @@ export class Machine implements AsyncDisposable {
   }
 }
 
-function closeAttachments({ disks = [], shares = [] }: MachineOptions): void {
+function closeAttachments({
+  disks = [],
+  shares = [],
+}: Pick<MachineOptions, 'disks' | 'shares'>): void {
   for (const attachment of [...disks, ...shares]) attachment.close();
 }
 

@@ -209,8 +209,8 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
   }
   const deterministic = checkDeterministic(options);
   return {
-    kernel: options.kernel,
-    initrd: options.initrd,
+    kernel: shared(options.kernel),
+    initrd: options.initrd && shared(options.initrd),
     append,
     cpuCount: cpus,
     cpu: checkCpu(options.cpu ?? CPU_MODEL_DEFAULT),
@@ -238,6 +238,14 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
 }
 
 /** Also for what no type checker saw. */
+/** Bytes that go to a worker without a copy for the way and one more for the worker. */
+function shared(bytes: Uint8Array): Uint8Array {
+  if (bytes.buffer instanceof SharedArrayBuffer) return bytes;
+  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
+  copy.set(bytes);
+  return copy;
+}
+
 function checkAccel(accel: Accel): Accel {
   if (ACCELS.includes(accel)) return accel;
   throw new MachineError('BAD_OPTION', `there is no engine '${String(accel)}'`, {

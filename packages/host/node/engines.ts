@@ -3,7 +3,7 @@
 
 import { Worker } from 'node:worker_threads';
 import type { EngineImage, EngineKind } from '@mimic/machine';
-import { YOUNG_GENERATION_MB } from './worker-links.ts';
+import { heapLimits } from './worker-links.ts';
 
 const ENGINE_WORKER = new URL('./engine-worker.ts', import.meta.url);
 
@@ -28,7 +28,7 @@ function build(kind: EngineKind): Promise<EngineImage | undefined> {
   return new Promise((resolve) => {
     const worker = new Worker(ENGINE_WORKER, {
       workerData: { kind } satisfies EngineBuild,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB.engine },
+      resourceLimits: heapLimits('engine'),
       name: 'mimic engine',
     });
     worker.unref();

@@ -1,12 +1,13 @@
 // The machine's host in Node: each machine gets a worker thread.
 
+import os from 'node:os';
 import v8 from 'node:v8';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { engineKind, type Host, type Report, type WorkerHandle } from '@mimic/machine';
 import { engineImage } from './engines.ts';
 import { haveCompilersStandBack } from './priorities.ts';
 import type { MachineData } from './worker-host.ts';
-import { YOUNG_GENERATION_MB } from './worker-links.ts';
+import { heapLimits } from './worker-links.ts';
 
 const MACHINE_WORKER = new URL('./machine-worker.ts', import.meta.url);
 
@@ -14,6 +15,12 @@ const MACHINE_WORKER = new URL('./machine-worker.ts', import.meta.url);
 v8.setFlagsFromString('--experimental-wasm-branch-hinting');
 /** Workers that never come to their event loop collect garbage at moments of their own. */
 v8.setFlagsFromString('--expose-gc');
+/**
+ * V8's compilers have a job for each function at once, on as many threads as the process has for it; each wants megabytes
+ * that malloc keeps for it. One was no slower than four on two processors (decision 0021). Holds for the whole process.
+ */
+const COMPILERS = Math.ceil(os.availableParallelism() / 4);
+v8.setFlagsFromString(`--wasm-num-compilation-tasks=${COMPILERS}`);
 
 export interface NodeHostOptions {
   /**
@@ -35,7 +42,7 @@ export function nodeHost(workerUrl: URL = MACHINE_WORKER, options: NodeHostOptio
       const worker = new Worker(workerUrl, {
         workerData: { start, engine, priorities } satisfies MachineData,
         transferList: engine ? [engine] : [],
-        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB.machine },
+        resourceLimits: heapLimits('machine'),
         name: 'mimic machine',
       });
       const close = () => port1.close();

@@ -22,11 +22,11 @@ import { FileStore } from './file-store.ts';
 import { NodeHostFolder, type SharedFolder } from './host-folder.ts';
 import {
   collectGarbage,
+  heapLimits,
   hostNow,
   type ProcessorData,
   receiveTranslation,
   type TranslatorData,
-  YOUNG_GENERATION_MB,
 } from './worker-links.ts';
 
 const TRANSLATOR_WORKER = new URL('./translator-worker.ts', import.meta.url);
@@ -70,7 +70,7 @@ export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> 
       new Worker(PROCESSOR_WORKER, {
         workerData: { start, link } satisfies ProcessorData,
         ...(link && { transferList: [link as MessagePort] }),
-        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB.processor },
+        resourceLimits: heapLimits('processor'),
         name: `mimic processor ${start.index}`,
       });
     },
@@ -80,7 +80,7 @@ export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> 
       new Worker(TRANSLATOR_WORKER, {
         workerData: { start, ports, priorities } satisfies TranslatorData,
         transferList: ports,
-        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB.translator },
+        resourceLimits: heapLimits('translator'),
         name: 'mimic translator',
       });
       return channels.map(({ port2 }) => port2);
@@ -90,7 +90,7 @@ export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> 
     startTicker: (start) => {
       new Worker(TICKER_WORKER, {
         workerData: start,
-        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB.ticker },
+        resourceLimits: heapLimits('ticker'),
         name: 'mimic ticker',
       });
     },
