@@ -166,7 +166,11 @@ function pending() {
   const enter = (gpa: number, times: number) => words.set([gpa, MODE_64, 0, times], count(gpa));
   const entered = (gpa: number) => words[count(gpa) + 3];
   const requests = new PendingRequests(memory, 1);
-  const take = () => requests.takeHottest(8).map(({ gpa }) => gpa);
+  const take = () => {
+    const taken: number[] = [];
+    for (let next = requests.take(); next; next = requests.take()) taken.push(next.request.gpa);
+    return taken;
+  };
   return { ask, enter, entered, take, requests };
 }
 const region = (entries: number[], inner: number[]) =>

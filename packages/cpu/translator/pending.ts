@@ -1,5 +1,6 @@
 // Requests that wait for the translator, the hottest first: while they wait, the vCPU goes on counting how often it
-// enters the block.
+// enters the block. What has cooled down meanwhile is forgotten: most of what a boot runs a few thousand times it never
+// runs again.
 
 import { blockHash } from '../interpreter/block-cache.ts';
 import { BLOCK_HASH_ENTRY_BYTES, BLOCK_HASH_OFFSET, vcpuBase } from '../state/memory-map.ts';
@@ -9,11 +10,18 @@ import type { TranslatedRegion, TranslationRequest } from './translator.ts';
 /** Requests that were answered are remembered, up to this many. */
 const ANSWERED_MAX = 20_000;
 
+/** A request has cooled down if it waited this long and its block was not entered so often in that time. */
+const COOL_MS = 200;
+const COOL_ENTRIES = 100;
+
 interface Pending {
   readonly request: TranslationRequest;
   readonly vcpu: number;
   /** Times that the block was entered, as far as known. */
   heat: number;
+  /** When it was last looked at whether it cools down, and its heat then. */
+  since: number;
+  heatThen: number;
 }
 
 const keyOf = ({ gpa, mode, version }: TranslationRequest) => `${gpa} ${mode} ${version}`;
@@ -31,16 +39,31 @@ export class PendingRequests {
     this.#rings = Array.from({ length: vcpuCount }, (_, index) => new RequestRing(memory, index));
   }
 
-  takeHottest(max: number): TranslationRequest[] {
+  /** Takes the hottest request, if it is as hot as that. */
+  take(heatMin = 0): { readonly request: TranslationRequest; readonly heat: number } | undefined {
+    const now = performance.now();
     for (const [vcpu, ring] of this.#rings.entries())
-      for (let request = ring.take(); request; request = ring.take()) this.#add(request, vcpu);
-    if (this.#waiting.length > max) {
-      for (const pending of this.#waiting) pending.heat = this.#heat(pending);
-      this.#waiting.sort((a, b) => b.heat - a.heat);
-    }
-    const taken = this.#waiting.slice(0, max);
-    this.#waiting = this.#waiting.slice(max);
-    return taken.map(({ request }) => request);
+      for (let request = ring.take(); request; request = ring.take()) this.#add(request, vcpu, now);
+    for (const pending of this.#waiting) pending.heat = this.#heat(pending);
+    this.#waiting = this.#waiting.filter((pending) => !this.#hasCooledDown(pending, now));
+    let hottest: Pending | undefined;
+    for (const pending of this.#waiting)
+      if (!hottest || pending.heat > hottest.heat) hottest = pending;
+    if (!hottest || hottest.heat < heatMin) return undefined;
+    this.#waiting.splice(this.#waiting.indexOf(hottest), 1);
+    return hottest;
+  }
+
+  /** The vCPU begins to count anew. */
+  #hasCooledDown(pending: Pending, now: number): boolean {
+    if (now - pending.since < COOL_MS) return false;
+    const isWarm = pending.heat - pending.heatThen >= COOL_ENTRIES;
+    pending.since = now;
+    pending.heatThen = pending.heat;
+    if (isWarm) return false;
+    this.#answered.delete(keyOf(pending.request));
+    this.#recount(pending);
+    return true;
   }
 
   /**
@@ -70,8 +93,9 @@ export class PendingRequests {
   }
 
   /** Several vCPUs may find the same block hot. */
-  #add(request: TranslationRequest, vcpu: number): void {
-    const pending = { request, vcpu, heat: 0 };
+  #add(request: TranslationRequest, vcpu: number, now: number): void {
+    const pending = { request, vcpu, heat: 0, since: now, heatThen: 0 };
+    pending.heatThen = this.#heat(pending);
     if (this.#isInner(pending) || this.#answered.has(keyOf(request))) return;
     if (this.#answered.size >= ANSWERED_MAX) this.#answered.clear();
     this.#answered.add(keyOf(request));
@@ -87,9 +111,12 @@ export class PendingRequests {
     const key = keyOf(pending.request);
     if (!this.#inner.delete(key)) return false;
     this.#answered.delete(key);
+    this.#recount(pending);
+    return true;
+  }
+  #recount(pending: Pending): void {
     const word = this.#countWord(pending);
     if (word !== undefined) this.#words[word] = 0;
-    return true;
   }
 
   #heat(pending: Pending): number {

@@ -9,21 +9,27 @@ import type { TranslationSource } from './loader.ts';
 import { PendingRequests } from './pending.ts';
 import { awaitRequests, RequestRing, requestCount } from './requests.ts';
 import {
+  type TranslatedRegion,
   type TranslationRequest,
   Translator,
   type TranslatorMessage,
   type TranslatorOptions,
 } from './translator.ts';
 
-/** Regions of one module at most: a module costs time whatever its size, but the hottest should not wait for others. */
+/**
+ * Regions of one module at most, and milliseconds after which no more is put into it: a module costs time whatever its
+ * size, but the hottest should not wait for others. Nor for what is so many times colder.
+ */
 const BATCH_MAX = 8;
+const BATCH_MS = 4;
+const COLDER = 8;
 
 /**
  * Regions between two collections of garbage, as soon as nothing waits and at the latest: the thread never comes to its
  * event loop, and V8 collects old objects when there are several times as many as survived the last time.
  */
-const COLLECT_SOON = 40;
-const COLLECT_LATEST = 150;
+const COLLECT_SOON = 100;
+const COLLECT_LATEST = 400;
 
 /** All that the thread needs; can be cloned. */
 export interface TranslatorStart {
@@ -67,20 +73,21 @@ export function runTranslator(start: TranslatorStart, host: TranslatorHost): nev
       translator.release(letGoOf);
       regions = COLLECT_LATEST;
     }
-    const requests = translator.cache.isFull ? [] : pending.takeHottest(BATCH_MAX);
-    if (regions >= (requests.length === 0 ? COLLECT_SOON : COLLECT_LATEST)) {
+    const first = translator.cache.isFull ? undefined : pending.take();
+    if (regions >= (first ? COLLECT_LATEST : COLLECT_SOON)) {
       host.collectGarbage();
       regions = 0;
     }
-    if (requests.length === 0) {
+    if (!first) {
       awaitRequests(memory, seen);
       continue;
     }
-    for (const translation of translator.translate(requests)) {
+    const made = (region: TranslatedRegion) => {
+      pending.answered([region]);
+      regions++;
+    };
+    for (const translation of translator.translate(batch(first, pending), made))
       host.send(translation);
-      pending.answered(translation.regions);
-      regions += translation.regions.length;
-    }
     const eviction = translator.evict();
     if (eviction) {
       pending.forget(eviction.evicted);
@@ -90,6 +97,20 @@ export function runTranslator(start: TranslatorStart, host: TranslatorHost): nev
     // A vCPU in the middle of a slice takes it over at once.
     for (let index = 0; index < vcpuCount; index++)
       Atomics.or(words, (vcpuBase(index) + S.events.offset) >> 2, EVENT.exit);
+  }
+}
+
+/** A request, and others that are worth waiting for. */
+function* batch(
+  first: { readonly request: TranslationRequest; readonly heat: number },
+  pending: PendingRequests,
+): Iterable<TranslationRequest> {
+  const end = performance.now() + BATCH_MS;
+  yield first.request;
+  for (let count = 1; count < BATCH_MAX && performance.now() < end; count++) {
+    const next = pending.take(first.heat / COLDER);
+    if (!next) return;
+    yield next.request;
   }
 }
 

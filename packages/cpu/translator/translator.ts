@@ -111,11 +111,16 @@ export class Translator {
     });
   }
 
-  /** One module for all requests that can be translated; more when something fails, none when nothing can. */
-  translate(requests: readonly TranslationRequest[]): readonly Translation[] {
+  /**
+   * One module for all requests that can be translated; more when something fails, none when nothing can. `made` is told
+   * of each region before the next request is asked for.
+   */
+  translate(
+    requests: Iterable<TranslationRequest>,
+    made?: (region: TranslatedRegion) => void,
+  ): readonly Translation[] {
     const started = performance.now();
-    const translations = this.#tryAll(requests);
-    this.counters.requests += requests.length;
+    const translations = this.#tryAll(requests, made);
     this.counters.milliseconds += performance.now() - started;
     const { counters, lastFailure } = this;
     publishCounters(this.#options.memory, { ...counters, lastFailure });
@@ -137,35 +142,53 @@ export class Translator {
     this.cache.release(id);
   }
 
-  /** Where translation fails, which is a defect of ours, the guest goes on in the interpreter. */
-  #tryAll(requests: readonly TranslationRequest[]): readonly Translation[] {
-    try {
-      const translation = this.#translate(requests);
-      return translation ? [translation] : [];
-    } catch (error) {
-      if (requests.length > 1) return requests.flatMap((request) => this.#tryAll([request]));
-      this.counters.failed++;
-      this.lastFailure = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      return [];
+  /** Where translation fails, which is a defect of ours, each is tried alone, and the guest goes on in the interpreter. */
+  #tryAll(
+    requests: Iterable<TranslationRequest>,
+    made?: (region: TranslatedRegion) => void,
+  ): Translation[] {
+    const rest = new Rest(requests);
+    const translations: (Translation | undefined)[] = [];
+    while (!rest.isDone) {
+      const before = { ...this.counters };
+      try {
+        translations.push(this.#translate(rest, made));
+      } catch (error) {
+        Object.assign(this.counters, before);
+        const taken = rest.forgetTaken();
+        if (taken.length > 1)
+          for (const request of taken) translations.push(...this.#tryAll([request], made));
+        else {
+          this.counters.requests++;
+          this.counters.failed++;
+          this.lastFailure = error instanceof Error ? (error.stack ?? error.message) : `${error}`;
+        }
+      }
     }
+    return translations.filter((t) => t !== undefined);
   }
 
-  #translate(requests: readonly TranslationRequest[]): Translation | undefined {
+  #translate(
+    requests: Iterable<TranslationRequest>,
+    made?: (region: TranslatedRegion) => void,
+  ): Translation | undefined {
     const module = new RegionModule(this.#options);
     const regions: TranslatedRegion[] = [];
     const places: RegionPlace[] = [];
     try {
       for (const request of requests) {
-        if (regions.some((region) => covers(region, request))) {
-          this.counters.requests--;
-          continue;
-        }
+        if (regions.some((region) => covers(region, request))) continue;
+        this.counters.requests++;
         const region = this.#region(request, regions);
         const place = region && this.cache.allocate(recordBytesOf(region));
-        if (place) {
-          places.push(place);
-          regions.push(this.#compile(module, region, { request, place }));
-        } else this.counters.refused++;
+        if (!place) {
+          this.counters.refused++;
+          continue;
+        }
+        places.push(place);
+        const compiled = this.#compile(module, region, { request, place });
+        regions.push(compiled);
+        made?.(compiled);
       }
       if (regions.length === 0) return undefined;
       const bytes = module.encode();
@@ -250,6 +273,33 @@ export class Translator {
 /** Its blocks, and a record for each instruction that its handler runs. */
 function recordBytesOf({ entries, length, simple }: Region): number {
   return entries.length * TRANSLATED_BLOCK_BYTES + (length - simple) * RECORD_BYTES;
+}
+
+/** Values that are iterated over, and over the rest of them when that was given up. */
+class Rest<T> implements Iterable<T> {
+  readonly #values: Iterator<T>;
+  #taken: T[] = [];
+  isDone = false;
+
+  constructor(values: Iterable<T>) {
+    this.#values = values[Symbol.iterator]();
+  }
+  // Without `return`: giving up does not end it.
+  [Symbol.iterator](): Iterator<T> {
+    return { next: () => this.#next() };
+  }
+  #next(): IteratorResult<T> {
+    const result = this.#values.next();
+    if (result.done) this.isDone = true;
+    else this.#taken.push(result.value);
+    return result;
+  }
+  /** What was taken since this was last called. */
+  forgetTaken(): readonly T[] {
+    const taken = this.#taken;
+    this.#taken = [];
+    return taken;
+  }
 }
 
 /** The region is entered where the request wants it. */
