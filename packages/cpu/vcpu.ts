@@ -30,6 +30,7 @@ import { type PowerOnState, powerOnState } from './state/power-on.ts';
 import { placeOffset, registerPlace } from './state/register-names.ts';
 import { TRANSIENT, VISIBLE_FIELDS } from './state/visible.ts';
 import {
+  HOT_NEVER,
   HOT_THRESHOLD,
   type TranslationEvent,
   TranslationLoader,
@@ -398,7 +399,7 @@ export class Vcpu {
     this.#set(S.activity, this.index === 0 ? 0 : 2);
     // Other workers may be setting these two at this moment.
     Atomics.and(this.#words, (this.#base + S.events.offset) >> 2, EVENT.posted | EVENT.park);
-    this.#set(S.hotThreshold, this.#options.translation ? HOT_THRESHOLD : 0);
+    this.#set(S.hotThreshold, this.#options.translation ? HOT_THRESHOLD : HOT_NEVER);
     this.#set(S.exact, this.#options.exact ? 1 : 0);
     this.#setI64(S.aloneAt, -1n);
   }

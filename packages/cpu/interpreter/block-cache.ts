@@ -22,13 +22,18 @@ export const MODE_SINGLE = 4;
 /** Decodes a block and gives its first record, or 0 with a fault recorded. */
 export const decodeBlock: FunctionRef = imported('decodeBlock', { gpa: 'i32', mode: 'i32' }, 'i32');
 
-/** A block was entered often: the translator is told, and may replace it in the hash some time later. */
+/** A block was entered often (again): the translator is told, and may replace it in the hash some time later. */
 export const blockIsHot: FunctionRef = imported('blockIsHot', { gpa: 'i32', mode: 'i32' });
 
 /** Index of the hash entry for a block; the decoder computes the same. */
 export function blockHash(gpa: number, mode: number): number {
   return (gpa ^ (gpa >>> 13) ^ (mode << 7)) & (BLOCK_HASH_ENTRIES - 1);
 }
+
+/** Behind this the count of a block's entries begins anew: a negative one is the mark of translated code. */
+const ENTRIES_MAX = 0x7fff_ffff;
+/** A block that is entered so many times more is asked for once more: requests may be dropped, or counts be lost. */
+const ASK_AGAIN = 0x1_0000;
 
 /** Jumps with a target that is known reach no further. */
 const REACH = 0x8000_1000n;
@@ -112,12 +117,14 @@ export const findBlock: FunctionRef = fn('findBlock', {
     );
     l.if(isHit, () => {
       const found = l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET + 8);
-      const entries = l.let(l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET + 12).add(1));
+      const before = l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET + 12);
       l.if(
-        entries.ges(0),
+        before.ges(0),
         () => {
+          const entries = l.let(before.add(1).and(ENTRIES_MAX));
           l.storeRaw('i32.store', entry, BLOCK_HASH_OFFSET + 12, entries);
-          l.unlikely(entries.eq(l.get(S.hotThreshold)), () => l.run(blockIsHot, gpa, key));
+          const isHot = entries.and(ASK_AGAIN - 1).eq(l.get(S.hotThreshold));
+          l.unlikely(isHot, () => l.run(blockIsHot, gpa, key));
         },
         () => l.run(rememberJump, rip, l.loadRaw('i32.load', found, R.immediate)),
       );

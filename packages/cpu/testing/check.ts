@@ -20,7 +20,7 @@ import {
 } from '../state/layout.ts';
 import { planMemory, RAM_BASE, vcpuBase } from '../state/memory-map.ts';
 import { InThreadTranslator, translatorOptions } from '../translator/in-thread.ts';
-import { TranslationLoader } from '../translator/loader.ts';
+import { HOT_NEVER, TranslationLoader } from '../translator/loader.ts';
 
 export const CODE_ADDRESS = 0x10_0000;
 export const DATA_ADDRESS = 0x20_0000;
@@ -189,7 +189,7 @@ export class TestCpu {
   reset(bits: 16 | 32 | 64 = 64, cpl = 0): void {
     this.bytes.fill(0, this.#base, this.#base + TLB_OFFSET);
     this.set('ramBytes', BigInt(RAM_BYTES));
-    this.set('hotThreshold', this.#hotThreshold);
+    this.set('hotThreshold', this.#hotThreshold || HOT_NEVER);
     this.set('stopOnFault', 1);
     this.set('generation', 1);
     this.set('context', 16 | (cpl === 3 ? 8 : 0) | (bits === 64 ? 2 : bits === 32 ? 1 : 0));

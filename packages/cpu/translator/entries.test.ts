@@ -153,6 +153,43 @@ test('a 32-bit region in a segment that does not begin at a page is entered behi
   assert.equal(cpu.loader.counters.regions, 1);
 });
 
+/** A loop of so many rounds, each of which enters a block, and where it counts them. */
+function counting(rounds: number) {
+  const cpu = new TestCpu({}, { hotThreshold: 3 });
+  cpu.reset(64);
+  // mov ecx,rounds; l: dec ecx; jnz l; hlt
+  const immediate = [0, 8, 16, 24].map((shift) => (rounds >> shift) & 0xff);
+  cpu.write(CODE_ADDRESS, [0xb9, ...immediate, 0xff, 0xc9, 0x75, 0xfc, 0xf4]);
+  const gpa = CODE_ADDRESS + 5;
+  const entry = BLOCK_HASH_OFFSET + blockHash(gpa, MODE_64) * BLOCK_HASH_ENTRY_BYTES;
+  const word = ((vcpuBase(0) + entry) >> 2) + 3;
+  const words = new Int32Array(cpu.memory.buffer);
+  const run = () => {
+    cpu.set('rip', BigInt(CODE_ADDRESS));
+    cpu.set('activity', 0);
+    assert.equal(cpu.runToEnd(100_000), HALTED);
+  };
+  return { cpu, words, word, run };
+}
+
+test('a block whose request was lost is asked for again', () => {
+  const { cpu, run } = counting(200_000);
+  cpu.translator.request = () => true;
+  run();
+  assert.equal(cpu.loader.counters.requests, 1 + Math.floor(200_000 / 0x1_0000));
+});
+
+test('the count of a block that is never translated does not become the mark of a translated one', () => {
+  const { cpu, words, word, run } = counting(20);
+  cpu.translator.request = () => true;
+  run();
+  assert.equal(words[word], 18);
+  words[word] = 0x7fff_fffa;
+  run();
+  assert.equal(words[word], 19 - 6);
+  assert.equal(cpu.get('jumpFills'), 0n);
+});
+
 /** The pending requests of one vCPU, and the word that counts how often it enters a block. */
 function pending() {
   const memory = new WebAssembly.Memory({ initial: 1600, maximum: 1600, shared: true });

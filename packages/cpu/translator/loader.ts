@@ -14,8 +14,9 @@ import type {
   TranslatorMessage,
 } from './translator.ts';
 
-/** Times that a block is entered before it is translated. */
+/** Times that a block is entered before it is translated; and what no block comes to. */
 export const HOT_THRESHOLD = 2000;
+export const HOT_NEVER = -1;
 
 /** Where hot blocks are reported and translations come from: a translator in this thread, or the way to another thread. */
 export interface TranslationSource {
