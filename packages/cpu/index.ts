@@ -5,7 +5,14 @@ export { PostedInterrupts } from './apic/posted-interrupts.ts';
 export { BlockStore } from './decode/block-store.ts';
 export { type DisassembledInstruction, disassemble } from './decode/disassembler.ts';
 export { SharedGuestMemory } from './guest-memory.ts';
-export { adoptEngine, type EngineImage, engine } from './interpreter/engine.ts';
+export {
+  adoptEngine,
+  buildEngine,
+  compileEngine,
+  type EngineData,
+  type EngineImage,
+  engine,
+} from './interpreter/engine.ts';
 export {
   CPU_MODEL_DEFAULT,
   CPU_MODELS,

@@ -1,10 +1,12 @@
 /** What a host carries between its workers. What it runs in them is in workers/, an entry for each. */
 export type {
   CpuModelName,
+  EngineData,
   EngineImage,
   TranslatorMessage,
   TranslatorStart,
 } from '@mimic/cpu';
+export { compileEngine } from '@mimic/cpu';
 /** What a host implements to share a folder. */
 export {
   type AttributeChange,

@@ -1,5 +1,6 @@
 export { OperatingError } from '@mimic/base';
 export {
+  cacheFolder,
   type DiskOptions,
   fileError,
   HostError,

@@ -2,9 +2,9 @@
 
 import { spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
+import { cacheFolder } from 'mimic';
 import { Apt, type Package } from './apt.ts';
 import { DebianError } from './errors.ts';
 import type { KernelModule } from './initramfs.ts';
@@ -52,11 +52,6 @@ export interface DebianImages {
 interface Current {
   readonly kernel: string;
   readonly busybox: string;
-}
-
-/** $XDG_CACHE_HOME/mimic, or ~/.cache/mimic. */
-export function cacheFolder(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'mimic');
 }
 
 export interface FetchOptions {

@@ -28,12 +28,17 @@ export interface Engine {
   readonly image: EngineImage;
 }
 
-/** An engine as data that can be cloned. */
-export interface EngineImage {
+/** An engine as data that can be kept. */
+export interface EngineData {
   readonly processors: Processors;
-  readonly module: WebAssembly.Module;
+  /** The WebAssembly module. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
   readonly handlers: PackedNumbers;
   readonly imports: readonly string[];
+}
+/** An engine as data that can be cloned. */
+export interface EngineImage extends Omit<EngineData, 'bytes'> {
+  readonly module: WebAssembly.Module;
 }
 
 /** What the host calls besides `run`. */
@@ -64,7 +69,7 @@ const cached: { [kind in Processors]?: Engine } = {};
 
 /** The engine; built once for each process or worker that did not adopt one. */
 export function engine(processors: Processors = 'one'): Engine {
-  return cached[processors] ?? adoptEngine(build(processors));
+  return cached[processors] ?? adoptEngine(compileEngine(buildEngine(processors)));
 }
 
 /** Takes over another worker's engine as this one's. */
@@ -77,7 +82,8 @@ export function adoptEngine(image: EngineImage): Engine {
   return adopted;
 }
 
-function build(processors: Processors): EngineImage {
+/** Builds an engine from the instruction table, which takes about half a second and tens of megabytes. */
+export function buildEngine(processors: Processors): EngineData {
   const strategies = STRATEGIES[processors];
   const handlers = buildHandlers(FIRST_HANDLER, strategies);
   const { bytes, imports } = assemble({
@@ -87,10 +93,10 @@ function build(processors: Processors): EngineImage {
     handEmitted: [buildLoop(handlers, strategies.inlined)],
     table: handlers.functions,
   });
-  return {
-    processors,
-    module: new WebAssembly.Module(bytes),
-    handlers: handlers.packed,
-    imports: imports.map((i) => i.name),
-  };
+  return { processors, bytes, handlers: handlers.packed, imports: imports.map((i) => i.name) };
+}
+
+/** What `buildEngine` gave, now or at another time with the same sources, as WebAssembly of this process. */
+export function compileEngine({ bytes, ...rest }: EngineData): EngineImage {
+  return { ...rest, module: new WebAssembly.Module(bytes) };
 }
