@@ -103,11 +103,15 @@ function quote(word: string): string {
   return `'${word.replaceAll("'", "'\\''")}'`;
 }
 
+/** Of all runs of a test file: what one run keeps the next one finds, and no test's folder has it. */
+const CACHE = mkdtempSync(join(tmpdir(), 'mimic-cli-cache-'));
+process.once('exit', () => rmSync(CACHE, { recursive: true, force: true }));
+
 function environment(cwd: string): NodeJS.ProcessEnv {
   return {
     ...process.env,
     TMPDIR: cwd,
-    XDG_CACHE_HOME: join(cwd, 'cache'),
+    XDG_CACHE_HOME: CACHE,
     LC_ALL: 'C',
     SHELL: '/bin/sh',
   };
