@@ -42,9 +42,11 @@ export function ratioPlot(peer: string, rows: readonly Pick<Row, 'name' | 'wall'
     ];
   });
   const width = LABEL_WIDTH + PLOT_WIDTH + NUMBER_WIDTH;
+  const title = escapeText(`Wall time of ${OURS} by that of ${peer}; left of 1 ${OURS} is faster`);
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${bottom + BOTTOM}" width="${width}" height="${bottom + BOTTOM}" font-family="sans-serif" font-size="12" fill="${COLOURS.text}">`,
-    `<text x="${LABEL_WIDTH}" y="14">${escapeText(`Wall time of ${OURS} by that of ${peer}; left of 1 ${OURS} is faster`)}</text>`,
+    `<title>${title}</title>`,
+    `<text x="${LABEL_WIDTH}" y="14">${title}</text>`,
     ...axis,
     ...bars,
     '</svg>',
