@@ -634,7 +634,7 @@ export class Vcpu {
         this.#trace?.fault?.({ vector: fault & 0xff, code, address: this.#i64(S.faultAddress) });
         return undefined;
       },
-      readTsc: () => BigInt(Math.floor(clock.now())),
+      readTsc: () => clock.now(),
       tscChanged: () => this.apic.tscChanged() as undefined,
       randomI64: () => BigInt.asIntN(64, this.#options.random()),
       cpuid: (leaf: number, subleaf: number) => {

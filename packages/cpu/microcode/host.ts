@@ -11,8 +11,9 @@ export const portWrite: FunctionRef = imported('portWrite', {
   value: 'i32',
 });
 
-/** Ticks of 1 ns since the machine was powered on, without IA32_TSC_ADJUST. */
-export const readTsc: FunctionRef = imported('readTsc', {}, 'i64');
+/** Ticks of 1 ns since the machine was powered on, without IA32_TSC_ADJUST. A double: a 64-bit integer would be an object of
+ *  its own on the way here. */
+export const readTsc: FunctionRef = imported('readTsc', {}, 'f64');
 
 /** Stores EAX, EBX, ECX, EDX of a CPUID leaf to `S.result` 0–3. */
 export const cpuidHost: FunctionRef = imported('cpuid', { leaf: 'i32', subleaf: 'i32' });

@@ -124,7 +124,7 @@ export const timeStamp: FunctionRef = fn('timeStamp', {
   faults: true,
   build(l) {
     seesTime(l);
-    l.return(l.call(readTsc).add(l.get(S.tscOffset)));
+    l.return(l.op('i64.trunc_sat_f64_u', l.call(readTsc)).add(l.get(S.tscOffset)));
   },
 });
 
