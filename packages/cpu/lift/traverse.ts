@@ -3,7 +3,7 @@
 
 import type { Node, Statement } from './ir.ts';
 
-/** The node with its operands mapped. */
+/** The node with its operands mapped, in the order in which they are evaluated. */
 export function mapOperands(node: Node, map: (operand: Node) => Node): Node {
   switch (node.kind) {
     case 'op':
@@ -15,9 +15,9 @@ export function mapOperands(node: Node, map: (operand: Node) => Node): Node {
       return { ...node, args };
     }
     case 'select': {
-      const condition = map(node.condition);
       const whenTrue = map(node.whenTrue);
       const otherwise = map(node.otherwise);
+      const condition = map(node.condition);
       const isSame =
         condition === node.condition && whenTrue === node.whenTrue && otherwise === node.otherwise;
       return isSame ? node : { ...node, condition, whenTrue, otherwise };
@@ -79,17 +79,17 @@ export function mapStatement(
   }
 }
 
-function mapList(nodes: readonly Node[], map: (node: Node) => Node): readonly Node[] {
-  let changed: Node[] | undefined;
-  for (let n = 0; n < nodes.length; n++) {
-    const mapped = map(nodes[n]!);
-    if (mapped !== nodes[n]) changed ??= nodes.slice();
+export function mapList<T>(list: readonly T[], map: (item: T) => T): readonly T[] {
+  let changed: T[] | undefined;
+  for (let n = 0; n < list.length; n++) {
+    const mapped = map(list[n]!);
+    if (mapped !== list[n]) changed ??= list.slice();
     if (changed) changed[n] = mapped;
   }
-  return changed ?? nodes;
+  return changed ?? list;
 }
 
-/** Reports the operands of a node. */
+/** Reports the operands of a node, in the order in which they are evaluated. */
 export function eachOperand(node: Node, found: (node: Node) => void): void {
   switch (node.kind) {
     case 'op':
@@ -97,9 +97,9 @@ export function eachOperand(node: Node, found: (node: Node) => void): void {
       for (let n = 0; n < node.args.length; n++) found(node.args[n]!);
       return;
     case 'select':
-      found(node.condition);
       found(node.whenTrue);
       found(node.otherwise);
+      found(node.condition);
       return;
     case 'load':
       found(node.address);

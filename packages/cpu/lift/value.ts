@@ -3,6 +3,7 @@
 
 import type { ValueType } from '../wasm/opcodes.ts';
 import { wasmOp } from '../wasm/opcodes.ts';
+import { BINARY, UNARY } from './fold.ts';
 import type { Hole, Node } from './ir.ts';
 
 export type Operand = Value | number | bigint;
@@ -239,32 +240,27 @@ export function lanewise(
 
 type Folder = (a: bigint, b: bigint, bits: number) => bigint;
 
-const FOLDS: Readonly<Record<string, Folder>> = {
-  add: (a, b) => a + b,
-  sub: (a, b) => a - b,
-  mul: (a, b) => a * b,
-  and: (a, b) => a & b,
-  or: (a, b) => a | b,
-  xor: (a, b) => a ^ b,
-  shl: (a, b, bits) => a << (b & BigInt(bits - 1)),
-  shr_u: (a, b, bits) => BigInt.asUintN(bits, a) >> (b & BigInt(bits - 1)),
-  eq: (a, b) => (a === b ? 1n : 0n),
-  ne: (a, b) => (a === b ? 0n : 1n),
-  eqz: (a) => (a === 0n ? 1n : 0n),
-};
+/** What lifts and the operand code of records are made of; the passes fold all (passes/algebra.ts). */
+const FOLDED = ['add', 'sub', 'mul', 'and', 'or', 'xor', 'shl', 'shr_u', 'eq', 'ne'] as const;
 /** By the full name: the function, the bits of its operands, and the type of what it gives. */
 const foldings = new Map<string, { fold: Folder; bits: number; result: 'i32' | 'i64' }>([
-  ['i32.wrap_i64', { fold: (a) => a, bits: 64, result: 'i32' }],
-  ['i64.extend_i32_u', { fold: (a) => BigInt.asUintN(32, a), bits: 32, result: 'i64' }],
-  ['i64.extend_i32_s', { fold: (a) => a, bits: 32, result: 'i64' }],
+  ['i32.wrap_i64', { fold: unary('wrap_i64'), bits: 64, result: 'i32' }],
+  ['i64.extend_i32_u', { fold: unary('extend_i32_u'), bits: 32, result: 'i64' }],
+  ['i64.extend_i32_s', { fold: unary('extend_i32_s'), bits: 32, result: 'i64' }],
 ]);
-for (const type of ['i32', 'i64'] as const)
-  for (const [name, folder] of Object.entries(FOLDS))
-    foldings.set(`${type}.${name}`, {
-      fold: folder,
-      bits: type === 'i64' ? 64 : 32,
-      result: name.startsWith('eq') || name === 'ne' ? 'i32' : type,
-    });
+for (const [type, bits] of [
+  ['i32', 32],
+  ['i64', 64],
+] as const) {
+  foldings.set(`${type}.eqz`, { fold: unary('eqz'), bits, result: 'i32' });
+  for (const name of FOLDED) {
+    const result = name === 'eq' || name === 'ne' ? 'i32' : type;
+    foldings.set(`${type}.${name}`, { fold: BINARY[name]!, bits, result });
+  }
+}
+function unary(name: string): Folder {
+  return (a, _b, bits) => UNARY[name]!(a, bits);
+}
 
 function fold(name: string, nodes: readonly Node[]): Value | undefined {
   const [a, b] = nodes;

@@ -129,8 +129,10 @@ export class PendingRequests {
     const { gpa, mode } = request;
     const entry = BLOCK_HASH_OFFSET + blockHash(gpa, mode) * BLOCK_HASH_ENTRY_BYTES;
     const first = (vcpuBase(vcpu) + entry) >> 2;
-    return [first, first ^ (BLOCK_HASH_ENTRY_BYTES >> 2)]
-      .filter((word) => this.#words[word] === (gpa | 0) && this.#words[word + 1] === mode)
-      .map((word) => word + 3)[0];
+    const isAt = (word: number) =>
+      this.#words[word] === (gpa | 0) && this.#words[word + 1] === mode;
+    if (isAt(first)) return first + 3;
+    const second = first ^ (BLOCK_HASH_ENTRY_BYTES >> 2);
+    return isAt(second) ? second + 3 : undefined;
   }
 }

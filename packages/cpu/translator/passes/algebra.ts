@@ -1,10 +1,10 @@
 // Rules for one operation whose operands are simple already: constants fold, neutral operands vanish, conversions and
 // masks that change no bit go. What is left takes fewer bytes, never more.
 
+import { BINARY, UNARY } from '../../lift/fold.ts';
 import type { Node } from '../../lift/ir.ts';
 import { constant } from '../../lift/value.ts';
 import type { ValueType } from '../../wasm/opcodes.ts';
-import { BINARY, UNARY } from './fold.ts';
 import { isDroppable, isSame } from './purity.ts';
 import { lowZeros, type Widths, widthOf } from './width.ts';
 

@@ -2,7 +2,8 @@
 // what control does not reach. Goes backwards once; a register's state is a bit in two words.
 
 import type { Local, Node, Statement } from '../../lift/ir.ts';
-import { forEachOperand, forEachSet, type PassContext, variablesOf } from './pass.ts';
+import { eachOperand } from '../../lift/traverse.ts';
+import { forEachSet, type PassContext, variablesOf } from './pass.ts';
 import { isDroppable } from './purity.ts';
 
 interface Words {
@@ -79,7 +80,7 @@ class Elimination {
     if (node.kind === 'local') {
       this.#read.add(node.local);
       this.#revive(node.local);
-    } else if (node.kind !== 'const') forEachOperand(node, this.#use);
+    } else if (node.kind !== 'const') eachOperand(node, this.#use);
   };
 
   readonly #countDown = (local: Local): void => {

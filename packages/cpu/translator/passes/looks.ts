@@ -7,19 +7,12 @@
 
 import type { FunctionRef } from '../../lift/function.ts';
 import type { Local, Node, Statement } from '../../lift/ir.ts';
+import { eachOperand, mapOperands } from '../../lift/traverse.ts';
 import { constant } from '../../lift/value.ts';
 import { TLB_INDEX } from '../../microcode/memory.ts';
 import { TLB_ENTRY } from '../../state/layout.ts';
 import { type Affine, AffineValues } from './affine.ts';
-import {
-  ending,
-  forEachOperand,
-  forEachSet,
-  mapNode,
-  mapOperands,
-  type PassContext,
-  variablesOf,
-} from './pass.ts';
+import { ending, forEachSet, mapExpressions, type PassContext, variablesOf } from './pass.ts';
 import { isStateAddress } from './purity.ts';
 import { flushesTlb } from './settled-state.ts';
 
@@ -74,7 +67,7 @@ class LookSharer {
 
   readonly #node = (node: Node): Node => {
     if (node.kind === 'local') return this.#aliases.get(node.local) ?? node;
-    return node.kind === 'const' ? node : mapNode(node, this.#node);
+    return node.kind === 'const' ? node : mapOperands(node, this.#node);
   };
 
   list(statements: readonly Statement[]): readonly Statement[] {
@@ -92,7 +85,7 @@ class LookSharer {
   }
 
   #statement(given: Statement, list: readonly Statement[], n: number): Statement | undefined {
-    const s = this.#aliases.size ? mapOperands(given, this.#node) : given;
+    const s = this.#aliases.size ? mapExpressions(given, this.#node) : given;
     switch (s.kind) {
       case 'set':
         return this.#set(s, list, n);
@@ -152,7 +145,7 @@ class LookSharer {
 
   readonly #noticeCalls = (node: Node): void => {
     if (node.kind === 'call') this.#called(node.callee);
-    if (node.kind !== 'const' && node.kind !== 'local') forEachOperand(node, this.#noticeCalls);
+    if (node.kind !== 'const' && node.kind !== 'local') eachOperand(node, this.#noticeCalls);
   };
   #called(callee: FunctionRef): void {
     if (!flushesTlb(callee)) return;
@@ -224,7 +217,7 @@ class LookSharer {
     for (const s of list.slice(n + 1, n + 1 + TAG_DISTANCE)) {
       if (s.kind !== 'set' || !isPart(s.value)) continue;
       const { offset } = s.value;
-      if (offset === TLB_ENTRY.addend || this.#node(s.value.address) === undefined) continue;
+      if (offset === TLB_ENTRY.addend) continue;
       const address = this.#node(s.value.address);
       if (address.kind === 'local' && address.local === entry)
         return { local: s.local, mayWrite: offset === TLB_ENTRY.writeTag };

@@ -2,6 +2,7 @@
 // changed in place; what a pass leaves alone is the same object behind it, so a pass that finds nothing copies nothing.
 
 import type { Local, Node, Statement } from '../../lift/ir.ts';
+import { mapList } from '../../lift/traverse.ts';
 
 export interface PassContext {
   /** Locals of the region that live longer than the block: registers, flags. Several blocks set them. */
@@ -64,64 +65,8 @@ export function ending(statements: readonly Statement[]): 'continues' | 'branche
 
 // --- rewriting; the same object comes back where nothing changed ---
 
-export function mapList<T>(list: readonly T[], change: (item: T) => T): readonly T[] {
-  let changed: T[] | undefined;
-  for (let n = 0; n < list.length; n++) {
-    const item = change(list[n]!);
-    if (changed) changed[n] = item;
-    else if (item !== list[n]) {
-      changed = list.slice();
-      changed[n] = item;
-    }
-  }
-  return changed ?? list;
-}
-
-/** Changes the operands of a node, in the order in which they are evaluated. */
-export function mapNode(node: Node, change: (node: Node) => Node): Node {
-  switch (node.kind) {
-    case 'op':
-      return mapOperation(node, change);
-    case 'call': {
-      const args = mapList(node.args, change);
-      return args === node.args ? node : { ...node, args };
-    }
-    case 'select': {
-      const whenTrue = change(node.whenTrue);
-      const otherwise = change(node.otherwise);
-      const condition = change(node.condition);
-      const isSame =
-        whenTrue === node.whenTrue && otherwise === node.otherwise && condition === node.condition;
-      return isSame ? node : { ...node, whenTrue, otherwise, condition };
-    }
-    case 'load': {
-      const address = change(node.address);
-      const value = node.value && change(node.value);
-      if (address === node.address && value === node.value) return node;
-      return { ...node, address, ...(value && { value }) };
-    }
-    default:
-      return node;
-  }
-}
-
-/** Nearly all nodes are operations of one or two operands: their path is short. */
-function mapOperation(node: Node & { kind: 'op' }, change: (node: Node) => Node): Node {
-  const { args } = node;
-  if (node.lanes || args.length > 2) {
-    const changed = mapList(args, change);
-    return changed === args ? node : { ...node, args: changed };
-  }
-  const [first, second] = args as [Node, Node | undefined];
-  if (!first) return node;
-  const a = change(first);
-  const b = second && change(second);
-  if (a === first && b === second) return node;
-  return { kind: 'op', type: node.type, op: node.op, args: b ? [a, b] : [a] };
-}
-
 /** Changes the expressions of a statement itself, in the order in which they are evaluated; not those nested in it. */
-export function mapOperands(s: Statement, change: (node: Node) => Node): Statement {
+export function mapExpressions(s: Statement, change: (node: Node) => Node): Statement {
   switch (s.kind) {
     case 'set': {
       const value = change(s.value);
@@ -151,25 +96,5 @@ export function mapOperands(s: Statement, change: (node: Node) => Node): Stateme
     }
     default:
       return s;
-  }
-}
-
-/** Reports the operands of a node, in the order in which they are evaluated. */
-export function forEachOperand(node: Node, found: (node: Node) => void): void {
-  switch (node.kind) {
-    case 'op':
-    case 'call': {
-      const { args } = node;
-      for (let n = 0; n < args.length; n++) found(args[n]!);
-      return;
-    }
-    case 'select':
-      found(node.whenTrue);
-      found(node.otherwise);
-      found(node.condition);
-      return;
-    case 'load':
-      found(node.address);
-      if (node.value) found(node.value);
   }
 }

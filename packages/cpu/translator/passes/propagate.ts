@@ -3,7 +3,8 @@
 // its other uses gone it needs no place of its own.
 
 import type { Local, Node, Statement } from '../../lift/ir.ts';
-import { ending, forEachSet, mapNode, mapOperands, type PassContext, variablesOf } from './pass.ts';
+import { mapOperands } from '../../lift/traverse.ts';
+import { ending, forEachSet, mapExpressions, type PassContext, variablesOf } from './pass.ts';
 
 /** An i64 constant beyond this takes more bytes than reading a local. */
 const SMALL = 1n << 31n;
@@ -37,7 +38,7 @@ class Propagation {
       const narrow = half.kind === 'local' && this.#extended.get(half.local);
       if (narrow) return narrow;
     }
-    return mapNode(node, this.#node);
+    return mapOperands(node, this.#node);
   };
 
   list(statements: readonly Statement[]): readonly Statement[] {
@@ -55,7 +56,7 @@ class Propagation {
   }
 
   #statement(s: Statement): Statement | undefined {
-    const resolved = mapOperands(s, this.#node);
+    const resolved = mapExpressions(s, this.#node);
     switch (resolved.kind) {
       case 'set':
         return this.#set(resolved);

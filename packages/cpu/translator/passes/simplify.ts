@@ -2,16 +2,9 @@
 // is one of its arms, and one that only has an else is turned round. Knows how wide the values of locals are.
 
 import type { Local, Node, Statement } from '../../lift/ir.ts';
+import { mapList, mapOperands } from '../../lift/traverse.ts';
 import { condition, numberOf, op, simplifyOperation, simplifyStored } from './algebra.ts';
-import {
-  ending,
-  forEachSet,
-  mapList,
-  mapNode,
-  mapOperands,
-  type PassContext,
-  variablesOf,
-} from './pass.ts';
+import { ending, forEachSet, mapExpressions, type PassContext, variablesOf } from './pass.ts';
 import { isDroppable, isSame } from './purity.ts';
 import { fullWidth, widthOf } from './width.ts';
 
@@ -29,7 +22,7 @@ class Simplifier {
 
   readonly #node = (node: Node): Node => {
     if (node.kind === 'local' || node.kind === 'const') return node;
-    const simple = mapNode(node, this.#node);
+    const simple = mapOperands(node, this.#node);
     if (simple.kind === 'op') return simplifyOperation(simple, this.#widths);
     if (simple.kind === 'select') return this.#select(simple);
     if (simple.kind === 'load') return foldOffset(simple);
@@ -70,7 +63,7 @@ class Simplifier {
   }
 
   #statement(given: Statement): Statement | readonly Statement[] {
-    const s = mapOperands(given, this.#node);
+    const s = mapExpressions(given, this.#node);
     switch (s.kind) {
       case 'set':
         this.#learn(s.local, s.value);

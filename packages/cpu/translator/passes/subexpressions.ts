@@ -3,15 +3,8 @@
 
 import type { FunctionRef } from '../../lift/function.ts';
 import type { Local, Node, Statement } from '../../lift/ir.ts';
-import {
-  forEachOperand,
-  forEachSet,
-  mapList,
-  mapNode,
-  mapOperands,
-  type PassContext,
-  variablesOf,
-} from './pass.ts';
+import { eachOperand, mapList, mapOperands } from '../../lift/traverse.ts';
+import { forEachSet, mapExpressions, type PassContext, variablesOf } from './pass.ts';
 import { isSame, isStateAddress, operationKind } from './purity.ts';
 import { changesSettled, isSettled, reachesSettled } from './settled-state.ts';
 
@@ -63,11 +56,11 @@ class Finder {
 
   readonly #node = (node: Node): Node => {
     if (node.kind === 'local') return this.#aliases.get(node.local) ?? node;
-    return node.kind === 'const' ? node : mapNode(node, this.#node);
+    return node.kind === 'const' ? node : mapOperands(node, this.#node);
   };
 
   #statement(given: Statement): Statement | undefined {
-    const s = this.#aliases.size ? mapOperands(given, this.#node) : given;
+    const s = this.#aliases.size ? mapExpressions(given, this.#node) : given;
     switch (s.kind) {
       case 'set':
         return this.#set(s);
@@ -200,7 +193,7 @@ class Finder {
   }
   readonly #noticeCalls = (node: Node): void => {
     if (node.kind === 'call') this.#called(node.callee);
-    if (node.kind !== 'const' && node.kind !== 'local') forEachOperand(node, this.#noticeCalls);
+    if (node.kind !== 'const' && node.kind !== 'local') eachOperand(node, this.#noticeCalls);
   };
 }
 

@@ -3,15 +3,9 @@
 // memory, reads of a register in front of its next set, and nothing moves into a loop.
 
 import type { Local, Node, Statement } from '../../lift/ir.ts';
-import { eachExpression } from '../../lift/traverse.ts';
-import {
-  ending,
-  forEachOperand,
-  mapNode,
-  mapOperands,
-  type PassContext,
-  variablesOf,
-} from './pass.ts';
+
+import { eachExpression, eachOperand, mapOperands } from '../../lift/traverse.ts';
+import { ending, mapExpressions, type PassContext, variablesOf } from './pass.ts';
 import { isStateAddress, operationKind } from './purity.ts';
 
 /** A set that may move, and what its value depends on. */
@@ -68,7 +62,7 @@ class TreeBuilder {
     this.#reads = 'nothing';
     this.#readVariables = NO_LOCALS;
     this.#hasEffect = false;
-    const s = mapOperands(given, this.#node);
+    const s = mapExpressions(given, this.#node);
     switch (s.kind) {
       case 'set':
         if (this.#variables.has(s.local)) this.#setTimes.set(s.local, ++this.#time);
@@ -127,7 +121,7 @@ class TreeBuilder {
   readonly #node = (node: Node): Node => {
     if (node.kind === 'const') return node;
     if (node.kind === 'local') return this.#take(node);
-    const result = mapNode(node, this.#node);
+    const result = mapOperands(node, this.#node);
     if (result.kind === 'call') this.#writes();
     else if (result.kind === 'op') {
       if (operationKind(result.op) === 'effect') this.#writes();
@@ -196,7 +190,7 @@ function readOnce(statements: readonly Statement[]): ReadonlySet<Local> {
       if (often.has(node.local)) return;
       if (!once.delete(node.local)) once.add(node.local);
       else often.add(node.local);
-    } else if (node.kind !== 'const') forEachOperand(node, visit);
+    } else if (node.kind !== 'const') eachOperand(node, visit);
   };
   const walk = (list: readonly Statement[]): void => {
     for (const s of list) {

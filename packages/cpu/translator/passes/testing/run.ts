@@ -5,11 +5,12 @@ import { type FunctionRef, imported } from '../../../lift/function.ts';
 import type { Label, Local, Node, Statement } from '../../../lift/ir.ts';
 import { newLocal } from '../../../lift/lift.ts';
 import { CPU_BASE, compile } from '../../../lift/testing/run.ts';
+import { mapOperands } from '../../../lift/traverse.ts';
 import { TLB_INDEX } from '../../../microcode/memory.ts';
 import { S, TLB_ENTRY } from '../../../state/layout.ts';
 import type { ValueType } from '../../../wasm/opcodes.ts';
 import { probeTranslated, readTranslated, writeTranslated } from '../../memory.ts';
-import { mapNode, mapOperands } from '../pass.ts';
+import { mapExpressions } from '../pass.ts';
 
 const EXIT = S.scratch.offset;
 
@@ -139,12 +140,12 @@ function rewrite(
   exit: (s: Statement & { kind: 'exit' }) => readonly Statement[],
 ): readonly Statement[] {
   const node = (n: Node): Node => {
-    const inner = mapNode(n, node);
+    const inner = mapOperands(n, node);
     return inner.kind === 'call' ? { ...inner, callee: stub(inner.callee) } : inner;
   };
   const list = (all: readonly Statement[]) => rewrite(all, stub, exit);
   return statements.flatMap((given): readonly Statement[] => {
-    const s = mapOperands(given, node);
+    const s = mapExpressions(given, node);
     switch (s.kind) {
       case 'exit':
         return exit(s);
