@@ -11,10 +11,22 @@ declare namespace WebAssembly {
     constructor(descriptor: MemoryDescriptor);
     readonly buffer: SharedArrayBuffer;
   }
+  type ExternalKind = 'function' | 'global' | 'memory' | 'table';
+  interface ModuleImport {
+    readonly module: string;
+    readonly name: string;
+    readonly kind: ExternalKind;
+  }
   class Module {
     constructor(bytes: Uint8Array<ArrayBuffer>);
+    static imports(module: Module): ModuleImport[];
+  }
+  interface TableDescriptor {
+    readonly element: 'anyfunc';
+    readonly initial: number;
   }
   class Table {
+    constructor(descriptor: TableDescriptor);
     get(index: number): ((...args: never[]) => unknown) | null;
     readonly length: number;
   }
