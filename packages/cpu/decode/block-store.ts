@@ -8,7 +8,7 @@
 // emptying, while all other vCPUs stand between two blocks (docs/design/smp.md).
 
 import { assert } from '@mimic/base';
-import { blockHash, MODE_SINGLE } from '../interpreter/block-cache.ts';
+import { blockSet, MODE_SINGLE } from '../interpreter/block-cache.ts';
 import type { HandlerNumbers } from '../interpreter/handlers.ts';
 import { ENTRY_POINT, PSEUDO_HANDLERS, R, RECORD_BYTES } from '../interpreter/record.ts';
 import { type CpuModel, cpuModel } from '../model/cpu-model.ts';
@@ -23,9 +23,10 @@ import {
   TLB_OFFSET,
 } from '../state/layout.ts';
 import {
-  BLOCK_HASH_ENTRIES, BLOCK_HASH_ENTRY_BYTES, BLOCK_HASH_OFFSET, PAGE, PAGE_BLOCKS_BASE, PAGE_BYTES, PAGE_FLAGS_BASE,
+  PAGE, PAGE_BLOCKS_BASE, PAGE_BYTES, PAGE_FLAGS_BASE,
   PAGE_VERSIONS_BASE, RAM_BASE, RECORDS_BASE, RECORDS_BYTES, TRANSLATED_RECORDS_BASE, vcpuBase,
 } from '../state/memory-map.ts'; // biome-ignore format: one import
+import { BlockTable } from './block-table.ts';
 import { decodeInstruction, INSTRUCTION_LENGTH_MAX } from './decoder.ts';
 import { RecordWriter } from './record-writer.ts';
 
@@ -113,6 +114,8 @@ export class BlockStore {
   readonly #world: World;
   /** The vCPU whose table finds what is inserted. */
   readonly #index: number;
+  readonly #table: BlockTable;
+  readonly #tables: readonly BlockTable[];
   /** Blocks decoded, dropped by writes (and how many were regions), and times the store was emptied. */
   readonly counters = { decoded: 0, dropped: 0, droppedTranslated: 0, emptied: 0 };
   /** Called behind each `invalidate` that dropped something, with the lock free. */
@@ -144,6 +147,8 @@ export class BlockStore {
     this.#index = options.index ?? 0;
     const { memory, vcpuCount } = options;
     this.#world = options.world ?? new World({ memory, index: this.#index, vcpuCount: 1 });
+    this.#tables = Array.from({ length: vcpuCount }, (_, vcpu) => new BlockTable(memory, vcpu));
+    this.#table = this.#tables[this.#index]!;
     if (!options.shares) this.#clear();
     assert(vcpuCount === 1 || options.world !== undefined, 'several processors need a world');
   }
@@ -159,10 +164,7 @@ export class BlockStore {
   /** Drops everything. */
   #clear(): void {
     this.#free = RECORDS_BASE;
-    for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {
-      const hash = (vcpuBase(vcpu) + BLOCK_HASH_OFFSET) / 4;
-      this.#u32.fill(0xffff_ffff, hash, hash + BLOCK_HASH_ENTRIES * 4);
-    }
+    for (const table of this.#tables) table.clear();
     const pages = this.#ramBytes / PAGE_BYTES;
     for (let page = 0; page < pages; page++) {
       if (!(this.#u8[PAGE_FLAGS_BASE + page]! & PAGE.hasCode)) continue;
@@ -181,7 +183,7 @@ export class BlockStore {
       }
       const first = this.#u32[word + HEADER.first]!;
       if (!this.#isNotLoaded(word))
-        this.#insert(this.#u32[word + HEADER.keyGpa]!, this.#u32[word + HEADER.mode]!, first);
+        this.#table.insert(this.#u32[word + HEADER.keyGpa]!, this.#u32[word + HEADER.mode]!, first);
       link = word + HEADER.next;
     }
     if (this.#u32[PAGE_BLOCKS_BASE / 4 + page]) return;
@@ -208,7 +210,7 @@ export class BlockStore {
     this.#world.lock();
     const known = this.#findListed(gpa, mode, next);
     if (known !== NONE) {
-      if (known !== CROSSES) this.#insert(gpa, mode, known);
+      if (known !== CROSSES) this.#table.insert(gpa, mode, known);
       this.#world.unlock();
       return known;
     }
@@ -238,7 +240,7 @@ export class BlockStore {
       if (this.#isUnprotected(at)) this.#protect(at >>> 12);
     let first = this.#findListed(gpa, mode, next);
     if (first === NONE) first = this.#decode(gpa, mode, next);
-    else if (first !== CROSSES) this.#insert(gpa, mode, first);
+    else if (first !== CROSSES) this.#table.insert(gpa, mode, first);
     this.#world.unlock();
     this.#world.resumeOthers();
     return first;
@@ -273,7 +275,7 @@ export class BlockStore {
     if (this.#u16[(first + R.handler) / 2] === handler) {
       // Another vCPU has done so.
       this.#u32[loadedBy]! |= 1 << this.#index;
-      this.#insert(gpa, mode, first);
+      this.#table.insert(gpa, mode, first);
       return;
     }
     const offset = gpa % PAGE_BYTES;
@@ -283,7 +285,7 @@ export class BlockStore {
     this.#lookUp(last, offset, 0);
     this.#finish({ header, gpa: start, mode, end, record: last, keyGpa: gpa, first });
     this.#u32[loadedBy] = 1 << this.#index;
-    this.#insert(gpa, mode, first);
+    this.#table.insert(gpa, mode, first);
   }
   /** A translated block whose function is not in this vCPU's table yet: for it the block is not there. */
   #isNotLoaded(headerWord: number): boolean {
@@ -306,8 +308,7 @@ export class BlockStore {
   }
   /** The block at an address is to be asked for again when it has been entered often enough once more. */
   recount(gpa: number, mode: number): void {
-    for (const word of this.#hashWords(this.#index, gpa, mode))
-      if (this.#u32[word] === gpa && this.#u32[word + 1] === mode) this.#u32[word + 3] = 0;
+    this.#table.recount(gpa, mode);
   }
   /** Counts the writes to a page while it held code: what was made from it before such a write is out of date. */
   pageVersion(gpa: number): number {
@@ -340,25 +341,6 @@ export class BlockStore {
       link = word + HEADER.next;
     }
     return NONE;
-  }
-
-  /** Words of a vCPU's two table entries for a block. */
-  #hashWords(vcpu: number, gpa: number, mode: number): readonly [number, number] {
-    const entry = blockHash(gpa, mode) * BLOCK_HASH_ENTRY_BYTES;
-    const word = (vcpuBase(vcpu) + BLOCK_HASH_OFFSET + entry) / 4;
-    return [word, word ^ (BLOCK_HASH_ENTRY_BYTES / 4)];
-  }
-
-  /** Into the first place; what is there for another block moves to the second. */
-  #insert(gpa: number, mode: number, first: number): void {
-    const [word, second] = this.#hashWords(this.#index, gpa, mode);
-    const isOther = this.#u32[word] !== gpa || this.#u32[word + 1] !== mode;
-    if (isOther) this.#u32.copyWithin(second, word, word + BLOCK_HASH_ENTRY_BYTES / 4);
-    this.#u32[word] = gpa;
-    this.#u32[word + 1] = mode;
-    this.#u32[word + 2] = first;
-    // Entries are counted until a block is hot; a translated one stays as it is.
-    this.#u32[word + 3] = first >= TRANSLATED_RECORDS_BASE ? 0x8000_0000 : 0;
   }
 
   #decode(gpa: number, mode: number, next: number | undefined): number {
@@ -397,7 +379,7 @@ export class BlockStore {
     this.#lookUp(record, position & 0xfff, position >= pageEnd ? PAGE_BYTES : 0);
     this.#finish({ header, gpa, mode, end: position, record, keyGpa: gpa, first });
     this.#free = record + RECORD_BYTES;
-    this.#insert(gpa, mode, first);
+    this.#table.insert(gpa, mode, first);
     return first;
   }
 
@@ -425,7 +407,7 @@ export class BlockStore {
     const offset = gpa & 0xfff;
     this.#writer.blank(first, PSEUDO_HANDLERS.verifyNextPage, offset);
     this.#i64[(first + R.immediate) / 8] = BigInt(next >>> 12);
-    this.#i64[(first + R.displacement) / 8] = BigInt(blockHash(gpa, mode));
+    this.#i64[(first + R.displacement) / 8] = BigInt(blockSet(gpa, mode));
     this.#writer.write(first + RECORD_BYTES, decoded, offset, codeBits === 64);
     const last = first + 2 * RECORD_BYTES;
     this.#lookUp(last, (offset + decoded.length) & 0xfff, PAGE_BYTES);
@@ -443,7 +425,7 @@ export class BlockStore {
       });
     }
     this.#free = last + RECORD_BYTES;
-    this.#insert(gpa, mode, first);
+    this.#table.insert(gpa, mode, first);
     return first;
   }
 
@@ -528,7 +510,8 @@ export class BlockStore {
     for (let n = 0; n < count; n++)
       this.#u16[(first + n * RECORD_BYTES) / 2] = PSEUDO_HANDLERS.lookUp;
     const keyGpa = this.#u32[headerWord + HEADER.keyGpa]!;
-    this.#forget(keyGpa, this.#u32[headerWord + HEADER.mode]!, first);
+    for (const table of this.#tables)
+      table.forget(keyGpa, this.#u32[headerWord + HEADER.mode]!, first);
     // The block's other header, if it has one, must not find it again.
     this.#u32[headerWord + HEADER.keyGpa] = 0xffff_ffff;
   }
@@ -538,14 +521,6 @@ export class BlockStore {
     if (headerWord * 4 < TRANSLATED_RECORDS_BASE) return false;
     const first = this.#u32[headerWord + HEADER.first]!;
     return this.#i64[(first + R.immediate) / 8]! >> BigInt(ENTRY_POINT.numberShift) === 0n;
-  }
-
-  /** Takes a block out of all vCPUs' tables. */
-  #forget(gpa: number, mode: number, first: number): void {
-    for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {
-      for (const word of this.#hashWords(vcpu, gpa, mode))
-        if (this.#u32[word + 2] === first) this.#u32[word] = 0xffff_ffff;
-    }
   }
 
   #invalid(record: number, pageOffset: number): void {

@@ -2,6 +2,7 @@
 // invalidating are the decoder's (decode/block-store.ts).
 
 import { type FunctionRef, fn, imported } from '../lift/function.ts';
+import type { Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { checkInstructionBreakpoint } from '../microcode/debug-register.ts';
 import { rememberJump } from '../microcode/jump-cache.ts';
@@ -25,9 +26,14 @@ export const decodeBlock: FunctionRef = imported('decodeBlock', { gpa: 'i32', mo
 /** A block was entered often (again): the translator is told, and may replace it in the hash some time later. */
 export const blockIsHot: FunctionRef = imported('blockIsHot', { gpa: 'i32', mode: 'i32' });
 
-/** Index of the hash entry for a block; the decoder computes the same. */
-export function blockHash(gpa: number, mode: number): number {
-  return (gpa ^ (gpa >>> 13) ^ (mode << 7)) & (BLOCK_HASH_ENTRIES - 1);
+/** Places of the table that a block may be in: a cache line of the host. */
+const WAYS = 4;
+export const BLOCK_SET_BYTES: number = WAYS * BLOCK_HASH_ENTRY_BYTES;
+const SETS = BLOCK_HASH_ENTRIES / WAYS;
+
+/** Offset in the table of the places that a block may be in. */
+export function blockSet(gpa: number, mode: number): number {
+  return (((gpa >>> 2) ^ (gpa >>> 15) ^ (mode << 5)) & (SETS - 1)) * BLOCK_SET_BYTES;
 }
 
 /** Behind this the count of a block's entries begins anew: a negative one is the mark of translated code. */
@@ -50,6 +56,17 @@ const checkLength: FunctionRef = fn('checkLength', {
     l.raiseIf(l.loadRaw('i64.load8_u', instruction, R.length).gtu(left), 13, 0);
   },
 });
+
+/** Address of the places that a block may be in, less BLOCK_HASH_OFFSET: as `blockSet` says. */
+function placeOf(l: Lift, gpa: Value, mode: Value): Value {
+  const hash = gpa.shru(2).xor(gpa.shru(15)).xor(mode.shl(5));
+  return l.let(
+    hash
+      .and(SETS - 1)
+      .mul(BLOCK_SET_BYTES)
+      .add(l.cpu),
+  );
+}
 
 /** The first record of the block at S.rip, or 0 with a fault recorded. Sets S.ripBase and the cached code page. */
 export const findBlock: FunctionRef = fn('findBlock', {
@@ -96,33 +113,26 @@ export const findBlock: FunctionRef = fn('findBlock', {
     l.unlikely(isNearHole.and(isLegacy.eqz()), () => mode.set(mode.get().or(MODE_SINGLE)));
     const gpa = l.let(l.get(S.codePagePhysical).or(offset).i32());
     const key = mode.get();
-    const hash = gpa
-      .xor(gpa.shru(13))
-      .xor(key.shl(7))
-      .and(BLOCK_HASH_ENTRIES - 1);
-    const place = l.let(hash.mul(BLOCK_HASH_ENTRY_BYTES).add(l.cpu));
-    const isAt = (at: Value) =>
-      l
-        .loadRaw('i32.load', at, BLOCK_HASH_OFFSET)
-        .eq(gpa)
-        .and(l.loadRaw('i32.load', at, BLOCK_HASH_OFFSET + 4).eq(key));
-    // Each block has two places in the table.
-    const isFirst = l.let(isAt(place));
-    const entry = l.let(l.select(isFirst, place, place.xor(BLOCK_HASH_ENTRY_BYTES)));
-    const isHit = l.choose(
-      isFirst,
-      'i32',
-      () => l.i32(1),
-      () => isAt(entry),
-    );
-    l.if(isHit, () => {
-      const found = l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET + 8);
-      const before = l.loadRaw('i32.load', entry, BLOCK_HASH_OFFSET + 12);
+    const entry = l.var('i32', placeOf(l, gpa, key));
+    l.block((missed) => {
+      l.block((found) => {
+        const wanted = l.let(gpa.u64().or(key.u64().shl(32)));
+        for (let way = 0; way < WAYS; way++) {
+          const at = BLOCK_HASH_OFFSET + way * BLOCK_HASH_ENTRY_BYTES;
+          l.if(l.loadRaw('i64.load', entry.get(), at).eq(wanted), () => {
+            if (way > 0) entry.set(entry.get().add(way * BLOCK_HASH_ENTRY_BYTES));
+            found();
+          });
+        }
+        missed();
+      });
+      const found = l.loadRaw('i32.load', entry.get(), BLOCK_HASH_OFFSET + 8);
+      const before = l.loadRaw('i32.load', entry.get(), BLOCK_HASH_OFFSET + 12);
       l.if(
         before.ges(0),
         () => {
           const entries = l.let(before.add(1).and(ENTRIES_MAX));
-          l.storeRaw('i32.store', entry, BLOCK_HASH_OFFSET + 12, entries);
+          l.storeRaw('i32.store', entry.get(), BLOCK_HASH_OFFSET + 12, entries);
           const isHot = entries.and(ASK_AGAIN - 1).eq(l.get(S.hotThreshold));
           l.unlikely(isHot, () => l.run(blockIsHot, gpa, key));
         },

@@ -4,11 +4,8 @@
 import { type FunctionRef, fn } from '../lift/function.ts';
 import { translateFetch } from '../microcode/memory.ts';
 import { S, SEGMENT } from '../state/layout.ts';
-import {
-  BLOCK_HASH_ENTRIES,
-  BLOCK_HASH_ENTRY_BYTES,
-  BLOCK_HASH_OFFSET,
-} from '../state/memory-map.ts';
+import { BLOCK_HASH_ENTRY_BYTES, BLOCK_HASH_OFFSET } from '../state/memory-map.ts';
+import { BLOCK_SET_BYTES } from './block-cache.ts';
 import { R } from './record.ts';
 
 /** 1 when the next page is unchanged; 0 after forgetting the block, so that the right one is looked for. May fault. */
@@ -24,16 +21,14 @@ export const verifyNextPage: FunctionRef = fn('verifyNextPage', {
     const linear = l.let(l.select(is64, next, next.and(0xffff_ffffn)));
     const page = l.call(translateFetch, linear).shru(12);
     l.if(page.eq(l.loadRaw('i64.load', record, R.immediate)), () => l.return(1));
-    const entry = l.let(
-      l
-        .loadRaw('i32.load', record, R.displacement)
-        .and(BLOCK_HASH_ENTRIES - 1)
-        .mul(BLOCK_HASH_ENTRY_BYTES)
-        .add(l.cpu),
-    );
     // Only this processor's way to the block: the block is right where the page behind is the one it knows.
-    for (const place of [entry, entry.xor(BLOCK_HASH_ENTRY_BYTES)])
-      l.storeRaw('i32.store', place, BLOCK_HASH_OFFSET, l.i32(-1));
+    const set = l.let(l.loadRaw('i32.load', record, R.displacement).add(l.cpu));
+    for (let place = 0; place < BLOCK_SET_BYTES; place += BLOCK_HASH_ENTRY_BYTES) {
+      const first = l.loadRaw('i32.load', set, BLOCK_HASH_OFFSET + place + 8);
+      l.if(first.eq(record), () =>
+        l.storeRaw('i64.store', set, BLOCK_HASH_OFFSET + place, l.i64(-1n)),
+      );
+    }
     l.return(0);
   },
 });

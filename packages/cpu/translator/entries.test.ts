@@ -3,8 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { blockHash } from '../interpreter/block-cache.ts';
-import { BLOCK_HASH_ENTRY_BYTES, BLOCK_HASH_OFFSET, vcpuBase } from '../state/memory-map.ts';
+import { BlockTable } from '../decode/block-table.ts';
+import { RECORDS_BASE } from '../state/memory-map.ts';
 import { CODE_ADDRESS, STACK_ADDRESS, TestCpu } from '../testing/check.ts';
 import { PendingRequests } from './pending.ts';
 import { RequestRing } from './requests.ts';
@@ -161,15 +161,15 @@ function counting(rounds: number) {
   const immediate = [0, 8, 16, 24].map((shift) => (rounds >> shift) & 0xff);
   cpu.write(CODE_ADDRESS, [0xb9, ...immediate, 0xff, 0xc9, 0x75, 0xfc, 0xf4]);
   const gpa = CODE_ADDRESS + 5;
-  const entry = BLOCK_HASH_OFFSET + blockHash(gpa, MODE_64) * BLOCK_HASH_ENTRY_BYTES;
-  const word = ((vcpuBase(0) + entry) >> 2) + 3;
+  const table = new BlockTable(cpu.memory, 0);
   const words = new Int32Array(cpu.memory.buffer);
   const run = () => {
     cpu.set('rip', BigInt(CODE_ADDRESS));
     cpu.set('activity', 0);
     assert.equal(cpu.runToEnd(100_000), HALTED);
   };
-  return { cpu, words, word, run };
+  const count = () => table.countWord(gpa, MODE_64)!;
+  return { cpu, words, count, run };
 }
 
 test('a block whose request was lost is asked for again', () => {
@@ -180,13 +180,13 @@ test('a block whose request was lost is asked for again', () => {
 });
 
 test('the count of a block that is never translated does not become the mark of a translated one', () => {
-  const { cpu, words, word, run } = counting(20);
+  const { cpu, words, count, run } = counting(20);
   cpu.translator.request = () => true;
   run();
-  assert.equal(words[word], 18);
-  words[word] = 0x7fff_fffa;
+  assert.equal(words[count()], 18);
+  words[count()] = 0x7fff_fffa;
   run();
-  assert.equal(words[word], 19 - 6);
+  assert.equal(words[count()], 19 - 6);
   assert.equal(cpu.get('jumpFills'), 0n);
 });
 
@@ -196,12 +196,13 @@ function pending() {
   const words = new Int32Array(memory.buffer);
   const ask = (gpa: number) =>
     assert.ok(new RequestRing(memory, 0).push({ gpa, mode: MODE_64, version: 1 }));
-  const count = (gpa: number): number => {
-    const entry = BLOCK_HASH_OFFSET + blockHash(gpa, MODE_64) * BLOCK_HASH_ENTRY_BYTES;
-    return (vcpuBase(0) + entry) >> 2;
+  const table = new BlockTable(memory, 0);
+  table.clear();
+  const enter = (gpa: number, times: number) => {
+    if (table.countWord(gpa, MODE_64) === undefined) table.insert(gpa, MODE_64, RECORDS_BASE);
+    words[table.countWord(gpa, MODE_64)!] = times;
   };
-  const enter = (gpa: number, times: number) => words.set([gpa, MODE_64, 0, times], count(gpa));
-  const entered = (gpa: number) => words[count(gpa) + 3];
+  const entered = (gpa: number) => words[table.countWord(gpa, MODE_64)!];
   const requests = new PendingRequests(memory, 1);
   const take = () => {
     const taken: number[] = [];

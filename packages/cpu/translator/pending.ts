@@ -2,8 +2,7 @@
 // enters the block. What has cooled down meanwhile is forgotten: most of what a boot runs a few thousand times it never
 // runs again.
 
-import { blockHash } from '../interpreter/block-cache.ts';
-import { BLOCK_HASH_ENTRY_BYTES, BLOCK_HASH_OFFSET, vcpuBase } from '../state/memory-map.ts';
+import { BlockTable } from '../decode/block-table.ts';
 import { RequestRing } from './requests.ts';
 import type { TranslatedRegion, TranslationRequest } from './translator.ts';
 
@@ -29,6 +28,7 @@ const keyOf = ({ gpa, mode, version }: TranslationRequest) => `${gpa} ${mode} ${
 export class PendingRequests {
   readonly #words: Int32Array;
   readonly #rings: readonly RequestRing[];
+  readonly #tables: readonly BlockTable[];
   readonly #answered = new Set<string>();
   /** What regions reach by themselves and nobody has asked for since. */
   readonly #inner = new Set<string>();
@@ -37,6 +37,7 @@ export class PendingRequests {
   constructor(memory: WebAssembly.Memory, vcpuCount: number) {
     this.#words = new Int32Array(memory.buffer);
     this.#rings = Array.from({ length: vcpuCount }, (_, index) => new RequestRing(memory, index));
+    this.#tables = Array.from({ length: vcpuCount }, (_, index) => new BlockTable(memory, index));
   }
 
   /** Takes the hottest request, if it is as hot as that. */
@@ -126,13 +127,6 @@ export class PendingRequests {
 
   /** Where the vCPU's table counts how often it enters the block, if it is still there. */
   #countWord({ request, vcpu }: Pending): number | undefined {
-    const { gpa, mode } = request;
-    const entry = BLOCK_HASH_OFFSET + blockHash(gpa, mode) * BLOCK_HASH_ENTRY_BYTES;
-    const first = (vcpuBase(vcpu) + entry) >> 2;
-    const isAt = (word: number) =>
-      this.#words[word] === (gpa | 0) && this.#words[word + 1] === mode;
-    if (isAt(first)) return first + 3;
-    const second = first ^ (BLOCK_HASH_ENTRY_BYTES >> 2);
-    return isAt(second) ? second + 3 : undefined;
+    return this.#tables[vcpu]!.countWord(request.gpa >>> 0, request.mode);
   }
 }
