@@ -97,6 +97,7 @@ function compiled(memory: WebAssembly.Memory): {
     hasRun: () => true,
     isEntered: () => false,
     isShared: false,
+    moves: false,
   })!;
   const callees: FunctionRef[] = [];
   let piece: CompiledPiece | undefined;
@@ -108,8 +109,8 @@ function compiled(memory: WebAssembly.Memory): {
     handlerType: 0,
     tableIndex: (handler) => handlers.tableIndex(handler),
     recordOf: () => 0,
+    baseGlobal: 0,
     validAt: 0,
-    handler: 0,
     counts: false,
     observe: (made) => {
       piece ??= made;

@@ -44,8 +44,10 @@ export {
   InThreadTranslator,
   translatorOptions as inThreadOptions,
 } from './translator/in-thread.ts';
+export type { KeptModule, MadeModule, TranslationStore } from './translator/kept.ts';
 export type { TranslationEvent, TranslationSource } from './translator/loader.ts';
 export {
+  endTranslator,
   runTranslator,
   ThreadedTranslations,
   type TranslatorStart,

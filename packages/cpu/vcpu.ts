@@ -35,6 +35,7 @@ import {
   type TranslationEvent,
   TranslationLoader,
   type TranslationSource,
+  WARM_THRESHOLD,
 } from './translator/loader.ts';
 
 /** The way out of the processor. Values are unsigned; an 8-byte access is made of two of 4, low half first. */
@@ -400,6 +401,8 @@ export class Vcpu {
     // Other workers may be setting these two at this moment.
     Atomics.and(this.#words, (this.#base + S.events.offset) >> 2, EVENT.posted | EVENT.park);
     this.#set(S.hotThreshold, this.#options.translation ? HOT_THRESHOLD : HOT_NEVER);
+    const asksEarly = this.#options.translation?.isKept === true;
+    this.#set(S.warmThreshold, asksEarly ? WARM_THRESHOLD : HOT_NEVER);
     this.#set(S.exact, this.#options.exact ? 1 : 0);
     this.#setI64(S.aloneAt, -1n);
   }
@@ -615,8 +618,8 @@ export class Vcpu {
         blocks.invalidate(gpa >>> 0, bytes) as undefined,
       decodeBlock: (gpa: number, mode: number) =>
         blocks.find(gpa >>> 0, mode, () => this.#nextCodePage()),
-      blockIsHot: (gpa: number, mode: number) => {
-        this.translations?.request(gpa >>> 0, mode);
+      blockIsHot: (gpa: number, mode: number, isEarly: number) => {
+        this.translations?.request(gpa >>> 0, mode, isEarly === 1);
         this.translations?.loadEarly();
         return undefined;
       },

@@ -67,7 +67,7 @@ function translatorLines(counters: TranslatorCounters): string[] {
   const each = (sum: number, count: number) => (count ? (sum / count).toFixed(1) : '0');
   const lines = [
     `requests      ${requests}: ${regions} translated, ${refused} refused, ${failed} failed`,
-    `regions       ${regions} in ${modules} modules`,
+    `regions       ${regions} in ${modules} modules; ${counters.adopted} kept from earlier machines`,
     `instructions  ${instructions}, ${each(instructions, regions)} a region`,
     `WebAssembly   ${bytes} bytes, ${each(bytes, instructions)} an instruction`,
     `time          ${counters.milliseconds.toFixed(0)} ms, ${each(counters.milliseconds, modules)} a module`,

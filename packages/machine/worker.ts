@@ -1,6 +1,7 @@
 // A machine's life inside its worker: assemble the computer, run the loop, report how it ended.
 
 import { TimerQueue } from '@mimic/base';
+import { endTranslator } from '@mimic/cpu';
 import type { Computer, ComputerWires } from './computer.ts';
 import { DeterministicLoop } from './deterministic-loop.ts';
 import type { WorkerHost, WorkerStart } from './host.ts';
@@ -88,6 +89,7 @@ export async function runMachine<Store>(
     end = crash(error);
   }
   output.flush();
+  if (computer.wasmMemory) endTranslator(computer.wasmMemory);
   send({ kind: 'ended', end, ...(final && { final }) });
 }
 

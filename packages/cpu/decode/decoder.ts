@@ -37,6 +37,9 @@ export interface Decoded {
   index: number;
   scale: number;
   displacement: bigint;
+  /** Bytes of the instruction in front of a displacement of four bytes or more (-1: there is none), and of immediates. */
+  displacementAt: number;
+  immediateAt: number;
   segment: number;
   segmentOverride: number;
   immediate: bigint;
@@ -54,7 +57,8 @@ const SEGMENT_PREFIX: Readonly<Record<number, number>> = {
 /** Base and index of 16-bit ModRM addressing. SDM vol 2A table 2-1. */
 const BASE16 = [3, 3, 5, 5, 6, 7, 5, 3] as const;
 const INDEX16 = [6, 7, 6, 7, -1, -1, -1, -1] as const;
-const RIP = 16;
+/** `base` of an operand that is relative to rip. */
+export const RIP = 16;
 /** Mandatory prefixes by VEX.pp. SDM vol 2A §2.3.6.2. */
 const VEX_PREFIXES = ['none', '66', 'f3', 'f2'] as const;
 const NOTHING: ReadonlySet<string> = new Set();
@@ -62,8 +66,8 @@ const NOTHING: ReadonlySet<string> = new Set();
 class Decoder {
   readonly out: Decoded = {
     status: 'ok', length: 0, candidate: undefined, bits: 0, isMemory: false, addressBits: 64, rep: false, repne: false,
-    lock: false, hasRex: false, opcode: 0, reg: 0, rm: 0, vvvv: 0, is4: 0, base: -1, index: -1, scale: 0, displacement: 0n,
-    segment: SEGMENT.ds, segmentOverride: -1, immediate: 0n,
+    lock: false, hasRex: false, opcode: 0, reg: 0, rm: 0, vvvv: 0, is4: 0, base: -1, index: -1, scale: 0, displacement: 0n, displacementAt: -1,
+    immediateAt: -1, segment: SEGMENT.ds, segmentOverride: -1, immediate: 0n,
   }; // biome-ignore format: a blank result
   #bytes: Uint8Array = new Uint8Array(0);
   #start = 0;
@@ -100,6 +104,7 @@ class Decoder {
     out.isMemory = false;
     out.immediate = 0n;
     out.displacement = 0n;
+    out.displacementAt = out.immediateAt = -1;
     out.base = out.index = -1;
     out.scale = 0;
     out.segment = SEGMENT.ds;
@@ -347,11 +352,11 @@ class Decoder {
     if ((modrm & 7) === 4) this.#sib(mod, c.isVsib);
     else if (mod === 0 && (modrm & 7) === 5) {
       out.base = isWide ? RIP : -1;
-      out.displacement = this.#signed(4);
+      out.displacement = this.#wideDisplacement(4);
       return;
     } else out.base = out.rm;
     if (mod === 1) out.displacement = this.#signed(1);
-    else if (mod === 2) out.displacement = this.#signed(4);
+    else if (mod === 2) out.displacement = this.#wideDisplacement(4);
     if (out.base === 4 || out.base === 5) out.segment = SEGMENT.ss;
   }
   #sib(mod: number, isVsib: boolean): void {
@@ -360,13 +365,19 @@ class Decoder {
     const index = ((sib >> 3) & 7) | ((this.#rex & 2) << 2);
     out.scale = sib >> 6;
     out.index = index === 4 && !isVsib ? -1 : index;
-    if (mod === 0 && (sib & 7) === 5) out.displacement = this.#signed(4);
+    if (mod === 0 && (sib & 7) === 5) out.displacement = this.#wideDisplacement(4);
     else out.base = (sib & 7) | ((this.#rex & 1) << 3);
+  }
+
+  #wideDisplacement(count: number): bigint {
+    this.out.displacementAt = this.#position - this.#start;
+    return this.#signed(count);
   }
 
   #immediate(operand: OperandSpec, position: number): void {
     const out = this.out;
     const sizeZ = out.bits === 16 ? 2 : 4;
+    if (out.immediateAt < 0) out.immediateAt = this.#position - this.#start;
     switch (operand.source) {
       case 'immediate': {
         const count = operand.size === 'b' ? 1 : operand.size === 'w' ? 2 : out.bits / 8;
@@ -395,7 +406,7 @@ class Decoder {
       }
       case 'moffs': {
         const count = out.addressBits / 8;
-        out.displacement = BigInt.asUintN(count * 8, this.#signed(count));
+        out.displacement = BigInt.asUintN(count * 8, this.#wideDisplacement(count));
         out.isMemory = true;
         return;
       }

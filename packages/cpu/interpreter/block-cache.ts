@@ -23,8 +23,15 @@ export const MODE_SINGLE = 4;
 /** Decodes a block and gives its first record, or 0 with a fault recorded. */
 export const decodeBlock: FunctionRef = imported('decodeBlock', { gpa: 'i32', mode: 'i32' }, 'i32');
 
-/** A block was entered often (again): the translator is told, and may replace it in the hash some time later. */
-export const blockIsHot: FunctionRef = imported('blockIsHot', { gpa: 'i32', mode: 'i32' });
+/**
+ * A block was entered often (again), or often enough to ask whether a translation is kept (`isEarly`): the translator is
+ * told, and may replace it in the hash some time later.
+ */
+export const blockIsHot: FunctionRef = imported('blockIsHot', {
+  gpa: 'i32',
+  mode: 'i32',
+  isEarly: 'i32',
+});
 
 /** Places of the table that a block may be in: a cache line of the host. */
 const WAYS = 4;
@@ -134,7 +141,8 @@ export const findBlock: FunctionRef = fn('findBlock', {
           const entries = l.let(before.add(1).and(ENTRIES_MAX));
           l.storeRaw('i32.store', entry.get(), BLOCK_HASH_OFFSET + 12, entries);
           const isHot = entries.and(ASK_AGAIN - 1).eq(l.get(S.hotThreshold));
-          l.unlikely(isHot, () => l.run(blockIsHot, gpa, key));
+          const isWarm = l.let(entries.eq(l.get(S.warmThreshold)));
+          l.unlikely(isHot.or(isWarm), () => l.run(blockIsHot, gpa, key, isWarm));
         },
         () => l.run(rememberJump, rip, l.loadRaw('i32.load', found, R.immediate)),
       );

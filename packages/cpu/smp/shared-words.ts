@@ -21,6 +21,8 @@ export const SHARED = {
   tickerSleeps: BASE + 3 * LINE,
   /** Counts requests to the translator, which sleeps on this word. */
   requests: BASE + 3 * LINE + 1,
+  /** Where the translator's thread is in its life (translator/thread.ts). */
+  translatorLife: BASE + 3 * LINE + 2,
 } as const;
 
 /** Words of one vCPU, from `vcpuWords(index)`. */

@@ -223,6 +223,8 @@ export const S = {
   codeChanged: field('codeChanged', 'i32'),
   /** Times that a block is entered before it is handed to the translator; never, when there is none. */
   hotThreshold: field('hotThreshold', 'i32'),
+  /** The same for asking whether an earlier machine's translation is kept; another number. */
+  warmThreshold: field('warmThreshold', 'i32'),
   /** Counts what makes cached translations of code addresses useless: flushes of any TLB. */
   generation: field('generation', 'i32'),
   /** Generation, privilege and decoding mode in one word: what a jump-cache entry must have been filled under; -1: no entry counts. */

@@ -20,6 +20,7 @@ import {
 } from '../state/layout.ts';
 import { planMemory, RAM_BASE, vcpuBase } from '../state/memory-map.ts';
 import { InThreadTranslator, translatorOptions } from '../translator/in-thread.ts';
+import type { TranslationStore } from '../translator/kept.ts';
 import { HOT_NEVER, TranslationLoader } from '../translator/loader.ts';
 
 export const CODE_ADDRESS = 0x10_0000;
@@ -78,6 +79,8 @@ export class TestCpu {
       readonly model?: CpuModel;
       /** Regions count what they retire and end with the budget; false: as a machine runs them, only events end loops. */
       readonly counts?: boolean;
+      /** What other processors left, and where this one's translations are kept. */
+      readonly store?: TranslationStore;
       /** Guest memory as several processors share it. */
       readonly processors?: Processors;
     } = {},
@@ -110,6 +113,7 @@ export class TestCpu {
     this.translator = new InThreadTranslator({
       ...translatorOptions(memory, options.processors),
       counts: options.counts ?? true,
+      ...(options.store && { store: options.store }),
       ...(options.codeBytesMax && { codeBytesMax: options.codeBytesMax }),
       ...(EACH_TRANSLATED ? { lengthMax: 1, lengthMin: 1 } : {}),
       ...(this.#translatesAll ? { lengthMin: 1 } : {}),
@@ -135,8 +139,8 @@ export class TestCpu {
       invalidateCode: (gpa: number, bytes: number) =>
         this.blocks.invalidate(gpa >>> 0, bytes) as undefined,
       decodeBlock: (gpa: number, mode: number) => this.#decode(gpa >>> 0, mode),
-      blockIsHot: (gpa: number, mode: number) => {
-        this.loader.request(gpa >>> 0, mode);
+      blockIsHot: (gpa: number, mode: number, isEarly: number) => {
+        this.loader.request(gpa >>> 0, mode, isEarly === 1);
         this.loader.loadEarly();
         return undefined;
       },

@@ -9,6 +9,7 @@ import {
   TRANSLATED_RECORDS_BYTES,
   vcpuBase,
 } from '../state/memory-map.ts';
+import type { MadeModule } from './kept.ts';
 import type { TranslatedRegion } from './translator.ts';
 
 /** Bytes of WebAssembly in force at most. V8 keeps them, and makes of what runs two to eight times as much machine code. */
@@ -35,6 +36,8 @@ interface Module {
   readonly regions: readonly TranslatedRegion[];
   readonly places: readonly RegionPlace[];
   readonly bytes: number;
+  /** What is to be kept of it. */
+  readonly made?: MadeModule | undefined;
 }
 
 export class CodeCache {
@@ -92,6 +95,11 @@ export class CodeCache {
   add(module: Module): void {
     this.#modules.push(module);
     this.#used.bytes += module.bytes;
+  }
+
+  /** What is to be kept of the modules that are there. */
+  *made(): Iterable<MadeModule> {
+    for (const { made } of this.#modules) if (made) yield made;
   }
 
   /** What to let go of, when something runs short and nothing is on its way out. `isUsed` says where vCPUs went lately. */

@@ -8,6 +8,7 @@ import type { InstructionExit, Local, Statement } from '../lift/ir.ts';
 import { eachExpression, eachNode, someStatement } from '../lift/traverse.ts';
 import { S } from '../state/layout.ts';
 import type { CodeWriter, FunctionBody } from '../wasm/module.ts';
+import { wasmOp } from '../wasm/opcodes.ts';
 import { analyse, type FlowGraph, ROOT } from './control-flow.ts';
 import { type FlagLiveness, flagLiveness } from './flag-liveness.ts';
 import { FlagNote } from './flag-note.ts';
@@ -22,7 +23,7 @@ const LABEL = { loops: 1_000_000, blocks: 2_000_000 } as const;
 export interface CompileOptions extends FrameOptions {
   readonly functionIndex: (callee: FunctionRef) => number;
   readonly tableIndex: (handler: number) => number;
-  /** Address of the record of an instruction that its handler runs. */
+  /** Where in the region's memory the record of an instruction is that its handler runs. */
   readonly recordOf: (instruction: RegionInstruction) => number;
   /** Told of each piece that is emitted, for the page that shows them (tools/translation-stages.ts). */
   readonly observe?: (piece: CompiledPiece) => void;
@@ -255,7 +256,9 @@ class RegionCompiler {
     this.#frame.spill();
     code
       .localGet(0)
+      .localGet(this.#e.local(this.#region.base))
       .i32(recordOf(instruction))
+      .op(wasmOp('i32.add'))
       .i32(tableIndex(instruction.handler))
       .callIndirect(handlerType)
       .localSet(this.#e.local(this.#frame.status));

@@ -43,6 +43,7 @@ test('counters say what was translated and refused, from whatever thread reads t
     refused: 1,
     failed: 0,
     modules: 1,
+    adopted: 0,
     instructions: translation!.regions[0]!.instructions,
     lastFailure: undefined,
   });

@@ -19,12 +19,14 @@ export interface TranslatorCounters {
   readonly bytes: number;
   /** Spent on translating, V8's validation and baseline code included. */
   readonly milliseconds: number;
+  /** Regions of earlier machines that were taken over. */
+  readonly adopted: number;
   /** What the last failure said. */
   readonly lastFailure: string | undefined;
 }
 
 const NAMES = [
-  'requests', 'regions', 'refused', 'failed', 'modules', 'instructions', 'bytes', 'milliseconds',
+  'requests', 'regions', 'refused', 'failed', 'modules', 'instructions', 'bytes', 'milliseconds', 'adopted',
 ] as const; // biome-ignore format: a list
 /** Behind the counters, a double each: bytes of the last failure's text, then the text. */
 const TEXT_LENGTH = TRANSLATOR_COUNTERS_BASE + 8 * NAMES.length;

@@ -31,9 +31,10 @@ const MODE_64 = 2;
 export interface FrameOptions {
   /** Type of handlers and regions in the module. */
   readonly handlerType: number;
-  /** Address of the u16 that holds the region's handler number as long as the region is valid. */
+  /** Index of the WebAssembly global that holds the address of the region's own memory. */
+  readonly baseGlobal: number;
+  /** Bytes of that memory in front of a u16 that is 0 as soon as the region is no longer valid: the handler of its block. */
   readonly validAt: number;
-  readonly handler: number;
   /** Instructions are counted, and loops end when the budget is used up. */
   readonly counts: boolean;
 }
@@ -65,9 +66,9 @@ export class RegionFrame {
     this.#e = emitter;
     this.#code = emitter.code;
     this.#flagNote = flagNote;
-    const { ripBase, next, tlb, registers } = region;
+    const { ripBase, next, tlb, base, registers } = region;
     const own = [this.place, this.#budgetAtEntry, this.#way, this.status, this.which];
-    own.push(ripBase, next, tlb, ...flagNote.locals);
+    own.push(ripBase, next, tlb, base, ...flagNote.locals);
     this.locals = [...own, ...registers.all.map((p) => p.local)];
     for (const local of this.locals) emitter.local(local);
   }
@@ -93,11 +94,13 @@ export class RegionFrame {
   /** Turns back if the region is no longer valid or an event waits; then registers into locals, and these flags (NOTE: their
    *  note). */
   enter(flags: number): void {
-    const { handler, validAt } = this.#options;
+    const { baseGlobal, validAt } = this.#options;
+    const base = this.#region.base;
+    this.#code.globalGet(baseGlobal).localSet(this.#e.local(base));
     this.lift((l) => {
       const events = l.get(S.events);
       // A jump-cache entry may lead here although the region was dropped.
-      const isStale = l.let(l.loadRaw('i32.load16_u', l.i32(validAt)).xor(handler));
+      const isStale = l.let(l.loadRaw('i32.load16_u', this.value(base), validAt).eqz());
       l.unlikely(events.or(isStale), () => {
         // The interpreter must get somewhere although events that are held back stay.
         l.if(isStale.or(this.eventsNow(l, events)), () => {

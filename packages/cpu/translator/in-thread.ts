@@ -6,14 +6,19 @@ import { Translator, type TranslatorMessage, type TranslatorOptions } from './tr
 
 export class InThreadTranslator implements TranslationSource {
   readonly translator: Translator;
+  readonly isKept: boolean;
   #ready: TranslatorMessage[] = [];
 
   constructor(options: TranslatorOptions) {
     this.translator = new Translator(options);
+    this.isKept = options.store !== undefined;
   }
   request(request: Parameters<TranslationSource['request']>[0]): boolean {
     if (this.translator.cache.isFull) return false;
-    this.#ready.push(...this.translator.translate([request]));
+    const kept = this.translator.adopt(request);
+    this.#ready.push(...kept);
+    if (kept.length === 0 && !request.isEarly)
+      this.#ready.push(...this.translator.translate([request]));
     const eviction = this.translator.evict();
     if (eviction) this.#ready.push(eviction);
     return true;

@@ -2,7 +2,7 @@
 // its shape (templates.ts). The record that the operand code reads is a scratch one, whose contents become constants; only
 // what a handler must run needs a record that stays.
 
-import { decodeInstruction } from '../decode/decoder.ts';
+import { type Decoded as DecodedInstruction, decodeInstruction, RIP } from '../decode/decoder.ts';
 import { RecordWriter, usesMemory } from '../decode/record-writer.ts';
 import type { HandlerNumbers, TableForm } from '../interpreter/handlers.ts';
 import { bindOperand, recordContext, type Variant } from '../interpreter/operands.ts';
@@ -19,7 +19,14 @@ import { type TranslatedAccess, translatedAccess } from './access.ts';
 import { callsWithRegisters } from './effects.ts';
 import { RegisterLocals } from './registers.ts';
 import { straighten } from './straighten.ts';
-import { EXACT, fill, type TemplateBody, Templates, templateBody } from './templates.ts';
+import {
+  EXACT,
+  fill,
+  type Particulars,
+  type TemplateBody,
+  Templates,
+  templateBody,
+} from './templates.ts';
 
 const CODE_BITS = [16, 32, 64] as const;
 /** Where the scratch record seems to be: an address that nothing else has. */
@@ -60,6 +67,8 @@ export interface RegionLocals {
   /** Where the region is left for. */
   readonly next: Local;
   readonly access: TranslatedAccess;
+  /** Numbers that the code is not to contain; undefined: it may contain all. */
+  readonly moved?: MovedNumbers | undefined;
 }
 
 /** What instructions of one shape have in common. */
@@ -70,6 +79,8 @@ interface Template
   > {
   /** Undefined: its handler runs it. */
   readonly body: TemplateBody | undefined;
+  /** EXACT fields that it has looked at. */
+  readonly exact: number;
   /** Registers that it uses, by number. */
   readonly registers: readonly { readonly number: number; readonly isWritten: boolean }[];
   /** It jumps within the page. */
@@ -83,7 +94,12 @@ interface Decoded {
   readonly variant: Required<Variant>;
   readonly offset: number;
   readonly length: number;
+  /** Where in the page its displacement and its immediate are, if they may move. */
+  readonly displacementAt: number | undefined;
+  readonly immediateAt: number | undefined;
 }
+
+const NOT_MOVABLE = { displacementAt: undefined, immediateAt: undefined } as const;
 
 /** The lift of one instruction: which of its numbers it has looked at, and where it jumps to. */
 class Uses {
@@ -125,7 +141,7 @@ export class InstructionSource {
     mode: number,
     locals: RegionLocals,
   ): RegionInstruction | undefined {
-    if (!this.#isRam(page)) return undefined;
+    if (!this.isRam(page)) return undefined;
     const codeBits = CODE_BITS[mode & 3]!;
     const end = RAM_BASE + page + PAGE_BYTES;
     const d = decodeInstruction(
@@ -142,11 +158,44 @@ export class InstructionSource {
     if (!table.instruction.supported) return undefined;
     const { length } = d;
     this.#writer.write(SCRATCH, d, offset, codeBits === 64);
-    const decoded = { table, variant, offset, length };
+    const { displacementAt, immediateAt } =
+      codeBits === 64 ? this.#movable(d, offset) : NOT_MOVABLE;
+    const decoded = { table, variant, offset, length, displacementAt, immediateAt };
     return this.#instruction(this.#template(decoded, locals.access.isShared), decoded, locals);
   }
 
-  #isRam(page: number): boolean {
+  /** Where in the page numbers are that may move. */
+  #movable(
+    { base, displacementAt, immediateAt }: DecodedInstruction,
+    offset: number,
+  ): Pick<Decoded, 'displacementAt' | 'immediateAt'> {
+    const isAddress = (field: number) => mayMove(this.#scratch.getBigInt64(field, true));
+    return {
+      displacementAt:
+        base !== RIP && isAddress(R.displacement) ? offset + displacementAt : undefined,
+      immediateAt: isAddress(R.immediate) ? offset + immediateAt : undefined,
+    };
+  }
+
+  /** The record of an instruction that can be decoded, for its handler; valid until the next call. */
+  record(page: number, offset: number, mode: number): Uint8Array | undefined {
+    if (!this.isRam(page)) return undefined;
+    const codeBits = CODE_BITS[mode & 3]!;
+    const start = RAM_BASE + page;
+    const d = decodeInstruction(
+      this.#bytes,
+      start + offset,
+      start + PAGE_BYTES,
+      codeBits,
+      this.#lacking,
+    );
+    if (d.status !== 'ok' || !d.candidate) return undefined;
+    this.#writer.write(SCRATCH, d, offset, codeBits === 64);
+    return new Uint8Array(this.#scratch.buffer);
+  }
+
+  /** Whether a page may have code that is translated. */
+  isRam(page: number): boolean {
     return (
       RAM_BASE + page + PAGE_BYTES <= this.#bytes.length &&
       !(this.#bytes[PAGE_FLAGS_BASE + page / PAGE_BYTES]! & PAGE.notRam)
@@ -163,10 +212,7 @@ export class InstructionSource {
     if (known) return known;
     const uses = new Uses();
     const template = this.#lift(decoded, uses, isShared);
-    const exact =
-      (uses.immediate.isRead ? EXACT.immediate : 0) |
-      (uses.displacement.isRead ? EXACT.displacement : 0);
-    if (!uses.place.isRead) this.#templates.add(shape, exact, template);
+    if (!uses.place.isRead) this.#templates.add(shape, template.exact, template);
     return template;
   }
   /** What else than its record and its form an instruction's meaning depends on; lifting drops zeros. */
@@ -223,6 +269,9 @@ export class InstructionSource {
       shadows,
       fallsThrough: !ends && l.statements.at(-1)?.kind !== 'exit',
       body: statements && templateBody(statements, [ripBase, next, tlb]),
+      exact:
+        (uses.immediate.isRead ? EXACT.immediate : 0) |
+        (uses.displacement.isRead ? EXACT.displacement : 0),
       registers: registers.all.map(({ number, isWritten }) => ({ number, isWritten })),
       jumps: uses.targets.length > 0,
       isCall: instruction.name === 'CALL',
@@ -232,15 +281,18 @@ export class InstructionSource {
   /** A template's instruction at its place in a region. */
   #instruction(
     template: Template,
-    { offset, length }: Decoded,
-    { registers, ripBase, next, access }: RegionLocals,
+    decoded: Decoded,
+    { registers, ripBase, next, access, moved }: RegionLocals,
   ): RegionInstruction | undefined {
+    const { offset, length } = decoded;
     const { body, ends } = template;
     // Inlined handlers have no function that could be called: the region ends in front of such an instruction.
     if (!body && !this.#handlers.isFunction(template.handler)) return undefined;
     const end = offset + length;
     const target = end + this.#scratch.getInt32(R.immediate, true);
     const behind = end < PAGE_BYTES ? end : undefined;
+    // What a handler runs has its numbers in its record.
+    if (!body) moved?.at.push(...[decoded.displacementAt, decoded.immediateAt].filter(isDefined));
     for (const { number, isWritten } of body ? template.registers : [])
       registers.use(number, isWritten);
     return {
@@ -256,6 +308,7 @@ export class InstructionSource {
           offset,
           next: end,
           target,
+          ...(moved && { read: movedFields(moved, template, decoded) }),
         }),
       handler: template.handler,
       record: body ? undefined : new Uint8Array(this.#scratch.buffer.slice(0)),
@@ -284,6 +337,43 @@ export class InstructionSource {
     if (address === R.length || address === R.pageOffset) uses.place.isRead = true;
     return new Value(node);
   }
+}
+
+/** Numbers that the code reads from memory of its own, so that it holds for others as well: MovedNumbers.at and onward. */
+export interface MovedNumbers {
+  /** Holds the address of that memory. */
+  readonly base: Local;
+  /** Where in the page each of the numbers is: MOVED_BYTES of memory for each, in this order. */
+  readonly at: number[];
+}
+/** A number sign-extended to 64 bits. */
+export const MOVED_BYTES = 8;
+
+/**
+ * Whether a number may be an address that Linux changes at each boot: its kernel's image goes to a random place of the
+ * first gigabyte of the last two (KASLR), and 32-bit numbers in the code that are addresses are moved with it.
+ */
+export function mayMove(value: bigint): boolean {
+  return value >> 30n === -2n;
+}
+
+/** Fields that move are read from memory, unless their meaning was looked at. */
+function movedFields(
+  moved: MovedNumbers,
+  { exact }: Template,
+  { displacementAt, immediateAt }: Decoded,
+): Particulars['read'] {
+  const from = (at: number | undefined, bit: number) => {
+    if (at === undefined || exact & bit) return undefined;
+    return { base: moved.base, offset: (moved.at.push(at) - 1) * MOVED_BYTES };
+  };
+  const displacement = from(displacementAt, EXACT.displacement);
+  const immediate = from(immediateAt, EXACT.immediate);
+  return { ...(displacement && { displacement }), ...(immediate && { immediate }) };
+}
+
+function isDefined(at: number | undefined): at is number {
+  return at !== undefined;
 }
 
 function isInPage(offset: number): boolean {

@@ -1,35 +1,155 @@
-// Translations that are kept beyond their machine: what the translator tells and asks of a store for them.
+// Translations of earlier machines: which of them hold for the code of this one. A region holds for a page that has, at
+// the same offsets, the bytes that it was made from; addresses that a kernel moves at each boot it reads from its own
+// memory (MovedNumbers), so they may differ. Nothing else of a guest is in its code.
 
-import type { TranslatorStart } from './thread.ts';
+import { mayMove } from './instructions.ts';
+import type { Region } from './region.ts';
 
-/** A region of a kept module; opaque to the store. */
-export type KeptRegion = object;
+/** Numbers that move have four bytes in the code. */
+const MOVED_CODE_BYTES = 4;
 
-/** What is known of a kept module. Opaque to the store; can be cloned. */
+/** A region of a kept module; places are offsets in its page. Can be cloned. */
+export interface KeptRegion {
+  /** Name under which the module exports it; it has its memory's address in the constant of the same number. */
+  readonly name: string;
+  readonly number: number;
+  /** Of the machine that made it: regions with the same were on one page. */
+  readonly page: number;
+  readonly mode: number;
+  readonly entries: readonly number[];
+  readonly inner: readonly number[];
+  /** The code that it was made from: pairs of a place and a length; all bytes, one after the other. */
+  readonly pieces: readonly number[];
+  readonly code: Uint8Array;
+  /** Places of numbers that it reads from its memory. */
+  readonly moved: readonly number[];
+  /** Places of instructions that handlers run, in the order of their records. */
+  readonly handled: readonly number[];
+  readonly start: number;
+  readonly end: number;
+  readonly instructions: number;
+  /** Bytes of its function. */
+  readonly bytes: number;
+}
+
+/** What is known of a kept module; opaque to stores. Can be cloned. */
 export interface KeptModule {
   readonly regions: readonly KeptRegion[];
 }
 
-/** A module made by this machine. */
+/** A module that this machine has made. */
 export interface MadeModule extends KeptModule {
   readonly module: WebAssembly.Module;
+  /** What it was compiled from. */
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** Translations that earlier machines left behind. Synchronous: the translator's thread has no event loop. */
+/** Where a host keeps translations. Synchronous: the translator's thread has no event loop. */
 export interface TranslationStore {
+  /** What earlier machines left. */
   readonly kept: readonly KeptModule[];
   /** Code of kept[n]; undefined when it cannot be read any more. */
   load(n: number): WebAssembly.Module | undefined;
   /**
-   * `used`: which of `kept` this machine has loaded; `made`: all modules that it made and still has. Called every few
-   * seconds when there is something new, and at the end.
+   * Keeps what was made, and for longer what was used: which of `kept` have been loaded. Called now and then when there
+   * is something new, and at the end. Does not throw.
    */
   save(state: { readonly used: ReadonlySet<number>; readonly made: readonly MadeModule[] }): void;
 }
 
-/** What translations depend on besides the sources and the guest's code: machines with the same have theirs in common. */
-export function keptKey(start: TranslatorStart): string {
-  const { vcpuCount, firstFunction, firstSlot, lacking, counts } = start;
-  return JSON.stringify([vcpuCount > 1, firstFunction, firstSlot, lacking.toSorted(), counts]);
+/** What to know of a region in order to find it again. */
+export function keptRegion(
+  region: Region,
+  o: Pick<KeptRegion, 'name' | 'number' | 'handled' | 'bytes'> & { readonly page: Uint8Array },
+): KeptRegion {
+  const { page, ...rest } = o;
+  const entries = region.entries;
+  const inner = [...region.blocks.keys()].filter((offset) => !entries.includes(offset));
+  const pieces = piecesOf(region);
+  const code = new Uint8Array(pieces.reduce((sum, n, at) => sum + (at % 2 ? n : 0), 0));
+  for (let n = 0, at = 0; n < pieces.length; at += pieces[n + 1]!, n += 2)
+    code.set(page.subarray(pieces[n]!, pieces[n]! + pieces[n + 1]!), at);
+  const { mode, moved, start, end, length: instructions } = region;
+  return {
+    ...rest,
+    page: region.page,
+    ...{ mode, entries, inner, pieces, code, moved, start, end, instructions },
+  };
+}
+
+/** Places and lengths of a region's code in order, without overlaps. */
+function piecesOf({ blocks }: Region): number[] {
+  const instructions = [...blocks.values()].flatMap((block) => block.instructions);
+  const pieces: number[] = [];
+  let end = -1;
+  for (const { offset, length } of instructions.toSorted((a, b) => a.offset - b.offset)) {
+    if (offset > end) pieces.push(offset, 0);
+    end = Math.max(end, offset + length);
+    pieces[pieces.length - 1] = end - pieces.at(-2)!;
+  }
+  return pieces;
+}
+
+/** Whether a region holds for a page. */
+export function holdsFor(region: KeptRegion, page: Uint8Array): boolean {
+  const { pieces, code, moved } = region;
+  for (let n = 0, at = 0; n < pieces.length; n += 2) {
+    const end = pieces[n]! + pieces[n + 1]!;
+    for (let place = pieces[n]!; place < end; place++, at++)
+      if (page[place] !== code[at] && !isMoved(moved, place)) return false;
+  }
+  return moved.every((place) => mayMove(BigInt(movedNumber(page, place))));
+}
+function isMoved(moved: readonly number[], place: number): boolean {
+  return moved.some((at) => place >= at && place < at + MOVED_CODE_BYTES);
+}
+
+/** The number at a place of a page that may be another one at the next boot. */
+export function movedNumber(page: Uint8Array, place: number): number {
+  return (
+    page[place]! | (page[place + 1]! << 8) | (page[place + 2]! << 16) | (page[place + 3]! << 24)
+  );
+}
+
+/** A kept region, and the number of its module. */
+export interface Found {
+  readonly n: number;
+  readonly region: KeptRegion;
+}
+
+/** Finds kept regions by the places where they are entered. */
+export class KeptCode {
+  readonly #byEntry = new Map<number, Found[]>();
+  readonly #byPage = new Map<number, Found[]>();
+
+  constructor(kept: readonly KeptModule[]) {
+    for (const [n, { regions }] of kept.entries()) {
+      for (const region of regions) {
+        const found = { n, region };
+        const { page, mode, entries } = region;
+        for (const entry of entries) add(this.#byEntry, entryKey(entry, mode), found);
+        add(this.#byPage, entryKey(page, mode), found);
+      }
+    }
+  }
+
+  /** The region that is entered at a place of a page, and after it others that were on its page and hold for this one. */
+  find(page: Uint8Array, entry: number, mode: number): readonly Found[] {
+    const wanted = this.#byEntry
+      .get(entryKey(entry, mode))
+      ?.find(({ region }) => holdsFor(region, page));
+    if (!wanted) return [];
+    const others = this.#byPage.get(entryKey(wanted.region.page, mode)) ?? [];
+    return [wanted, ...others.filter((other) => other !== wanted && holdsFor(other.region, page))];
+  }
+}
+
+/** Modes have four bits. */
+function entryKey(address: number, mode: number): number {
+  return address * 16 + mode;
+}
+function add(map: Map<number, Found[]>, key: number, found: Found): void {
+  const list = map.get(key);
+  if (list) list.push(found);
+  else map.set(key, [found]);
 }

@@ -7,6 +7,7 @@ import { vcpuBase } from '../state/memory-map.ts';
 import { ChangingPages } from './changing-pages.ts';
 import type { Eviction } from './code-cache.ts';
 import { readCounters } from './counters.ts';
+import { memoryName } from './region-memory.ts';
 import type {
   TranslatedRegion,
   Translation,
@@ -17,6 +18,8 @@ import type {
 /** Times that a block is entered before it is translated; and what no block comes to. */
 export const HOT_THRESHOLD = 2000;
 export const HOT_NEVER = -1;
+/** And before it is asked whether it was translated in an earlier machine, which costs little if it was not. */
+export const WARM_THRESHOLD = 64;
 
 /** Where hot blocks are reported and translations come from: a translator in this thread, or the way to another thread. */
 export interface TranslationSource {
@@ -24,6 +27,8 @@ export interface TranslationSource {
   request(request: TranslationRequest): boolean;
   /** Translations that have become ready since the last call, and what to let go of. */
   take(): readonly TranslatorMessage[];
+  /** Whether early requests may be answered: there may be translations of earlier machines. */
+  readonly isKept?: boolean;
   /** This vCPU has let go of the regions of an eviction. */
   letGo(id: number): void;
 }
@@ -80,11 +85,15 @@ export class TranslationLoader {
     this.#forgetJumps = () => forgetJumps(vcpuBase(options.index));
   }
 
-  /** The block at an address is entered often. */
-  request(gpa: number, mode: number): void {
+  /** The block at an address is entered often; or, early, not as often, and a translation is wanted if one is kept. */
+  request(gpa: number, mode: number, isEarly = false): void {
     // Single steps stay what they are.
     if (mode & MODE_SINGLE) return;
     const version = this.#blocks.pageVersion(gpa);
+    if (isEarly) {
+      this.#source.request({ gpa, mode, version, isEarly });
+      return;
+    }
     this.counters.requests++;
     const isStable = this.#changing.allows(gpa, version);
     if (isStable && this.#source.request({ gpa, mode, version })) return;
@@ -135,9 +144,10 @@ export class TranslationLoader {
     this.#failuresTold = failed;
   }
 
-  #install({ module, regions }: Translation): void {
+  #install({ module, regions, memories }: Translation): void {
+    const addresses = Object.fromEntries(memories.map((memory, n) => [memoryName(n), memory]));
     const { exports } = new WebAssembly.Instance(module, {
-      env: { memory: this.#memory, table: this.#table },
+      env: { memory: this.#memory, table: this.#table, ...addresses },
       code: this.#exports as never,
     });
     this.counters.modules++;

@@ -32,9 +32,16 @@ export class PendingRequests {
   readonly #answered = new Set<string>();
   /** What regions reach by themselves and nobody has asked for since. */
   readonly #inner = new Set<string>();
+  readonly #isKept: (request: TranslationRequest) => boolean;
   #waiting: Pending[] = [];
 
-  constructor(memory: WebAssembly.Memory, vcpuCount: number) {
+  /** `isKept`: answers a request at once with what earlier machines left, if there is something. */
+  constructor(
+    memory: WebAssembly.Memory,
+    vcpuCount: number,
+    isKept: (request: TranslationRequest) => boolean = () => false,
+  ) {
+    this.#isKept = isKept;
     this.#words = new Int32Array(memory.buffer);
     this.#rings = Array.from({ length: vcpuCount }, (_, index) => new RequestRing(memory, index));
     this.#tables = Array.from({ length: vcpuCount }, (_, index) => new BlockTable(memory, index));
@@ -95,9 +102,15 @@ export class PendingRequests {
 
   /** Several vCPUs may find the same block hot. */
   #add(request: TranslationRequest, vcpu: number, now: number): void {
+    if (request.isEarly) {
+      const key = keyOf(request);
+      if (!this.#inner.has(key) && !this.#answered.has(key)) this.#isKept(request);
+      return;
+    }
     const pending = { request, vcpu, heat: 0, since: now, heatThen: 0 };
     pending.heatThen = this.#heat(pending);
     if (this.#isInner(pending) || this.#answered.has(keyOf(request))) return;
+    if (this.#isKept(request)) return;
     if (this.#answered.size >= ANSWERED_MAX) this.#answered.clear();
     this.#answered.add(keyOf(request));
     // What the page was before nobody wants any more.

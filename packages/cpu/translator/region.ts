@@ -5,7 +5,12 @@ import type { Local } from '../lift/ir.ts';
 import { newLocal } from '../lift/lift.ts';
 import { PAGE_BYTES } from '../state/memory-map.ts';
 import { translatedAccess } from './access.ts';
-import type { InstructionSource, RegionInstruction } from './instructions.ts';
+import type {
+  InstructionSource,
+  MovedNumbers,
+  RegionInstruction,
+  RegionLocals,
+} from './instructions.ts';
 import { RegisterLocals } from './registers.ts';
 
 /** Instructions of one region at most. */
@@ -35,6 +40,9 @@ export interface Region {
   readonly ripBase: Local;
   readonly next: Local;
   readonly tlb: Local;
+  /** Address of the region's own memory; what it begins with. */
+  readonly base: Local;
+  readonly moved: readonly number[];
   /** Page offsets behind calls of the region to code of the region: where its returns mostly lead. */
   readonly returnPoints: readonly number[];
   /** First and last byte offsets in the page, the latter exclusive. */
@@ -58,6 +66,8 @@ interface RegionOptions {
   readonly mode: number;
   readonly lengthMax: number;
   readonly isShared: boolean;
+  /** The code is to hold for the same instructions elsewhere, with other addresses in them (MovedNumbers). */
+  readonly moves: boolean;
   /** Whether code has been entered at an address: what has never run is left out, if it is not on the way. */
   readonly hasRun: (gpa: number) => boolean;
   /** Whether another region is entered at an address: there it goes on, and the code is not made twice. */
@@ -78,6 +88,7 @@ class RegionBuilder {
   readonly #ripBase = newLocal('i64');
   readonly #next = newLocal('i64');
   readonly #tlb = newLocal('i32');
+  readonly #moved: MovedNumbers = { base: newLocal('i32'), at: [] };
   readonly #registers = new RegisterLocals(this.#ripBase);
 
   constructor(options: RegionOptions, page: number) {
@@ -86,9 +97,14 @@ class RegionBuilder {
   }
 
   explore(entry: number): void {
-    const { source, mode, lengthMax, isShared } = this.#options;
-    const access = translatedAccess(this.#tlb, isShared);
-    const locals = { registers: this.#registers, ripBase: this.#ripBase, next: this.#next, access };
+    const { source, mode, lengthMax, isShared, moves } = this.#options;
+    const locals: RegionLocals = {
+      registers: this.#registers,
+      ripBase: this.#ripBase,
+      next: this.#next,
+      access: translatedAccess(this.#tlb, isShared),
+      moved: moves ? this.#moved : undefined,
+    };
     this.#entries.add(entry);
     this.#leaders.add(entry);
     this.#work.push(entry);
@@ -153,6 +169,8 @@ class RegionBuilder {
       ripBase: this.#ripBase,
       next: this.#next,
       tlb: this.#tlb,
+      base: this.#moved.base,
+      moved: this.#moved.at,
       start: Math.min(...all.map((i) => i.offset)),
       end: Math.max(...all.map((i) => i.offset + i.length)),
       length: all.length,

@@ -25,7 +25,7 @@ export class RequestRing {
   }
 
   /** The vCPU's side. */
-  push({ gpa, mode, version }: TranslationRequest): boolean {
+  push({ gpa, mode, version, isEarly }: TranslationRequest): boolean {
     const words = this.#words;
     const tail = Atomics.load(words, this.#at(TAIL));
     if (((tail - Atomics.load(words, this.#at(HEAD))) | 0) >= ENTRIES) return false;
@@ -33,6 +33,7 @@ export class RequestRing {
     words[entry] = gpa | 0;
     words[entry + 1] = mode;
     words[entry + 2] = version | 0;
+    words[entry + 3] = isEarly ? 1 : 0;
     Atomics.store(words, this.#at(TAIL), (tail + 1) | 0);
     Atomics.add(words, SHARED.requests, 1);
     Atomics.notify(words, SHARED.requests);
@@ -57,6 +58,7 @@ export class RequestRing {
       gpa: words[entry]! >>> 0,
       mode: words[entry + 1]!,
       version: words[entry + 2]! >>> 0,
+      isEarly: words[entry + 3] === 1,
     };
     Atomics.store(words, this.#at(HEAD), (head + 1) | 0);
     return request;

@@ -58,6 +58,13 @@ export interface Particulars {
   readonly next: number;
   /** Where jumps with a known target lead. */
   readonly target: number;
+  /** Where to read a field that is not to be in the code. */
+  readonly read?: { readonly [field in Hole['field']]?: FieldAddress };
+}
+/** Address of a field's eight bytes: what a local holds plus an offset. */
+export interface FieldAddress {
+  readonly base: Local;
+  readonly offset: number;
 }
 
 /** A copy of a template's statements with locals of its own and the holes filled. */
@@ -66,15 +73,29 @@ export function fill(body: TemplateBody, own: Particulars): readonly Statement[]
     const local = own.given[slot] ?? newLocal(type);
     return { kind: 'local', type, local };
   });
+  const loads: Statement[] = [];
   const copy = new Copy(
     (local) => nodes[(local as TemplateLocal).slot],
-    (node) => ({ kind: 'const', type: node.type, value: filling(node, own) }),
+    (node) => {
+      const from = own.read?.[node.hole.field];
+      if (!from) return { kind: 'const', type: node.type, value: filling(node, own) };
+      const local = newLocal(node.type);
+      loads.push({ kind: 'set', local, value: load(node, from) });
+      return { kind: 'local', type: node.type, local };
+    },
     own.target,
   );
-  return copy.list(body.statements);
+  const statements = copy.list(body.statements);
+  return loads.length ? [...loads, ...statements] : statements;
 }
 
-function filling({ type, hole }: { type: ValueType; hole: Hole }, own: Particulars) {
+function load({ type, hole }: ConstNode & { hole: Hole }, { base, offset }: FieldAddress): Node {
+  const address: Node = { kind: 'local', type: 'i32', local: base };
+  const op = hole.extended === 'u' ? 'load32_u' : 'load';
+  return { kind: 'load', type, op: `${type}.${op}`, address, offset };
+}
+
+function filling({ type, hole }: ConstNode & { hole: Hole }, own: Particulars) {
   const { field, extended } = hole;
   const whole = own[field];
   if (type === 'i32') return typeof whole === 'number' ? whole : Number(BigInt.asIntN(32, whole));

@@ -3,13 +3,16 @@
 import type { Engine } from '../interpreter/engine.ts';
 import { WASM_PAGES_MAX } from '../interpreter/engine.ts';
 import { type PackedNumbers, unpackNumbers } from '../interpreter/handlers.ts';
+import { SHARED } from '../smp/shared-words.ts';
 import { EVENT, S } from '../state/layout.ts';
 import { vcpuBase } from '../state/memory-map.ts';
+import type { TranslationStore } from './kept.ts';
 import type { TranslationSource } from './loader.ts';
 import { PendingRequests } from './pending.ts';
 import { awaitRequests, RequestRing, requestCount } from './requests.ts';
 import {
   type TranslatedRegion,
+  type Translation,
   type TranslationRequest,
   Translator,
   type TranslatorMessage,
@@ -40,6 +43,8 @@ export interface TranslatorStart {
   readonly firstSlot: number;
   readonly lacking: readonly string[];
   readonly counts: boolean;
+  /** A name for all of this that decides what translated code is like: what is kept under another does not fit. */
+  readonly kind: string;
 }
 
 export function translatorStart(
@@ -48,7 +53,10 @@ export function translatorStart(
 ): TranslatorStart {
   const { handlers, firstFunction } = engine;
   const firstSlot = handlers.functionCount;
-  return { ...options, numbers: engine.image.handlers, firstFunction, firstSlot };
+  const { vcpuCount, lacking, counts } = options;
+  const shared = vcpuCount > 1 ? 'shared' : 'alone';
+  const kind = [shared, counts ? 'counts' : 'free', ...lacking.toSorted()].join(' ');
+  return { ...options, kind, numbers: engine.image.handlers, firstFunction, firstSlot };
 }
 
 /** What the thread has of its host. */
@@ -57,16 +65,32 @@ export interface TranslatorHost {
   send(message: TranslatorMessage): void;
   /** Frees the memory of what is no longer used. */
   collectGarbage(): void;
+  /** What earlier machines left, and where this one's translations are kept. */
+  readonly store?: TranslationStore | undefined;
 }
 
-/** Translates until the thread is ended from outside. */
-export function runTranslator(start: TranslatorStart, host: TranslatorHost): never {
+/** Translates until it is told to end (`endTranslator`), or the thread is ended from outside. */
+export function runTranslator(start: TranslatorStart, host: TranslatorHost): void {
   const { memory, vcpuCount } = start;
   const words = new Int32Array(memory.buffer);
-  const translator = new Translator(translatorOptions(start));
-  const pending = new PendingRequests(memory, vcpuCount);
+  const translator = new Translator({ ...translatorOptions(start), store: host.store });
+  const deliver = (translations: readonly Translation[]) => {
+    for (const translation of translations) host.send(translation);
+    if (start.counts || !translations.length) return;
+    // A vCPU in the middle of a slice takes it over at once.
+    for (let index = 0; index < vcpuCount; index++)
+      Atomics.or(words, (vcpuBase(index) + S.events.offset) >> 2, EVENT.exit);
+  };
+  const pending = new PendingRequests(memory, vcpuCount, (request) => {
+    const translations = translator.adopt(request);
+    pending.answered(translations.flatMap(({ regions }) => regions));
+    deliver(translations);
+    return translations.length > 0;
+  });
+  const saving = new Saving(translator);
   let regions = 0;
-  for (;;) {
+  Atomics.store(words, SHARED.translatorLife, LIFE.runs);
+  while (Atomics.load(words, SHARED.translatorLife) === LIFE.runs) {
     const seen = requestCount(memory);
     const { letGoOf } = pending;
     if (translator.cache.leaving === letGoOf) {
@@ -79,6 +103,7 @@ export function runTranslator(start: TranslatorStart, host: TranslatorHost): nev
       regions = 0;
     }
     if (!first) {
+      saving.whileIdle();
       awaitRequests(memory, seen);
       continue;
     }
@@ -86,17 +111,48 @@ export function runTranslator(start: TranslatorStart, host: TranslatorHost): nev
       pending.answered([region]);
       regions++;
     };
-    for (const translation of translator.translate(batch(first, pending), made))
-      host.send(translation);
+    deliver(translator.translate(batch(first, pending), made));
     const eviction = translator.evict();
     if (eviction) {
       pending.forget(eviction.evicted);
       host.send(eviction);
     }
-    if (start.counts) continue;
-    // A vCPU in the middle of a slice takes it over at once.
-    for (let index = 0; index < vcpuCount; index++)
-      Atomics.or(words, (vcpuBase(index) + S.events.offset) >> 2, EVENT.exit);
+  }
+  translator.save();
+  Atomics.store(words, SHARED.translatorLife, LIFE.ended);
+  Atomics.notify(words, SHARED.translatorLife);
+}
+
+/** What SHARED.translatorLife says. */
+const LIFE = { runs: 1, ends: 2, ended: 3 } as const;
+/** Time that a translator has to finish what it is doing and to save. */
+const END_MS = 2000;
+
+/** Has a machine's translator keep what it has made, if there is one; its thread ends by itself. */
+export function endTranslator(memory: WebAssembly.Memory): void {
+  const words = new Int32Array(memory.buffer);
+  const { runs, ends } = LIFE;
+  if (Atomics.compareExchange(words, SHARED.translatorLife, runs, ends) !== runs) return;
+  Atomics.add(words, SHARED.requests, 1);
+  Atomics.notify(words, SHARED.requests);
+  Atomics.wait(words, SHARED.translatorLife, ends, END_MS);
+}
+
+/** A machine may end at any moment: what is new is saved so often, when there is nothing else to do. */
+const SAVE_MS = 10_000;
+
+class Saving {
+  readonly #translator: Translator;
+  #last = performance.now();
+
+  constructor(translator: Translator) {
+    this.#translator = translator;
+  }
+  whileIdle(): void {
+    const now = performance.now();
+    if (!this.#translator.isUnsaved || now - this.#last < SAVE_MS) return;
+    this.#translator.save();
+    this.#last = now;
   }
 }
 
@@ -134,6 +190,8 @@ export class ThreadedTranslations implements TranslationSource {
   readonly #ring: RequestRing;
   readonly #receive: () => TranslatorMessage | undefined;
   readonly #collectGarbage: () => void;
+  /** The thread knows: what is not kept it does not answer. */
+  readonly isKept = true;
 
   constructor(options: {
     memory: WebAssembly.Memory;

@@ -2,11 +2,11 @@
 // It reads the machine's memory and needs nothing else of the machine, so it may live in a thread of its own;
 // loader.ts puts what it makes in force.
 
-import { enteredAt, TRANSLATED_BLOCK_BYTES, type TranslatedBlocks } from '../decode/block-store.ts';
+import { enteredAt, type TranslatedBlocks } from '../decode/block-store.ts';
 import type { HandlerNumbers } from '../interpreter/handlers.ts';
 import { RECORD_BYTES } from '../interpreter/record.ts';
 import type { FunctionRef } from '../lift/function.ts';
-import { PAGE_BYTES } from '../state/memory-map.ts';
+import { PAGE_BYTES, RAM_BASE } from '../state/memory-map.ts';
 import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
 import {
   CODE_BYTES_MAX,
@@ -18,8 +18,17 @@ import {
 } from './code-cache.ts';
 import { compileRegion } from './compile.ts';
 import { publishCounters } from './counters.ts';
-import { InstructionSource, type RegionInstruction } from './instructions.ts';
+import { InstructionSource, MOVED_BYTES, type RegionInstruction } from './instructions.ts';
+import {
+  type Found,
+  KeptCode,
+  type KeptRegion,
+  keptRegion,
+  movedNumber,
+  type TranslationStore,
+} from './kept.ts';
 import { buildRegion, REGION_LENGTH_MAX, type Region } from './region.ts';
+import { memoryName, type RegionMemory, regionMemory } from './region-memory.ts';
 
 /** A region with fewer instructions that need no handler gains nothing: even a lone RET is worth it, between two regions. */
 const SIMPLE_MIN = 1;
@@ -28,6 +37,8 @@ const HANDLER_MAX = 0xffff;
 
 /** A block that is entered often. */
 export interface TranslationRequest {
+  /** It is not hot yet, and wanted only if it is kept (TranslationStore). */
+  readonly isEarly?: boolean;
   /** Guest-physical address of its first instruction, and its decoding mode. */
   readonly gpa: number;
   readonly mode: number;
@@ -50,6 +61,8 @@ export interface TranslatedRegion extends TranslatedBlocks {
 export interface Translation {
   readonly module: WebAssembly.Module;
   readonly regions: readonly TranslatedRegion[];
+  /** Addresses of the memories of all regions of the module, in its order; 0 for those that are not taken over. */
+  readonly memories: readonly number[];
 }
 
 /** What the translator has for every vCPU. */
@@ -76,6 +89,8 @@ export interface TranslatorOptions {
   readonly codeBytesMax?: number;
   /** Default 1. */
   readonly vcpuCount?: number;
+  /** What earlier machines left; undefined: nothing, and nothing is kept of this one. */
+  readonly store?: TranslationStore | undefined;
 }
 
 export class Translator {
@@ -83,6 +98,7 @@ export class Translator {
   readonly #source: InstructionSource;
   readonly #u8: Uint8Array;
   readonly #u32: Uint32Array;
+  readonly #i64: BigInt64Array;
   readonly cache: CodeCache;
   /** What `TranslatorCounters` says, published behind each translation. */
   readonly counters = {
@@ -95,7 +111,13 @@ export class Translator {
     bytes: 0,
     milliseconds: 0,
     evicted: 0,
+    adopted: 0,
   };
+  readonly #kept: KeptCode | undefined;
+  /** Kept modules that were taken over. */
+  readonly #used = new Set<number>();
+  /** Modules made and regions taken over when this was last saved. */
+  #saved = 0;
   /** What the last failure said: a defect to report. */
   lastFailure: string | undefined;
 
@@ -104,6 +126,8 @@ export class Translator {
     this.#source = new InstructionSource(options.memory, options.handlers, options.lacking);
     this.#u8 = new Uint8Array(options.memory.buffer);
     this.#u32 = new Uint32Array(options.memory.buffer);
+    this.#i64 = new BigInt64Array(options.memory.buffer);
+    this.#kept = options.store && new KeptCode(options.store.kept);
     this.cache = new CodeCache({
       firstSlot: options.firstSlot,
       slotEnd: HANDLER_MAX + 1 - options.firstFunction,
@@ -175,25 +199,29 @@ export class Translator {
     const module = new RegionModule(this.#options);
     const regions: TranslatedRegion[] = [];
     const places: RegionPlace[] = [];
+    const kept: KeptRegion[] = [];
     try {
       for (const request of requests) {
         if (regions.some((region) => covers(region, request))) continue;
         this.counters.requests++;
         const region = this.#region(request, regions);
-        const place = region && this.cache.allocate(recordBytesOf(region));
+        const place = region && this.cache.allocate(memoryOf(region).bytes);
         if (!place) {
           this.counters.refused++;
           continue;
         }
         places.push(place);
         const compiled = this.#compile(module, region, { request, place });
-        regions.push(compiled);
-        made?.(compiled);
+        regions.push(compiled.region);
+        if (compiled.kept) kept.push(compiled.kept);
+        made?.(compiled.region);
       }
       if (regions.length === 0) return undefined;
       const bytes = module.encode();
-      const translation = { module: new WebAssembly.Module(bytes), regions };
-      this.cache.add({ regions, places, bytes: bytes.length });
+      const memories = places.map((place) => place.records);
+      const translation = { module: new WebAssembly.Module(bytes), regions, memories };
+      const own = kept.length ? { regions: kept, module: translation.module, bytes } : undefined;
+      this.cache.add({ regions, places, bytes: bytes.length, made: own });
       this.counters.bytes += bytes.length;
       this.counters.modules++;
       return translation;
@@ -208,7 +236,7 @@ export class Translator {
     { gpa, mode }: TranslationRequest,
     others: readonly TranslatedRegion[],
   ): Region | undefined {
-    const { lengthMax, lengthMin } = this.#options;
+    const { lengthMax, lengthMin, store } = this.#options;
     const entered = enteredAt(this.#u32, gpa - (gpa % PAGE_BYTES), mode);
     const region = buildRegion({
       source: this.#source,
@@ -216,6 +244,7 @@ export class Translator {
       mode,
       lengthMax: lengthMax ?? REGION_LENGTH_MAX,
       isShared: this.#options.isShared ?? false,
+      moves: store !== undefined,
       hasRun: (at) => entered.all.has(at),
       isEntered: (at) =>
         entered.translated.has(at) || others.some((other) => covers(other, { gpa: at, mode })),
@@ -228,51 +257,151 @@ export class Translator {
     module: RegionModule,
     region: Region,
     { request, place }: { request: TranslationRequest; place: RegionPlace },
-  ): TranslatedRegion {
-    const { handlers, firstFunction, counts } = this.#options;
-    const { slot, records } = place;
-    const { version } = request;
-    let free = records + region.entries.length * TRANSLATED_BLOCK_BYTES;
-    const recordAddresses = new Map<RegionInstruction, number>();
+  ): { region: TranslatedRegion; kept: KeptRegion | undefined } {
+    const { handlers, counts, store } = this.#options;
+    const memory = memoryOf(region);
+    const handled: number[] = [];
+    const recordOffsets = new Map<RegionInstruction, number>();
     const recordOf = (instruction: RegionInstruction) => {
-      let address = recordAddresses.get(instruction);
-      if (address === undefined) {
-        address = free;
-        free += RECORD_BYTES;
-        this.#u8.set(instruction.record!, address);
-        recordAddresses.set(instruction, address);
-      }
-      return address;
+      const known = recordOffsets.get(instruction);
+      if (known !== undefined) return known;
+      const offset = memory.records + RECORD_BYTES * (handled.push(instruction.offset) - 1);
+      this.#u8.set(instruction.record!, place.records + offset);
+      recordOffsets.set(instruction, offset);
+      return offset;
     };
-    const handler = firstFunction + slot;
-    const name = `guest_${request.gpa.toString(16)}_${slot}`;
+    const number = module.count;
+    const name = `guest_${request.gpa.toString(16)}_${number}`;
     const body = compileRegion(region, {
       functionIndex: (callee) => module.functionIndex(callee),
       handlerType: module.handlerType,
       tableIndex: (n) => handlers.tableIndex(n),
       recordOf,
-      validAt: records + RECORD_BYTES,
-      handler,
+      baseGlobal: number,
+      validAt: memory.blocks + RECORD_BYTES,
       counts,
     });
     module.add(name, body);
     this.counters.regions++;
     this.counters.instructions += region.length;
-    const { page, mode, length: instructions } = region;
-    const entries = region.entries.map((offset) => page + offset);
-    const inner = [...region.blocks.keys()]
-      .filter((offset) => !region.entries.includes(offset))
-      .map((offset) => page + offset);
+    const page = this.#page(region.page);
+    this.#writeMoved(page, region.moved, place.records);
     const bytes = body.code.length;
+    const kept = keptRegion(region, { name, number, handled, bytes, page });
+    const translated = this.#placed(kept, { request, place });
+    return { region: translated, kept: store && kept };
+  }
+
+  /** A region on the page of a request, in its place. */
+  #placed(
+    region: KeptRegion,
+    { request, place }: { request: TranslationRequest; place: RegionPlace },
+  ): TranslatedRegion {
+    const { version } = request;
+    const { mode, name, instructions, bytes } = region;
+    const page = request.gpa - (request.gpa % PAGE_BYTES);
+    const { slot } = place;
+    const handler = this.#options.firstFunction + slot;
+    const records = place.records + keptMemory(region).blocks;
+    const [entries, inner] = [region.entries, region.inner].map((list) =>
+      list.map((offset) => page + offset),
+    );
     const [start, end] = [page + region.start, page + region.end];
-    const where = { entries, inner, mode, start, end, version };
+    const where = { entries: entries!, inner: inner!, mode, start, end, version };
     return { ...where, handler, records, slot, name, instructions, bytes };
+  }
+
+  #page(gpa: number): Uint8Array {
+    return this.#u8.subarray(RAM_BASE + gpa, RAM_BASE + gpa + PAGE_BYTES);
+  }
+  #writeMoved(page: Uint8Array, moved: readonly number[], memory: number): void {
+    for (const [n, place] of moved.entries())
+      this.#i64[(memory + n * MOVED_BYTES) / 8] = BigInt(movedNumber(page, place));
+  }
+
+  // --- what earlier machines left ---
+
+  /** Takes over what is kept for a request, and what else was on its page; none when nothing is. */
+  adopt(request: TranslationRequest): readonly Translation[] {
+    const { gpa, mode } = request;
+    const page = gpa - (gpa % PAGE_BYTES);
+    const found = this.#source.isRam(page)
+      ? this.#kept?.find(this.#page(page), gpa - page, mode)
+      : undefined;
+    if (!found?.length) return [];
+    const { translated } = enteredAt(this.#u32, page, mode);
+    const isNew = ({ region }: Found) => !translated.has(page + region.entries[0]!);
+    const byModule = Map.groupBy(found.filter(isNew), ({ n }) => n);
+    return [...byModule].flatMap(([n, of]) => this.#adoptModule(n, of, request) ?? []);
+  }
+
+  #adoptModule(
+    n: number,
+    found: readonly Found[],
+    request: TranslationRequest,
+  ): Translation | undefined {
+    const { store } = this.#options;
+    const module = store?.load(n);
+    if (!store || !module) return undefined;
+    const regions: TranslatedRegion[] = [];
+    const places: RegionPlace[] = [];
+    const memories = store.kept[n]!.regions.map(() => 0);
+    let bytes = 0;
+    for (const { region } of found) {
+      const place = this.cache.allocate(keptMemory(region).bytes);
+      if (!place) break;
+      if (!this.#writeMemory(region, request, place)) {
+        this.cache.free([place]);
+        continue;
+      }
+      places.push(place);
+      memories[region.number] = place.records;
+      regions.push(this.#placed(region, { request, place }));
+      bytes += region.bytes;
+    }
+    if (regions.length === 0) return undefined;
+    this.cache.add({ regions, places, bytes });
+    this.#used.add(n);
+    this.counters.adopted += regions.length;
+    return { module, regions, memories };
+  }
+
+  /** What a kept region's memory holds; false if one of its instructions is none, which its code should have shown. */
+  #writeMemory(region: KeptRegion, { gpa, mode }: TranslationRequest, place: RegionPlace): boolean {
+    const page = gpa - (gpa % PAGE_BYTES);
+    this.#writeMoved(this.#page(page), region.moved, place.records);
+    const { records } = keptMemory(region);
+    return region.handled.every((offset, n) => {
+      const record = this.#source.record(page, offset, mode);
+      if (record) this.#u8.set(record, place.records + records + n * RECORD_BYTES);
+      return record !== undefined;
+    });
+  }
+
+  /** Hands the store what it has not seen yet. */
+  save(): void {
+    const { store } = this.#options;
+    const state = this.counters.modules + this.counters.adopted;
+    if (!store || state === this.#saved) return;
+    this.#saved = state;
+    store.save({ used: this.#used, made: [...this.cache.made()] });
+  }
+  /** There is something to save. */
+  get isUnsaved(): boolean {
+    return (
+      this.#options.store !== undefined &&
+      this.counters.modules + this.counters.adopted !== this.#saved
+    );
   }
 }
 
-/** Its blocks, and a record for each instruction that its handler runs. */
-function recordBytesOf({ entries, length, simple }: Region): number {
-  return entries.length * TRANSLATED_BLOCK_BYTES + (length - simple) * RECORD_BYTES;
+function memoryOf({ moved, entries, length, simple }: Region): RegionMemory {
+  const counts = { moved: moved.length, entries: entries.length, handled: length - simple };
+  return regionMemory(counts);
+}
+function keptMemory({ moved, entries, handled }: KeptRegion): RegionMemory {
+  const counts = { moved: moved.length, entries: entries.length, handled: handled.length };
+  return regionMemory(counts);
 }
 
 /** Values that are iterated over, and over the rest of them when that was given up. */
@@ -335,7 +464,12 @@ class RegionModule {
     }
     return index;
   }
+  /** Regions so far. */
+  get count(): number {
+    return this.#bodies.length;
+  }
   add(name: string, body: FunctionBody): void {
+    this.#module.importConstant(memoryName(this.count));
     this.#bodies.push({ name, body });
   }
   encode(): Uint8Array<ArrayBuffer> {

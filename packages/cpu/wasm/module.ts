@@ -126,6 +126,9 @@ export class CodeWriter extends ByteWriter {
     this.#setEnd = -1;
     return this;
   }
+  globalGet(index: number): this {
+    return this.byte(0x23).u32(index);
+  }
   localSet(index: number): this {
     this.#setStart = this.length;
     this.byte(0x21).u32(index);
@@ -223,6 +226,7 @@ export class ModuleBuilder {
   readonly #memoryPagesMax: number;
   #elements: readonly number[] = [];
   #importsTable = false;
+  readonly #globals: string[] = [];
   #sealedImports = false;
 
   constructor(options: { memoryPagesMax: number }) {
@@ -262,6 +266,11 @@ export class ModuleBuilder {
     this.#importsTable = true;
   }
 
+  /** A constant i32 of the instance, imported from env; gives its index. */
+  importConstant(name: string): number {
+    return this.#globals.push(name) - 1;
+  }
+
   encode(): Uint8Array<ArrayBuffer> {
     const code = this.#functions.reduce((sum, f) => sum + f.body!.code.length + 64, 0);
     const out = new ByteWriter(code + 1024).bytes([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
@@ -272,10 +281,11 @@ export class ModuleBuilder {
     };
     section(1, (w) => this.#writeTypes(w));
     section(2, (w) => {
-      w.u32(this.#imports.length + (this.#importsTable ? 2 : 1));
+      w.u32(this.#imports.length + this.#globals.length + (this.#importsTable ? 2 : 1));
       w.name('env').name('memory').byte(2).byte(3).u32(1).u32(this.#memoryPagesMax);
       for (const f of this.#imports) w.name(f.module).name(f.name).byte(0).u32(f.type);
       if (this.#importsTable) w.name('env').name('table').byte(1).byte(0x70).byte(0).u32(0);
+      for (const name of this.#globals) w.name('env').name(name).byte(3).byte(0x7f).byte(0);
     });
     section(3, (w) => {
       w.u32(this.#functions.length);

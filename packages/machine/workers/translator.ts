@@ -1,3 +1,10 @@
 // What a host's translator worker imports.
 
-export { runTranslator, type TranslatorMessage, type TranslatorStart } from '@mimic/cpu';
+export {
+  type KeptModule,
+  type MadeModule,
+  runTranslator,
+  type TranslationStore,
+  type TranslatorMessage,
+  type TranslatorStart,
+} from '@mimic/cpu';

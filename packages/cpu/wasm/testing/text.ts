@@ -8,7 +8,7 @@ import { type WasmOp, wasmOp, wasmOpNames } from '../opcodes.ts';
 const PLAIN: Readonly<Record<number, string>> = {
   0: 'unreachable', 2: 'block', 3: 'loop', 4: 'if', 5: 'else', 11: 'end', 12: 'br', 13: 'br_if',
   14: 'br_table', 15: 'return', 16: 'call', 17: 'call_indirect', 19: 'return_call_indirect', 26: 'drop',
-  27: 'select', 32: 'local.get', 33: 'local.set', 34: 'local.tee', 65: 'i32.const', 66: 'i64.const',
+  27: 'select', 32: 'local.get', 33: 'local.set', 34: 'local.tee', 35: 'global.get', 65: 'i32.const', 66: 'i64.const',
 }; // biome-ignore format: by opcode
 const PREFIX_FIRST = 0xfc;
 
@@ -94,6 +94,7 @@ class TextReader {
       return name + result;
     }
     if (name.startsWith('local.')) return `${name} ${this.#names.local(this.#unsigned())}`;
+    if (name.startsWith('global.')) return `${name} ${this.#unsigned()}`;
     if (name.endsWith('.const')) return `${name} ${this.#signed()}`;
     if (name === 'call') return `call ${this.#names.function(this.#unsigned())}`;
     if (name === 'br' || name === 'br_if') return `${name} ${this.#unsigned()}`;

@@ -1,0 +1,163 @@
+// Translations that an earlier processor left: they are found by the code that they were made from, wherever it lies,
+// with other addresses in it, and for no other code.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { EXIT_REASON } from '../interpreter/service.ts';
+import { CODE_ADDRESS, DATA_ADDRESS, STACK_ADDRESS, TestCpu } from '../testing/check.ts';
+import type { KeptModule, MadeModule, TranslationStore } from './kept.ts';
+
+const PAGE = 0x1000;
+const ELSEWHERE = CODE_ADDRESS + 3 * PAGE;
+
+/** Keeps modules as they are, and their descriptions as copies, as a file would. */
+class MemoryStore implements TranslationStore {
+  readonly kept: readonly KeptModule[];
+  readonly #modules: readonly WebAssembly.Module[];
+  made: readonly MadeModule[] = [];
+  used: ReadonlySet<number> = new Set();
+
+  constructor(left: readonly MadeModule[] = []) {
+    this.kept = left.map(({ regions }) => structuredClone({ regions }));
+    this.#modules = left.map(({ bytes }) => new WebAssembly.Module(bytes));
+  }
+  load(n: number): WebAssembly.Module | undefined {
+    return this.#modules[n];
+  }
+  save({ used, made }: Parameters<TranslationStore['save']>[0]): void {
+    this.used = new Set(used);
+    this.made = made;
+  }
+}
+
+const int32 = (value: number) => [value, value >> 8, value >> 16, value >> 24].map((b) => b & 0xff);
+
+/** A loop of 100 rounds with two addresses as a kernel's, an instruction that a handler runs, and a call. */
+function program({ immediate = 0x8123_4567, displacement = 0x9000_0010, added = 7 } = {}) {
+  return [
+    ...[0x48, 0xc7, 0xc0, ...int32(immediate)], // back: mov rax, immediate
+    ...[0x48, 0x8d, 0x99, ...int32(displacement)], // lea rbx, [rcx + displacement]
+    ...[0x48, 0x31, 0xc2], // xor rdx, rax
+    ...[0x48, 0x01, 0xda], // add rdx, rbx
+    ...[0x48, 0x83, 0xc2, added], // add rdx, added
+    ...[0xaa], // stosb
+    ...[0xe8, 6, 0, 0, 0], // call function
+    ...[0xff, 0xc9], // dec ecx
+    ...[0x75, 0xde], // jnz back
+    ...[0xf4, 0x90], // hlt
+    ...[0x48, 0xd1, 0xc2, 0xc3], // function: rol rdx, 1; ret
+  ];
+}
+
+function run(
+  code: readonly number[],
+  {
+    at = CODE_ADDRESS,
+    store,
+    hotThreshold = 3,
+  }: { at?: number; store?: TranslationStore; hotThreshold?: number } = {},
+) {
+  const cpu = new TestCpu({}, { hotThreshold, ...(store && { store }) });
+  cpu.reset(64);
+  cpu.write(at, code);
+  cpu.set('gpr', 100n, 1);
+  cpu.set('gpr', BigInt(STACK_ADDRESS), 4);
+  cpu.set('gpr', BigInt(DATA_ADDRESS), 7);
+  cpu.set('rip', BigInt(at));
+  const reason = cpu.runToEnd(5000);
+  const { translator } = cpu.translator;
+  translator.save();
+  return {
+    cpu,
+    counters: translator.counters,
+    state: {
+      reason,
+      registers: Array.from({ length: 16 }, (_, n) => cpu.get('gpr', n)),
+      rflags: cpu.call('readRflags'),
+      data: Buffer.from(cpu.read(DATA_ADDRESS, 128)).toString('hex'),
+    },
+  };
+}
+
+/** What a processor with this code leaves. */
+function leave(code: readonly number[], at = CODE_ADDRESS): readonly MadeModule[] {
+  const store = new MemoryStore();
+  run(code, { store, at });
+  assert.ok(store.made.length > 0);
+  return store.made;
+}
+
+function compare(code: readonly number[], options: { at?: number; store: TranslationStore }) {
+  const interpreted = run(code, { ...options, hotThreshold: 0 });
+  const translated = run(code, options);
+  assert.equal(interpreted.state.reason, EXIT_REASON.halted);
+  assert.deepEqual(translated.state, interpreted.state);
+  return translated.counters;
+}
+
+test('the same code is not translated again', () => {
+  const store = new MemoryStore(leave(program()));
+  const { regions, adopted } = compare(program(), { store });
+  assert.equal(regions, 0);
+  assert.equal(adopted, store.kept.flatMap((module) => module.regions).length);
+  assert.deepEqual([...store.used], [...store.kept.keys()]);
+  assert.deepEqual(store.made, []);
+});
+
+test('code on another page, with other addresses of a kernel in it, runs in what is kept', () => {
+  const store = new MemoryStore(leave(program()));
+  const moved = program({ immediate: 0xa923_4567, displacement: 0xb800_0010 });
+  const { regions, adopted } = compare(moved, { at: ELSEWHERE, store });
+  assert.equal(regions, 0);
+  assert.ok(adopted > 0);
+});
+
+test('other code is translated: another constant, a number that is no address, another place in the page', () => {
+  const left = leave(program());
+  const others: [readonly number[], number][] = [
+    [program({ added: 8 }), CODE_ADDRESS],
+    [program({ immediate: 0x0123_4567 }), CODE_ADDRESS],
+    [program(), CODE_ADDRESS + 16],
+  ];
+  for (const [code, at] of others) {
+    const { regions, adopted } = compare(code, { at, store: new MemoryStore(left) });
+    // The function at the end may be the same.
+    assert.ok(regions > 0 && adopted < left.flatMap((module) => module.regions).length);
+  }
+});
+
+test('what was on the page of a region that is taken over comes with it', () => {
+  // Instead of the first loop's HLT: jmp to mov ecx, 100 in front of a second loop.
+  const code = new Array<number>(0x200).fill(0x90);
+  const put = (at: number, bytes: readonly number[]) => code.splice(at, bytes.length, ...bytes);
+  put(0, program());
+  put(program().indexOf(0xf4), [0xeb, 0x7e]);
+  put(program().indexOf(0xf4) + 2 + 0x7e, [0xb9, 100, 0, 0, 0, ...program()]);
+  const store = new MemoryStore(leave(code));
+  const { regions, adopted } = compare(code, { store });
+  assert.equal(regions, 0);
+  assert.equal(adopted, store.kept.flatMap((module) => module.regions).length);
+});
+
+test('a module that can no longer be read is made again', () => {
+  const store = new MemoryStore(leave(program()));
+  store.load = () => undefined;
+  const { regions, adopted } = compare(program(), { store });
+  assert.equal(adopted, 0);
+  assert.ok(regions > 0);
+  assert.ok(store.made.length > 0);
+});
+
+test('code that is written after it was taken over is dropped', () => {
+  const store = new MemoryStore(leave(program()));
+  const { cpu } = run(program(), { store });
+  cpu.write(CODE_ADDRESS, program({ added: 9 }));
+  cpu.set('activity', 0);
+  cpu.set('gpr', 100n, 1);
+  cpu.set('gpr', 0n, 2);
+  cpu.set('gpr', BigInt(DATA_ADDRESS), 7);
+  cpu.set('rip', BigInt(CODE_ADDRESS));
+  cpu.runToEnd(5000);
+  const expected = run(program({ added: 9 }), { hotThreshold: 0 });
+  assert.equal(cpu.get('gpr', 2), expected.state.registers[2]);
+});
