@@ -1,5 +1,7 @@
 // The three processors that a program runs on: interpreter, translator, and the host's own.
 
+import { MemoryStore } from '../../packages/cpu/testing/memory-store.ts';
+import type { TranslationStore } from '../../packages/cpu/translator/kept.ts';
 import { InterpretedRunner } from '../silicon/interpreted.ts';
 import { RESULT, TIMED_OUT } from '../silicon/layout.ts';
 import { runNatively } from '../silicon/native.ts';
@@ -12,6 +14,8 @@ export type EngineName = (typeof ENGINES)[number];
 const HOT_THRESHOLD = 2;
 /** Runs of one program on the translator: the first ones make it hot, in the last all of it can be translated. */
 const TRANSLATED_RUNS = 3;
+/** And on the one that takes them over: all that was made is asked for in the first. */
+const TAKER_RUNS = 2;
 /** Translations are never given back, so a processor is replaced when it has made many. */
 const REGIONS_MAX = 8000;
 /** A program that ends on the interpreter ends within this many on the translator, or it is wrong. */
@@ -31,9 +35,9 @@ export interface Run {
 }
 /**
  * How programs are translated: regions count instructions and end with the budget; or only events end their loops, as in
- * a machine; or like that for memory that several processors share.
+ * a machine; or like that for memory that several processors share; or another processor takes over what was made.
  */
-export type Translation = 'counting' | 'free' | 'shared';
+export type Translation = 'counting' | 'free' | 'shared' | 'kept';
 
 export interface Trace {
   readonly addresses: readonly number[];
@@ -74,21 +78,49 @@ export class Engines {
       return { result, ...(run.translation === 'counting' && { instructions }) };
     });
     this.regions += runner.cpu.loader.counters.regions - before;
+    if (run.translation === 'kept') outcomes.push(...this.#takeOver(runner, run));
     return outcomes;
   }
+  /** Runs on a processor that finds what another one has made for the program. */
+  #takeOver(maker: InterpretedRunner, { test, slice }: Run): Outcome[] {
+    const { translator } = maker.cpu.translator;
+    translator.save();
+    const { made } = this.#store;
+    const taker = newTranslating('kept', new MemoryStore(made.slice(this.#madeBefore)));
+    this.#madeBefore = made.length;
+    const outcomes = Array.from({ length: TAKER_RUNS }, () => ({
+      result: runOn(taker, test, TRANSLATED_MAX, slice).result,
+    }));
+    this.adopted += taker.cpu.translator.translator.counters.adopted;
+    return outcomes;
+  }
+  /** Of the processor that makes what others take over; modules that programs before have made. */
+  #store = new MemoryStore();
+  #madeBefore = 0;
+  adopted = 0;
   #translating({ translation }: Run): InterpretedRunner {
     const known = this.#translators.get(translation);
     if (known && known.cpu.loader.counters.regions < REGIONS_MAX) return known;
-    const made = new InterpretedRunner({
-      layout: FUZZ_LAYOUT,
-      hotThreshold: HOT_THRESHOLD,
-      counts: translation === 'counting',
-      processors: translation === 'shared' ? 'several' : 'one',
-    });
+    if (translation === 'kept') {
+      this.#store = new MemoryStore();
+      this.#madeBefore = 0;
+    }
+    const made = newTranslating(translation, translation === 'kept' ? this.#store : undefined);
     this.#translators.set(translation, made);
     return made;
   }
 }
+
+function newTranslating(translation: Translation, store?: TranslationStore): InterpretedRunner {
+  return new InterpretedRunner({
+    layout: FUZZ_LAYOUT,
+    hotThreshold: HOT_THRESHOLD,
+    counts: translation === 'counting',
+    processors: translation === 'shared' ? 'several' : 'one',
+    ...(store && { store }),
+  });
+}
+
 function runOn(
   runner: InterpretedRunner,
   test: Uint8Array,

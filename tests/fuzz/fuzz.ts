@@ -48,6 +48,8 @@ export interface FuzzReport {
   faults: number;
   instructions: bigint;
   regions: number;
+  /** Regions that another processor took over. */
+  adopted: number;
   readonly failures: Failure[];
 }
 
@@ -87,6 +89,7 @@ export function fuzz(options: FuzzOptions): FuzzReport {
     faults: 0,
     instructions: 0n,
     regions: 0,
+    adopted: 0,
     failures: [],
   };
   const usesHost = names.includes('native');
@@ -111,6 +114,7 @@ export function fuzz(options: FuzzOptions): FuzzReport {
         report.failures.push(examine(at + n, placed, lines, options));
     });
     report.regions = engines.regions;
+    report.adopted = engines.adopted;
     options.progress?.(report);
   }
   return report;
@@ -232,7 +236,7 @@ export function main(args: readonly string[]): void {
     const seconds = (performance.now() - started) / 1000;
     const rate = (r.cases / seconds).toFixed(0);
     return (
-      `${r.cases} programs (${rate}/s), ${r.instructions} instructions, ${r.regions} regions, ` +
+      `${r.cases} programs (${rate}/s), ${r.instructions} instructions, ${r.regions} regions (${r.adopted} taken over), ` +
       `${r.faults} faults, ${r.endless} endless, ${r.failures.length} differ`
     );
   };

@@ -21,7 +21,7 @@ export const CODE_MAX: number = PAGE - 256;
 /** A program retires at most this many instructions; repeated string instructions count once for each element. */
 export const INSTRUCTIONS_MAX = 20_000;
 const RUNS_FREELY = 1 << 30;
-const TRANSLATIONS: readonly Translation[] = ['counting', 'free', 'shared'];
+const TRANSLATIONS: readonly Translation[] = ['counting', 'free', 'shared', 'kept'];
 
 /** Index in a case's memory of a linear address, if there is a page. */
 export function memoryIndex(linear: number): number | undefined {

@@ -5,6 +5,7 @@ import { EXIT_REASON } from '../../packages/cpu/interpreter/service.ts';
 import { SEGMENT } from '../../packages/cpu/state/layout.ts';
 import { RAM_BASE } from '../../packages/cpu/state/memory-map.ts';
 import { TestCpu } from '../../packages/cpu/testing/check.ts';
+import type { TranslationStore } from '../../packages/cpu/translator/kept.ts';
 import {
   CODE,
   FX,
@@ -99,6 +100,7 @@ export class InterpretedRunner {
       readonly hotThreshold?: number;
       readonly counts?: boolean;
       readonly processors?: Processors;
+      readonly store?: TranslationStore;
     } = {},
   ) {
     const { layout = LAYOUT, ...others } = options;

@@ -5,30 +5,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EXIT_REASON } from '../interpreter/service.ts';
 import { CODE_ADDRESS, DATA_ADDRESS, STACK_ADDRESS, TestCpu } from '../testing/check.ts';
-import type { KeptModule, MadeModule, TranslationStore } from './kept.ts';
+import { MemoryStore } from '../testing/memory-store.ts';
+import type { MadeModule, TranslationStore } from './kept.ts';
 
 const PAGE = 0x1000;
 const ELSEWHERE = CODE_ADDRESS + 3 * PAGE;
-
-/** Keeps modules as they are, and their descriptions as copies, as a file would. */
-class MemoryStore implements TranslationStore {
-  readonly kept: readonly KeptModule[];
-  readonly #modules: readonly WebAssembly.Module[];
-  made: readonly MadeModule[] = [];
-  used: ReadonlySet<number> = new Set();
-
-  constructor(left: readonly MadeModule[] = []) {
-    this.kept = left.map(({ regions }) => structuredClone({ regions }));
-    this.#modules = left.map(({ bytes }) => new WebAssembly.Module(bytes));
-  }
-  load(n: number): WebAssembly.Module | undefined {
-    return this.#modules[n];
-  }
-  save({ used, made }: Parameters<TranslationStore['save']>[0]): void {
-    this.used = new Set(used);
-    this.made = made;
-  }
-}
 
 const int32 = (value: number) => [value, value >> 8, value >> 16, value >> 24].map((b) => b & 0xff);
 
