@@ -8,27 +8,28 @@ import type { FunctionRef } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';
 import { constant, type Value } from '../lift/value.ts';
 import { MXCSR } from '../microcode/sse/check.ts';
-import type { Operation } from '../microcode/sse/inexact.ts';
+import type { Computed, Operation } from '../microcode/sse/inexact.ts';
 import {
   type Lane,
+  type Rounded,
   scalarFunction,
   vectorFunction,
   type Width,
   wideFunction,
 } from '../microcode/sse/lanes.ts';
+import {
+  anyTrue,
+  type Guard,
+  plainGuards,
+  roundsSpecially,
+  unlessPlain,
+  when,
+} from '../microcode/sse/plain.ts';
 import { softToIntegral } from '../microcode/sse/soft-convert.ts';
 import { SOFT } from '../microcode/sse/soft-float.ts';
 import { S } from '../state/layout.ts';
 import { type OperandSpec, Vd, Vq, Vx, Wd, Wq, Wx } from './instruction.ts';
-import {
-  anyTrue,
-  type FloatKind,
-  type Guard,
-  guardsOf,
-  roundsSpecially,
-  unlessPlain,
-  when,
-} from './sse-fast.ts';
+import { quickGuards } from './sse-fast.ts';
 
 /** The four sorts of floating-point instruction by mandatory prefix. */
 export interface Sort {
@@ -64,7 +65,8 @@ export interface FloatOperation {
   /** Brings the operands' lanes in order first. */
   readonly arrange: ((l: Lift, a: Value, b: Value) => readonly [Value, Value]) | undefined;
   readonly quick: (l: Lift, a: Value, b: Value, control: Value) => Value;
-  readonly guards: (l: Lift, o: Operands) => readonly Guard[];
+  /** The tests of the quick way, of one vector or of both halves of two. */
+  readonly guards: (l: Lift, halves: readonly Operands[]) => readonly Guard[];
   /** The careful way; of packed operations also for 256 bits. */
   readonly slow: FunctionRef;
   readonly wide: FunctionRef;
@@ -78,24 +80,52 @@ interface Operands {
 
 function operation(
   o: Pick<FloatOperation, 'name' | 'sort' | 'quick' | 'guards'> &
-    Partial<FloatOperation> & {
-      readonly lane: Lane;
-      readonly rounds?: (lane: number) => Operation;
-    },
+    Partial<FloatOperation> & { readonly lane: Lane; readonly rounded?: Rounded },
 ): FloatOperation {
-  const { name, lane, rounds } = o;
+  const { name, lane, rounded } = o;
   const { width, isPacked } = o.sort;
-  const first = rounds && { width, operation: rounds(0) };
+  const first = rounded && { width, operation: rounded.lane(0) };
   const slow = isPacked
-    ? vectorFunction(`sse${name}`, width, lane, rounds)
+    ? vectorFunction(`sse${name}`, width, lane, rounded)
     : scalarFunction(`sse${name}`, (l, a, b, c) => lane(l, a, b, 0, c), first);
   return {
     isUnary: false,
     arrange: undefined,
     slow,
-    wide: wideFunction(`avx${name}`, width, lane, rounds),
+    wide: wideFunction(`avx${name}`, width, lane, rounded),
     ...o,
   };
+}
+
+/** An operation that rounds; `signs` flips some of the second operand's first. */
+function rounding(
+  o: Pick<FloatOperation, 'name' | 'sort'> &
+    Partial<FloatOperation> & {
+      readonly operation: Operation;
+      readonly signs?: Value;
+      readonly lane: Lane;
+      readonly ofLane?: (lane: number) => Operation;
+    },
+): FloatOperation {
+  const { signs, ofLane, operation: name, ...rest } = o;
+  const { shape } = o.sort;
+  const compute = (l: Lift, a: Value, b: Value): Value =>
+    name === 'sqrt' ? l.op(`${shape}.sqrt`, b) : l.op(`${shape}.${name}`, a, b);
+  const flip = (l: Lift, b: Value): Value => (signs ? l.let(b.xor(signs)) : b);
+  const computed = (l: Lift, a: Value, second: Value, result?: Value): Computed => {
+    const b = flip(l, second);
+    return { operation: name, shape, a, b, result: result ?? l.let(compute(l, a, b)) };
+  };
+  return operation({
+    ...rest,
+    quick: (l, a, b) => compute(l, a, flip(l, b)),
+    guards: (l, halves) =>
+      quickGuards(
+        l,
+        halves.map(({ a, b, quick }) => computed(l, a, b, quick)),
+      ),
+    rounded: { whole: computed, lane: ofLane ?? (() => name) },
+  });
 }
 
 /** The result in 128 bits or a scalar. `a` is ignored by an operation of one operand. */
@@ -109,7 +139,7 @@ export function compute(
   const [a, b] = o.arrange ? o.arrange(l, first, second) : [first, second];
   const quick = l.let(o.quick(l, a, b, control));
   const result = l.var(quick.type, quick);
-  unlessPlain(l, o.guards(l, { a, b, quick, control }), () => {
+  unlessPlain(l, o.guards(l, [{ a, b, quick, control }]), () => {
     const value = careful(l, o.sort, o.slow, a, b, control);
     result.set(value.type === quick.type ? value : value.bits());
   });
@@ -129,8 +159,8 @@ export function computeWide(
   );
   const quick = pairs.map(([a, b]) => l.let(o.quick(l, a, b, control)));
   const result = quick.map((value) => l.var('v128', value));
-  const guards = pairs.flatMap(([a, b], n) => o.guards(l, { a, b, quick: quick[n]!, control }));
-  unlessPlain(l, guards, () => {
+  const halves = pairs.map(([a, b], n) => ({ a, b, quick: quick[n]!, control }));
+  unlessPlain(l, o.guards(l, halves), () => {
     const [[a0, b0], [a1, b1]] = pairs as [readonly [Value, Value], readonly [Value, Value]];
     result[0]!.set(l.call(o.wide, a0, a1, b0, b1, control));
     result[1]!.set(l.get(S.scratch));
@@ -158,30 +188,24 @@ type Soft = (l: Lift, width: Width, a: Value, b: Value, lane: number) => Value;
 interface Arithmetic {
   readonly name: string;
   readonly opcode: string;
-  readonly kind: FloatKind;
+  /** WebAssembly's name of it; minima and maxima do not round. */
+  readonly operation: Operation | 'pmin' | 'pmax';
   readonly soft: Soft;
-  /** What the careful way tries first; minima and maxima do not round. */
-  readonly rounds?: Operation;
-  /** Reads only the source. */
-  readonly isUnary?: boolean;
-  readonly quick: (l: Lift, shape: string, a: Value, b: Value) => Value;
 }
 
 const SIGN = { 32: 1n << 31n, 64: 1n << 63n } as const;
 const softAdd: Soft = (l, width, a, b) => l.call(SOFT[width].add, a, b, 0n);
 const softSubtract: Soft = (l, width, a, b) => l.call(SOFT[width].add, a, b, SIGN[width]);
 const softMultiply: Soft = (l, width, a, b) => l.call(SOFT[width].multiply, a, b);
-const binary = (name: string) => (l: Lift, shape: string, a: Value, b: Value) =>
-  l.op(`${shape}.${name}`, a, b);
 
 const ARITHMETIC: readonly Arithmetic[] = [
-  { name: 'ADD', opcode: '0F 58', kind: 'sum', soft: softAdd, rounds: 'add', quick: binary('add') },
-  { name: 'MUL', opcode: '0F 59', kind: 'product', soft: softMultiply, rounds: 'mul', quick: binary('mul') },
-  { name: 'SUB', opcode: '0F 5C', kind: 'sum', soft: softSubtract, rounds: 'sub', quick: binary('sub') },
-  { name: 'DIV', opcode: '0F 5E', kind: 'product', soft: (l, w, a, b) => l.call(SOFT[w].divide, a, b), rounds: 'div', quick: binary('div') },
-  { name: 'MIN', opcode: '0F 5D', kind: 'order', soft: (l, w, a, b) => l.call(SOFT[w].minimum, a, b), quick: extreme('pmin') },
-  { name: 'MAX', opcode: '0F 5F', kind: 'order', soft: (l, w, a, b) => l.call(SOFT[w].maximum, a, b), quick: extreme('pmax') },
-  { name: 'SQRT', opcode: '0F 51', kind: 'root', soft: (l, w, _a, b) => l.call(SOFT[w].squareRoot, b), rounds: 'sqrt', quick: (l, shape, _a, b) => l.op(`${shape}.sqrt`, b), isUnary: true },
+  { name: 'ADD', opcode: '0F 58', operation: 'add', soft: softAdd },
+  { name: 'MUL', opcode: '0F 59', operation: 'mul', soft: softMultiply },
+  { name: 'SUB', opcode: '0F 5C', operation: 'sub', soft: softSubtract },
+  { name: 'DIV', opcode: '0F 5E', operation: 'div', soft: (l, w, a, b) => l.call(SOFT[w].divide, a, b) },
+  { name: 'MIN', opcode: '0F 5D', operation: 'pmin', soft: (l, w, a, b) => l.call(SOFT[w].minimum, a, b) },
+  { name: 'MAX', opcode: '0F 5F', operation: 'pmax', soft: (l, w, a, b) => l.call(SOFT[w].maximum, a, b) },
+  { name: 'SQRT', opcode: '0F 51', operation: 'sqrt', soft: (l, w, _a, b) => l.call(SOFT[w].squareRoot, b) },
 ]; // biome-ignore format: a table
 
 /**
@@ -202,18 +226,19 @@ function extreme(pseudo: string) {
 }
 
 function arithmetic(row: Arithmetic, sort: Sort): FloatOperation {
-  const { rounds } = row;
+  const { operation: name } = row;
+  const lane: Lane = (l, a, b, n) => row.soft(l, sort.width, a, b, n);
+  const common = { name: `${row.name}${sort.suffix}`, sort, isUnary: name === 'sqrt', lane };
+  if (name !== 'pmin' && name !== 'pmax') return rounding({ ...common, operation: name });
   return operation({
-    name: `${row.name}${sort.suffix}`,
-    sort,
-    isUnary: row.isUnary ?? false,
-    quick: (l, a, b) => row.quick(l, sort.shape, a, b),
-    guards: (l, { a, b, quick }) =>
-      guardsOf(l, row.kind, sort.shape, row.isUnary ? [b] : [a, b], quick),
-    lane: (l, a, b, lane) => row.soft(l, sort.width, a, b, lane),
-    ...(rounds && { rounds: () => rounds }),
+    ...common,
+    quick: (l, a, b) => extreme(name)(l, sort.shape, a, b),
+    guards: (l, halves) => halves.flatMap(({ a, b }) => orderGuards(l, sort, a, b)),
   });
 }
+const orderGuards = (l: Lift, sort: Sort, a: Value, b: Value): Guard[] =>
+  plainGuards(l, 'order', sort.shape, [a, b], a);
+
 /** By opcode, in all four sorts. */
 export const ARITHMETIC_OPERATIONS: readonly (readonly [opcode: string, FloatOperation])[] =
   ARITHMETIC.flatMap((row) => SORTS.map((sort) => [row.opcode, arithmetic(row, sort)] as const));
@@ -233,14 +258,12 @@ function deinterleave(l: Lift, width: Width, a: Value, b: Value): [Value, Value]
 }
 
 function horizontal(name: string, soft: Soft, rounds: 'add' | 'sub', sort: Sort): FloatOperation {
-  return operation({
+  return rounding({
     name: `${name}${sort.suffix}`,
     sort,
     arrange: (l, a, b) => deinterleave(l, sort.width, a, b),
-    quick: (l, a, b) => l.op(`${sort.shape}.${rounds}`, a, b),
-    guards: (l, { a, b, quick }) => guardsOf(l, 'sum', sort.shape, [a, b], quick),
+    operation: rounds,
     lane: (l, a, b, lane) => soft(l, sort.width, a, b, lane),
-    rounds: () => rounds,
   });
 }
 
@@ -248,13 +271,13 @@ function horizontal(name: string, soft: Soft, rounds: 'add' | 'sub', sort: Sort)
 function alternating(sort: Sort): FloatOperation {
   const signs = new Uint8Array(16);
   for (let at = 0; at < 16; at += sort.width / 4) signs[at + sort.width / 8 - 1] = 0x80;
-  return operation({
+  return rounding({
     name: `ADDSUB${sort.suffix}`,
     sort,
-    quick: (l, a, b) => l.op(`${sort.shape}.add`, a, l.op('v128.xor', b, constant('v128', signs))),
-    guards: (l, { a, b, quick }) => guardsOf(l, 'sum', sort.shape, [a, b], quick),
+    operation: 'add',
+    signs: constant('v128', signs),
     lane: (l, a, b, lane) => (lane % 2 ? softAdd : softSubtract)(l, sort.width, a, b, lane),
-    rounds: (lane) => (lane % 2 ? 'add' : 'sub'),
+    ofLane: (lane) => (lane % 2 ? 'add' : 'sub'),
   });
 }
 /** Of SSE3, packed only. */
@@ -313,7 +336,7 @@ export const COMPARISONS: readonly FloatOperation[] = SORTS.map((sort) =>
     name: `CMP${sort.suffix}`,
     sort,
     quick: (l, a, b, predicate) => quickCompare(l, sort, a, b, l.let(predicate.and(7))),
-    guards: (l, { a, b }) => guardsOf(l, 'order', sort.shape, [a, b], a),
+    guards: (l, halves) => halves.flatMap(({ a, b }) => orderGuards(l, sort, a, b)),
     lane: (l, a, b, _lane, predicate) => softCompare(l, sort.width, a, b, predicate),
   }),
 );
@@ -344,23 +367,24 @@ export const ROUNDINGS: readonly (readonly [opcode: string, FloatOperation])[] =
   (sort) => {
     const any = (l: Lift, v: Value) => (sort.isPacked ? anyTrue(l, v) : v);
     const differ = (l: Lift, a: Value, b: Value) => l.op(`${sort.shape}.ne`, a, b);
-    const rounding = operation({
+    const toIntegral = operation({
       name: `ROUND${sort.suffix}`,
       sort,
       isUnary: true,
       quick: (l, _a, b, control) => quickRound(l, sort, b, control),
-      guards: (l, { b, quick, control }) => [
-        when(l, any(l, differ(l, b, b))),
-        when(l, l.get(S.mxcsr).and(MXCSR.daz)),
-        when(
-          l,
-          any(l, differ(l, quick, b))
-            .and(control.bit(3).eqz())
-            .and(roundsSpecially(l)),
-        ),
-      ],
+      guards: (l, halves) =>
+        halves.flatMap(({ b, quick, control }) => [
+          when(l, any(l, differ(l, b, b))),
+          when(l, l.get(S.mxcsr).and(MXCSR.daz)),
+          when(
+            l,
+            any(l, differ(l, quick, b))
+              .and(control.bit(3).eqz())
+              .and(roundsSpecially(l)),
+          ),
+        ]),
       lane: (l, _a, b, _lane, control) => l.call(softToIntegral[sort.width], b, control),
     });
-    return [`0F 3A ${ROUND_OPCODE[sort.suffix]}`, rounding] as const;
+    return [`0F 3A ${ROUND_OPCODE[sort.suffix]}`, toIntegral] as const;
   },
 );

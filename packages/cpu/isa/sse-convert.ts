@@ -6,12 +6,23 @@ import type { FunctionRef } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { approximate } from '../microcode/sse/approximate.ts';
+import { MXCSR } from '../microcode/sse/check.ts';
 import {
   conversionFunction,
   scalarFunction,
   type Width,
   wideConversion,
 } from '../microcode/sse/lanes.ts';
+import {
+  anyTrue,
+  type Guard,
+  oddRounding,
+  plainGuards,
+  roundsSpecially,
+  splat,
+  unlessPlain,
+  when,
+} from '../microcode/sse/plain.ts';
 import {
   conversionMode,
   softFromInteger,
@@ -37,16 +48,7 @@ import {
   Wq,
   Wx,
 } from './instruction.ts';
-import {
-  anyTrue,
-  type Guard,
-  ifDisordered,
-  quickly,
-  roundsSpecially,
-  splat,
-  unlessPlain,
-  when,
-} from './sse-fast.ts';
+import { ifDisordered } from './sse-fast.ts';
 import {
   enterMmx,
   low,
@@ -392,11 +394,24 @@ export function singleToDouble(l: Lift, x: Value): Value {
 const narrowingScalar = scalar('CVTSD2SS', narrow);
 /** CVTSD2SS. */
 export function doubleToSingle(l: Lift, x: Value): Value {
-  const quick = l.let(l.op('f32.demote_f64', x));
-  // A result that is normal was made of a normal number.
-  return quickly(l, 'product', 'f32', [], quick, () =>
-    l.call(narrowingScalar, x.bits(), 0n, 0).i32().float(),
+  const result = l.var('f32', l.op('f32.demote_f64', x));
+  const quick = result.get();
+  unlessPlain(
+    l,
+    [
+      // A result that is normal was made of a normal number.
+      ...plainGuards(l, 'mul', 'f32', [], quick),
+      (slow) => {
+        const odd = l.let(oddRounding(l));
+        l.unlikely(odd, () => {
+          l.if(odd.ne(MXCSR.pe), slow);
+          l.if(l.op('f64.promote_f32', quick).ne(x), slow);
+        });
+      },
+    ],
+    () => result.set(l.call(narrowingScalar, x.bits(), 0n, 0).i32().float()),
   );
+  return result.get();
 }
 
 const general: readonly Instruction[] = [

@@ -1,62 +1,66 @@
-// When WebAssembly's own floating-point arithmetic gives what the processor gives, MXCSR included: cheap tests that
-// may send an operation the slow way too often and never too rarely. SDM vol 1 §10.2.3, §11.5. What the slow ways
-// are, and why the quick one is exact: docs/design/floating-point.md.
+// The quick ways of floating-point instructions: WebAssembly's own arithmetic on numbers of moderate size, with tests
+// that are short because every one of them becomes part of translated code. What they turn away is looked at closely
+// in microcode/sse/plain.ts, out of line. SDM vol 1 §10.2.3, §11.5. Why this is exact: docs/design/floating-point.md.
 
 import type { Lift } from '../lift/lift.ts';
-import { constant, type Value } from '../lift/value.ts';
+import type { Value } from '../lift/value.ts';
 import { MXCSR } from '../microcode/sse/check.ts';
-import { DOUBLE, type Format, SINGLE } from '../microcode/sse/soft-float.ts';
-import { S } from '../state/layout.ts';
+import {
+  type Computed,
+  type FloatShape,
+  inexactSigns,
+  isVector,
+  pattern,
+} from '../microcode/sse/inexact.ts';
+import { type Guard, oddRounding, plainGuards, unlessPlain } from '../microcode/sse/plain.ts';
 
-export type FloatShape = 'f32x4' | 'f64x2' | 'f32' | 'f64';
+/** The tests of an operation, or of one that is done to several vectors. */
+export function quickGuards(l: Lift, all: readonly Computed[]): Guard[] {
+  return [
+    moderate(
+      l,
+      all.map((c) => moderation(l, c)),
+      all[0]!.shape,
+    ),
+    (slow) => {
+      const odd = l.let(oddRounding(l));
+      l.unlikely(odd, () => {
+        l.if(odd.ne(MXCSR.pe), slow);
+        for (const c of all) for (const sign of inexactSigns(l, c)) l.if(sign, slow);
+      });
+    },
+  ];
+}
 
 /**
- * What can go wrong: sums are exact when tiny, products are not; a root is as good as its operand; comparisons only
- * mind NaNs and denormals.
+ * A value whose sign bits, or those of its lanes, say that numbers are of moderate size: the upper two bits of their
+ * exponents differ. That are 2^-511 to 2^513 and 2^-63 to 2^65: no zero, and nothing special. Sums of two of them are
+ * finite. Of a product or quotient the result has to be one of them, too.
  */
-export type FloatKind = 'sum' | 'product' | 'root' | 'order';
-
-/** Rounding to nearest, inexactness masked and noted already, no flushing to zero. */
-const ARITHMETIC_BITS = MXCSR.rc | MXCSR.fz | MXCSR.pm | MXCSR.pe;
-const ARITHMETIC_VALUE = MXCSR.pm | MXCSR.pe;
-
-/** Whether MXCSR asks for more than plain rounding to nearest, or PE is still to be set. */
-export function roundsSpecially(l: Lift): Value {
-  return l.get(S.mxcsr).and(ARITHMETIC_BITS).ne(ARITHMETIC_VALUE);
+function moderation(l: Lift, { operation, shape, a, b, result }: Computed): Value {
+  const differ = (v: Value): Value => xor(pattern(v), twice(l, shape, pattern(v)));
+  const numbers = { add: [a, b], sub: [a, b], mul: [a, b, result], div: [a, b, result], sqrt: [b] };
+  const all = twice(l, shape, numbers[operation].map(differ).reduce(and));
+  // A root's operand is positive.
+  if (operation !== 'sqrt') return all;
+  return isVector(shape) ? l.op('v128.andnot', all, b) : all.and(pattern(b).xor(-1));
 }
 
-/** One test: calls `slow` when the quick result cannot be trusted or flags must be noted. */
-export type Guard = (slow: () => void) => void;
-
-/** Several tests, one after the other; a branch costs less than putting conditions together. */
-export function unlessPlain(l: Lift, guards: readonly Guard[], slow: () => void): void {
-  l.block((done) => {
-    l.block((toSlow) => {
-      for (const guard of guards) guard(toSlow);
-      done();
-    });
-    slow();
-  });
+const and = (x: Value, y: Value): Value => x.and(y);
+const xor = (x: Value, y: Value): Value => x.xor(y);
+function twice(l: Lift, shape: FloatShape, v: Value): Value {
+  if (!isVector(shape)) return v.shl(1);
+  return l.op(shape === 'f64x2' ? 'i64x2.shl' : 'i32x4.shl', v, l.i32(1));
 }
 
-/** A guard that is one condition. */
-export const when =
-  (l: Lift, condition: Value): Guard =>
-  (slow) =>
-    l.unlikely(condition, slow);
-
-/** The quick result, unless it needs care. Operands and result are floats, or vectors of them. */
-export function quickly(
-  l: Lift,
-  kind: FloatKind,
-  shape: FloatShape,
-  operands: readonly Value[],
-  quick: Value,
-  slow: () => Value,
-): Value {
-  const result = l.var(quick.type, quick);
-  unlessPlain(l, guardsOf(l, kind, shape, operands, quick), () => result.set(slow()));
-  return result.get();
+function moderate(l: Lift, signs: readonly Value[], shape: FloatShape): Guard {
+  const all = signs.reduce(and);
+  const isAll = isVector(shape)
+    ? shape === 'f64x2'
+      ? l.op('i64x2.bitmask', all).eq(3)
+      : l.op('i32x4.bitmask', all).eq(15)
+    : all.lts(0);
+  return (slow) => l.unlikely(isAll.eqz(), slow);
 }
 
 /** Does what is to be done for operands that comparisons mind: NaNs and denormals. */
@@ -66,153 +70,5 @@ export function ifDisordered(
   operands: readonly Value[],
   slow: () => void,
 ): void {
-  unlessPlain(l, guardsOf(l, 'order', shape, operands, operands[0]!), slow);
-}
-
-/** The tests of an operation on floats or vectors of them. */
-export function guardsOf(
-  l: Lift,
-  kind: FloatKind,
-  shape: FloatShape,
-  operands: readonly Value[],
-  result: Value,
-): Guard[] {
-  const guards = shape.includes('x')
-    ? new VectorGuards(l, shape as 'f32x4' | 'f64x2').of(kind, operands, result)
-    : new ScalarGuards(l, shape === 'f32' ? SINGLE : DOUBLE).of(kind, operands, result);
-  if (kind === 'order') return guards;
-  return [...guards, (slow) => l.unlikely(roundsSpecially(l), slow)];
-}
-
-/**
- * Tests on bit patterns, shifted left by one to be rid of the sign: zero, denormals, normal numbers, infinity and
- * NaNs lie in that order.
- */
-class ScalarGuards {
-  readonly #l: Lift;
-  readonly #f: Format;
-  /** Twice the patterns of the least normal number and of infinity. */
-  readonly #normal: bigint;
-  readonly #infinity: bigint;
-
-  constructor(l: Lift, f: Format) {
-    this.#l = l;
-    this.#f = f;
-    this.#normal = f.leastNormal << 1n;
-    this.#infinity = f.infinity << 1n;
-  }
-  of(kind: FloatKind, operands: readonly Value[], result: Value): Guard[] {
-    if (kind === 'root') return operands.map((x) => this.#isNoPositiveNormal(x));
-    if (kind === 'order') return operands.map((x) => this.#isDenormalOrNaN(x));
-    return [
-      ...operands.map((x) => this.#isDenormal(x)),
-      kind === 'sum' ? this.#isInfiniteOrNaN(result) : this.#isNoNormal(result),
-    ];
-  }
-  #constant(value: bigint): Value {
-    return this.#f.bits === 64
-      ? this.#l.i64(BigInt.asIntN(64, value))
-      : this.#l.i32(Number(BigInt.asIntN(32, value)));
-  }
-  #twice(x: Value): Value {
-    return x.bits().shl(1);
-  }
-  #isDenormal(x: Value): Guard {
-    const isIt = this.#twice(x)
-      .sub(1)
-      .ltu(this.#constant(this.#normal - 1n));
-    return (slow) => this.#l.unlikely(isIt, slow);
-  }
-  #isInfiniteOrNaN(x: Value): Guard {
-    return (slow) => this.#l.unlikely(this.#twice(x).geu(this.#constant(this.#infinity)), slow);
-  }
-  /** Not above the least normal number, which may have been rounded up to, or not finite. */
-  #isNoNormal(x: Value): Guard {
-    const above = this.#twice(x).sub(this.#constant(this.#normal + 1n));
-    const isIt = above.geu(this.#constant(this.#infinity - this.#normal - 1n));
-    return (slow) => this.#l.unlikely(isIt, slow);
-  }
-  #isNoPositiveNormal(x: Value): Guard {
-    const above = x.bits().sub(this.#constant(this.#f.leastNormal));
-    const isIt = above.geu(this.#constant(this.#f.infinity - this.#f.leastNormal));
-    return (slow) => this.#l.unlikely(isIt, slow);
-  }
-  #isDenormalOrNaN(x: Value): Guard {
-    const l = this.#l;
-    return (slow) => {
-      const twice = l.let(this.#twice(x));
-      const above = twice.sub(this.#constant(this.#normal));
-      l.unlikely(above.gtu(this.#constant(this.#infinity - this.#normal)), () => {
-        // Zero is the one number among them that needs no care.
-        l.if(twice.nez(), slow);
-      });
-    };
-  }
-}
-
-const LEAST_NORMAL = { f32x4: 2 ** -126, f64x2: 2 ** -1022 } as const;
-
-/** A coarse test that any lane may fail, and a fine one behind it: zeros only fail the coarse one. */
-class VectorGuards {
-  readonly #l: Lift;
-  readonly #shape: 'f32x4' | 'f64x2';
-  constructor(l: Lift, shape: 'f32x4' | 'f64x2') {
-    this.#l = l;
-    this.#shape = shape;
-  }
-  of(kind: FloatKind, operands: readonly Value[], result: Value): Guard[] {
-    const l = this.#l;
-    const sizes = operands.map((v) => l.let(this.#op('abs', v)));
-    const smallest = sizes.reduce((x, y) => this.#op('pmin', x, y));
-    const isSmall = this.#op('lt', smallest, this.#constant());
-    // Sizes other than zero and still small.
-    const denormals = () =>
-      this.#any(
-        sizes.map((v) => v128And(this.#op('lt', v, this.#constant()), this.#op('gt', v, ZERO))),
-      );
-    // A difference of a number and itself is 0, and NaN for infinities.
-    const unordered = (v: Value) => this.#op('ne', v, v);
-    const notFinite = (v: Value) => unordered(l.let(this.#op('sub', v, v)));
-    if (kind === 'order')
-      return [
-        this.#guard([isSmall], denormals),
-        (slow) => l.unlikely(anyTrue(l, this.#any(operands.map(unordered))), slow),
-      ];
-    const bad = l.let(notFinite(result));
-    if (kind === 'sum' || kind === 'root')
-      return [this.#guard([isSmall, bad], () => bad.or(denormals()))];
-    // A small result of operands that are not zero has underflowed.
-    const tiny = l.let(this.#op('le', this.#op('abs', result), this.#constant()));
-    const nonzero = () => sizes.map((v) => this.#op('gt', v, ZERO)).reduce(v128And);
-    return [this.#guard([isSmall, bad, tiny], () => bad.or(denormals()).or(tiny.and(nonzero())))];
-  }
-  #guard(coarse: readonly Value[], fine: () => Value): Guard {
-    const l = this.#l;
-    return (slow) =>
-      l.unlikely(anyTrue(l, this.#any(coarse)), () => l.if(anyTrue(l, fine()), slow));
-  }
-  #any(masks: readonly Value[]): Value {
-    return masks.reduce((a, b) => a.or(b));
-  }
-  #op(name: string, ...args: Value[]): Value {
-    return this.#l.op(`${this.#shape}.${name}`, ...args);
-  }
-  #constant(): Value {
-    return splat(this.#shape, LEAST_NORMAL[this.#shape]);
-  }
-}
-
-const ZERO = constant('v128', new Uint8Array(16));
-const v128And = (a: Value, b: Value): Value => a.and(b);
-export const anyTrue = (l: Lift, mask: Value): Value => l.op('v128.any_true', mask);
-
-/** A constant in every lane. */
-export function splat(shape: 'f32x4' | 'f64x2', value: number): Value {
-  const bytes = new Uint8Array(16);
-  const view = new DataView(bytes.buffer);
-  for (let at = 0; at < 16; at += shape === 'f32x4' ? 4 : 8) {
-    if (shape === 'f32x4') view.setFloat32(at, value, true);
-    else view.setFloat64(at, value, true);
-  }
-  return constant('v128', bytes);
+  unlessPlain(l, plainGuards(l, 'order', shape, operands, operands[0]!), slow);
 }

@@ -11,6 +11,20 @@ import { DOUBLE, type Format, isDenormal, magnitude, SINGLE } from './soft-float
 /** The operations that round. A root has one operand, its second. */
 export type Operation = 'add' | 'sub' | 'mul' | 'div' | 'sqrt';
 
+export type VectorShape = 'f32x4' | 'f64x2';
+export type FloatShape = VectorShape | 'f32' | 'f64';
+export const isVector = (shape: FloatShape): shape is VectorShape => shape.includes('x');
+
+/** An operation on floats or vectors of them and its result, by WebAssembly. */
+export interface Computed {
+  readonly operation: Operation;
+  readonly shape: FloatShape;
+  /** Not looked at by a root. */
+  readonly a: Value;
+  readonly b: Value;
+  readonly result: Value;
+}
+
 const FORMATS: Readonly<Record<32 | 64, Format>> = { 32: SINGLE, 64: DOUBLE };
 /** Bits of a format's pattern in an i64, as a float. */
 const float = (f: Format, v: Value): Value => (f.bits === 64 ? v.float() : v.i32().float());
@@ -54,6 +68,58 @@ function sumError(l: Lift, a: Value, b: Value, sum: Value): Value {
   const second = op('sub', sum, a);
   const first = op('sub', sum, second);
   return op('add', op('sub', a, first), op('sub', b, second));
+}
+
+/**
+ * Conditions of which none holds only if a result, computed from moderate or plain numbers, is exact: one that does may
+ * have been right about it or too careful. A sum is exact if taking off one of its terms leaves the other, whichever
+ * is the smaller. A product is if both factors have at most half the significand's bits.
+ */
+export function inexactSigns(l: Lift, c: Computed): Value[] {
+  const { operation, shape, a, b, result } = c;
+  const op = (name: string, x: Value, y: Value) => l.op(`${shape}.${name}`, x, y);
+  const differ = (...pairs: readonly [Value, Value][]): Value[] => {
+    const masks = pairs.map(([x, y]) => op('ne', x, y));
+    if (!isVector(shape)) return masks;
+    return [l.op(shape === 'f64x2' ? 'i64x2.bitmask' : 'i32x4.bitmask', masks.reduce(or))];
+  };
+  switch (operation) {
+    case 'add':
+      return differ([op('sub', result, a), b], [op('sub', result, b), a]);
+    case 'sub':
+      return differ([op('add', result, b), a], [op('sub', a, result), b]);
+    case 'mul':
+      return shape === 'f32'
+        ? differ64(l, [a, b], result)
+        : [isLong(l, shape, pattern(a).or(pattern(b)))];
+    default: {
+      // Multiplying back gives the dividend, or what the root is of, without rounding.
+      const [factor, whole] = operation === 'div' ? [b, a] : [result, b];
+      if (shape === 'f32') return differ64(l, [result, factor], whole);
+      const both = pattern(result).or(pattern(factor));
+      return [isLong(l, shape, both), ...differ([op('mul', result, factor), whole])];
+    }
+  }
+}
+const or = (x: Value, y: Value): Value => x.or(y);
+/** Vectors as they are, floats as their bits. */
+export const pattern = (v: Value): Value => (v.type === 'v128' ? v : v.bits());
+
+/** Whether the product of two singles, which a double holds, is another number. */
+function differ64(l: Lift, [x, y]: readonly [Value, Value], product: Value): Value[] {
+  return [l.op('f64.mul', double(l, x), double(l, y)).ne(double(l, product))];
+}
+
+/** Whether any of the bits is set that a factor has beyond half of the significand: its lower 27 or 12. */
+function isLong(l: Lift, shape: FloatShape, patterns: Value): Value {
+  switch (shape) {
+    case 'f64':
+      return patterns.i32().and((1 << 27) - 1);
+    case 'f64x2':
+      return l.op('v128.any_true', l.op('i64x2.shl', patterns, l.i32(64 - 27)));
+    default:
+      return l.op('v128.any_true', l.op('i32x4.shl', patterns, l.i32(32 - 12)));
+  }
 }
 
 interface Rounding {
@@ -136,7 +202,7 @@ function productIsInexact(l: Lift, f: Format, operation: Operation, p: Parts): V
 }
 
 /** Lanes of an operation: returns its result with PE noted, if that is all there is to it. */
-export function returnIfPlain(
+export function returnIfRound(
   l: Lift,
   width: 32 | 64,
   operations: readonly { readonly operation: Operation; readonly a: Value; readonly b: Value }[],

@@ -7,7 +7,8 @@ import type { Lift } from '../../lift/lift.ts';
 import { constant, type Value } from '../../lift/value.ts';
 import { S } from '../../state/layout.ts';
 import { reportSse } from './check.ts';
-import { type Operation, returnIfPlain } from './inexact.ts';
+import { type Computed, type Operation, returnIfRound } from './inexact.ts';
+import { returnIfPlain } from './plain.ts';
 
 export type Width = 32 | 64;
 /** What happens in one lane; bit patterns in an i64 in and out. */
@@ -39,28 +40,33 @@ function join(l: Lift, width: Width, values: readonly Value[]): Value {
   return values.reduce((v, value, lane) => withLane(l, width, v, lane, value), zeroVector());
 }
 
-/**
- * All lanes of two vectors; `control` is passed through for those that need it. `operation` names
- * what WebAssembly has for a lane: it is tried first.
- */
+/** What WebAssembly has for an operation: it is tried first, with whole vectors and then lane by lane. */
+export interface Rounded {
+  readonly whole: (l: Lift, a: Value, b: Value) => Computed;
+  readonly lane: (lane: number) => Operation;
+}
+
+/** All lanes of two vectors; `control` is passed through for those that need it. */
 export function vectorFunction(
   name: string,
   width: Width,
   meaning: (l: Lift, a: Value, b: Value, lane: number, control: Value) => Value,
-  operation?: (lane: number) => Operation,
+  rounded?: Rounded,
 ): FunctionRef {
   return fn(name, {
     params: { a: 'v128', b: 'v128', control: 'i32' },
     result: 'v128',
     faults: true,
     build(l, { a, b, control }) {
-      if (operation) {
+      if (rounded) {
+        const whole = rounded.whole(l, a, b);
+        returnIfPlain(l, [whole], () => l.return(whole.result));
         const lanes = Array.from({ length: laneCount(width) }, (_, lane) => ({
-          operation: operation(lane),
+          operation: rounded.lane(lane),
           a: laneOf(l, width, a, lane),
           b: laneOf(l, width, b, lane),
         }));
-        returnIfPlain(l, width, lanes, (results) => join(l, width, results));
+        returnIfRound(l, width, lanes, (results) => join(l, width, results));
       }
       begin(l);
       let result = zeroVector();
@@ -92,7 +98,7 @@ export function scalarFunction(
     faults: true,
     build(l, { a, b, control }) {
       if (first)
-        returnIfPlain(
+        returnIfRound(
           l,
           first.width,
           [{ operation: first.operation, a, b }],
@@ -142,7 +148,7 @@ export function wideFunction(
   name: string,
   width: Width,
   meaning: Lane,
-  operation?: (lane: number) => Operation,
+  rounded?: Rounded,
 ): FunctionRef {
   return fn(name, {
     params: { a0: 'v128', a1: 'v128', b0: 'v128', b1: 'v128', control: 'i32' },
@@ -164,9 +170,14 @@ export function wideFunction(
         l.set(S.scratch, join(l, width, values.slice(count)));
         return join(l, width, values.slice(0, count));
       };
-      if (operation) {
-        const tried = lanes.map(({ lane, a, b }) => ({ operation: operation(lane), a, b }));
-        returnIfPlain(l, width, tried, both);
+      if (rounded) {
+        const wholes = [rounded.whole(l, a0, b0), rounded.whole(l, a1, b1)] as const;
+        returnIfPlain(l, wholes, () => {
+          l.set(S.scratch, wholes[1].result);
+          l.return(wholes[0].result);
+        });
+        const tried = lanes.map(({ lane, a, b }) => ({ operation: rounded.lane(lane), a, b }));
+        returnIfRound(l, width, tried, both);
       }
       begin(l);
       const values = lanes.map(({ lane, a, b }) => l.let(meaning(l, a, b, lane, control)));
