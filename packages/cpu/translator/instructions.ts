@@ -17,6 +17,7 @@ import { S, SEGMENT } from '../state/layout.ts';
 import { PAGE, PAGE_BYTES, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
 import { type TranslatedAccess, translatedAccess } from './access.ts';
 import { callsWithRegisters } from './effects.ts';
+import { MOVED_BYTES, type MovedNumber, type MovedNumbers, mayMove } from './moved-numbers.ts';
 import { RegisterLocals } from './registers.ts';
 import { straighten } from './straighten.ts';
 import {
@@ -94,12 +95,12 @@ interface Decoded {
   readonly variant: Required<Variant>;
   readonly offset: number;
   readonly length: number;
-  /** Where in the page its displacement and its immediate are, if they may move. */
-  readonly displacementAt: number | undefined;
-  readonly immediateAt: number | undefined;
+  /** Its displacement and its immediate, if they may move. */
+  readonly movedDisplacement: MovedNumber | undefined;
+  readonly movedImmediate: MovedNumber | undefined;
 }
 
-const NOT_MOVABLE = { displacementAt: undefined, immediateAt: undefined } as const;
+const NOT_MOVABLE = { movedDisplacement: undefined, movedImmediate: undefined } as const;
 
 /** The lift of one instruction: which of its numbers it has looked at, and where it jumps to. */
 class Uses {
@@ -158,22 +159,24 @@ export class InstructionSource {
     if (!table.instruction.supported) return undefined;
     const { length } = d;
     this.#writer.write(SCRATCH, d, offset, codeBits === 64);
-    const { displacementAt, immediateAt } =
-      codeBits === 64 ? this.#movable(d, offset) : NOT_MOVABLE;
-    const decoded = { table, variant, offset, length, displacementAt, immediateAt };
+    const movable = codeBits === 64 ? this.#movable(d, offset) : NOT_MOVABLE;
+    const decoded = { table, variant, offset, length, ...movable };
     return this.#instruction(this.#template(decoded, locals.access.isShared), decoded, locals);
   }
 
-  /** Where in the page numbers are that may move. */
+  /** Numbers that may move. */
   #movable(
-    { base, displacementAt, immediateAt }: DecodedInstruction,
+    { base, length, displacementAt, immediateAt }: DecodedInstruction,
     offset: number,
-  ): Pick<Decoded, 'displacementAt' | 'immediateAt'> {
-    const isAddress = (field: number) => mayMove(this.#scratch.getBigInt64(field, true));
+  ): Pick<Decoded, keyof typeof NOT_MOVABLE> {
+    const number = (field: number, start: number, plus = 0) => {
+      const value = this.#scratch.getBigInt64(field, true) - BigInt(plus);
+      return mayMove(value, plus !== 0) ? { at: offset + start, plus } : undefined;
+    };
+    const relativeTo = base === RIP ? offset + length : 0;
     return {
-      displacementAt:
-        base !== RIP && isAddress(R.displacement) ? offset + displacementAt : undefined,
-      immediateAt: isAddress(R.immediate) ? offset + immediateAt : undefined,
+      movedDisplacement: number(R.displacement, displacementAt, relativeTo),
+      movedImmediate: number(R.immediate, immediateAt),
     };
   }
 
@@ -292,7 +295,8 @@ export class InstructionSource {
     const target = end + this.#scratch.getInt32(R.immediate, true);
     const behind = end < PAGE_BYTES ? end : undefined;
     // What a handler runs has its numbers in its record.
-    if (!body) moved?.at.push(...[decoded.displacementAt, decoded.immediateAt].filter(isDefined));
+    if (!body)
+      moved?.numbers.push(...[decoded.movedDisplacement, decoded.movedImmediate].filter(isDefined));
     for (const { number, isWritten } of body ? template.registers : [])
       registers.use(number, isWritten);
     return {
@@ -339,41 +343,23 @@ export class InstructionSource {
   }
 }
 
-/** Numbers that the code reads from memory of its own, so that it holds for others as well: MovedNumbers.at and onward. */
-export interface MovedNumbers {
-  /** Holds the address of that memory. */
-  readonly base: Local;
-  /** Where in the page each of the numbers is: MOVED_BYTES of memory for each, in this order. */
-  readonly at: number[];
-}
-/** A number sign-extended to 64 bits. */
-export const MOVED_BYTES = 8;
-
-/**
- * Whether a number may be an address that Linux changes at each boot: its kernel's image goes to a random place of the
- * first gigabyte of the last two (KASLR), and 32-bit numbers in the code that are addresses are moved with it.
- */
-export function mayMove(value: bigint): boolean {
-  return value >> 30n === -2n;
-}
-
 /** Fields that move are read from memory, unless their meaning was looked at. */
 function movedFields(
   moved: MovedNumbers,
   { exact }: Template,
-  { displacementAt, immediateAt }: Decoded,
+  decoded: Decoded,
 ): Particulars['read'] {
-  const from = (at: number | undefined, bit: number) => {
-    if (at === undefined || exact & bit) return undefined;
-    return { base: moved.base, offset: (moved.at.push(at) - 1) * MOVED_BYTES };
+  const from = (number: MovedNumber | undefined, bit: number) => {
+    if (number === undefined || exact & bit) return undefined;
+    return { base: moved.base, offset: (moved.numbers.push(number) - 1) * MOVED_BYTES };
   };
-  const displacement = from(displacementAt, EXACT.displacement);
-  const immediate = from(immediateAt, EXACT.immediate);
+  const displacement = from(decoded.movedDisplacement, EXACT.displacement);
+  const immediate = from(decoded.movedImmediate, EXACT.immediate);
   return { ...(displacement && { displacement }), ...(immediate && { immediate }) };
 }
 
-function isDefined(at: number | undefined): at is number {
-  return at !== undefined;
+function isDefined(number: MovedNumber | undefined): number is MovedNumber {
+  return number !== undefined;
 }
 
 function isInPage(offset: number): boolean {

@@ -13,18 +13,25 @@ const ELSEWHERE = CODE_ADDRESS + 3 * PAGE;
 
 const int32 = (value: number) => [value, value >> 8, value >> 16, value >> 24].map((b) => b & 0xff);
 
-/** A loop of 100 rounds with two addresses as a kernel's, an instruction that a handler runs, and a call. */
-function program({ immediate = 0x8123_4567, displacement = 0x9000_0010, added = 7 } = {}) {
+/** A loop of 100 rounds with three addresses as a kernel's, an instruction that a handler runs, and a call. */
+function program({
+  immediate = 0x8123_4567,
+  displacement = 0x9000_0010,
+  relative = 0x5800_0020,
+  added = 7,
+} = {}) {
   return [
     ...[0x48, 0xc7, 0xc0, ...int32(immediate)], // back: mov rax, immediate
     ...[0x48, 0x8d, 0x99, ...int32(displacement)], // lea rbx, [rcx + displacement]
+    ...[0x48, 0x8d, 0x2d, ...int32(relative)], // lea rbp, [rip + relative]
+    ...[0x48, 0x01, 0xea], // add rdx, rbp
     ...[0x48, 0x31, 0xc2], // xor rdx, rax
     ...[0x48, 0x01, 0xda], // add rdx, rbx
     ...[0x48, 0x83, 0xc2, added], // add rdx, added
     ...[0xaa], // stosb
     ...[0xe8, 6, 0, 0, 0], // call function
     ...[0xff, 0xc9], // dec ecx
-    ...[0x75, 0xde], // jnz back
+    ...[0x75, 0xd4], // jnz back
     ...[0xf4, 0x90], // hlt
     ...[0x48, 0xd1, 0xc2, 0xc3], // function: rol rdx, 1; ret
   ];
@@ -87,7 +94,11 @@ test('the same code is not translated again', () => {
 
 test('code on another page, with other addresses of a kernel in it, runs in what is kept', () => {
   const store = new MemoryStore(leave(program()));
-  const moved = program({ immediate: 0xa923_4567, displacement: 0xb800_0010 });
+  const moved = program({
+    immediate: 0xa923_4567,
+    displacement: 0xb800_0010,
+    relative: 0x6123_4567,
+  });
   const { regions, adopted } = compare(moved, { at: ELSEWHERE, store });
   assert.equal(regions, 0);
   assert.ok(adopted > 0);

@@ -2,11 +2,8 @@
 // the same offsets, the bytes that it was made from; addresses that a kernel moves at each boot it reads from its own
 // memory (MovedNumbers), so they may differ. Nothing else of a guest is in its code.
 
-import { mayMove } from './instructions.ts';
+import { areMoved, isInMoved, type MovedNumber } from './moved-numbers.ts';
 import type { Region } from './region.ts';
-
-/** Numbers that move have four bytes in the code. */
-const MOVED_CODE_BYTES = 4;
 
 /** A region of a kept module; places are offsets in its page. Can be cloned. */
 export interface KeptRegion {
@@ -21,8 +18,8 @@ export interface KeptRegion {
   /** The code that it was made from: pairs of a place and a length; all bytes, one after the other. */
   readonly pieces: readonly number[];
   readonly code: Uint8Array;
-  /** Places of numbers that it reads from its memory. */
-  readonly moved: readonly number[];
+  /** Numbers that it reads from its memory. */
+  readonly moved: readonly MovedNumber[];
   /** Places of instructions that handlers run, in the order of their records. */
   readonly handled: readonly number[];
   readonly start: number;
@@ -96,19 +93,9 @@ export function holdsFor(region: KeptRegion, page: Uint8Array): boolean {
   for (let n = 0, at = 0; n < pieces.length; n += 2) {
     const end = pieces[n]! + pieces[n + 1]!;
     for (let place = pieces[n]!; place < end; place++, at++)
-      if (page[place] !== code[at] && !isMoved(moved, place)) return false;
+      if (page[place] !== code[at] && !isInMoved(moved, place)) return false;
   }
-  return moved.every((place) => mayMove(BigInt(movedNumber(page, place))));
-}
-function isMoved(moved: readonly number[], place: number): boolean {
-  return moved.some((at) => place >= at && place < at + MOVED_CODE_BYTES);
-}
-
-/** The number at a place of a page that may be another one at the next boot. */
-export function movedNumber(page: Uint8Array, place: number): number {
-  return (
-    page[place]! | (page[place + 1]! << 8) | (page[place + 2]! << 16) | (page[place + 3]! << 24)
-  );
+  return areMoved(page, moved);
 }
 
 /** A kept region, and the number of its module. */

@@ -3,7 +3,7 @@
 
 import { TRANSLATED_BLOCK_BYTES } from '../decode/block-store.ts';
 import { RECORD_BYTES } from '../interpreter/record.ts';
-import { MOVED_BYTES } from './instructions.ts';
+import { MOVED_BYTES } from './moved-numbers.ts';
 
 /** Bytes from its beginning. */
 export interface RegionMemory {

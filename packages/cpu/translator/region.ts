@@ -5,12 +5,8 @@ import type { Local } from '../lift/ir.ts';
 import { newLocal } from '../lift/lift.ts';
 import { PAGE_BYTES } from '../state/memory-map.ts';
 import { translatedAccess } from './access.ts';
-import type {
-  InstructionSource,
-  MovedNumbers,
-  RegionInstruction,
-  RegionLocals,
-} from './instructions.ts';
+import type { InstructionSource, RegionInstruction, RegionLocals } from './instructions.ts';
+import type { MovedNumber, MovedNumbers } from './moved-numbers.ts';
 import { RegisterLocals } from './registers.ts';
 
 /** Instructions of one region at most. */
@@ -42,7 +38,7 @@ export interface Region {
   readonly tlb: Local;
   /** Address of the region's own memory; what it begins with. */
   readonly base: Local;
-  readonly moved: readonly number[];
+  readonly moved: readonly MovedNumber[];
   /** Page offsets behind calls of the region to code of the region: where its returns mostly lead. */
   readonly returnPoints: readonly number[];
   /** First and last byte offsets in the page, the latter exclusive. */
@@ -88,7 +84,7 @@ class RegionBuilder {
   readonly #ripBase = newLocal('i64');
   readonly #next = newLocal('i64');
   readonly #tlb = newLocal('i32');
-  readonly #moved: MovedNumbers = { base: newLocal('i32'), at: [] };
+  readonly #moved: MovedNumbers = { base: newLocal('i32'), numbers: [] };
   readonly #registers = new RegisterLocals(this.#ripBase);
 
   constructor(options: RegionOptions, page: number) {
@@ -170,7 +166,7 @@ class RegionBuilder {
       next: this.#next,
       tlb: this.#tlb,
       base: this.#moved.base,
-      moved: this.#moved.at,
+      moved: this.#moved.numbers,
       start: Math.min(...all.map((i) => i.offset)),
       end: Math.max(...all.map((i) => i.offset + i.length)),
       length: all.length,

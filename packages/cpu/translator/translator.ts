@@ -18,15 +18,15 @@ import {
 } from './code-cache.ts';
 import { compileRegion } from './compile.ts';
 import { publishCounters } from './counters.ts';
-import { InstructionSource, MOVED_BYTES, type RegionInstruction } from './instructions.ts';
+import { InstructionSource, type RegionInstruction } from './instructions.ts';
 import {
   type Found,
   KeptCode,
   type KeptRegion,
   keptRegion,
-  movedNumber,
   type TranslationStore,
 } from './kept.ts';
+import { MOVED_BYTES, type MovedNumber, movedNumber } from './moved-numbers.ts';
 import { buildRegion, REGION_LENGTH_MAX, type Region } from './region.ts';
 import { memoryName, type RegionMemory, regionMemory } from './region-memory.ts';
 
@@ -314,9 +314,9 @@ export class Translator {
   #page(gpa: number): Uint8Array {
     return this.#u8.subarray(RAM_BASE + gpa, RAM_BASE + gpa + PAGE_BYTES);
   }
-  #writeMoved(page: Uint8Array, moved: readonly number[], memory: number): void {
-    for (const [n, place] of moved.entries())
-      this.#i64[(memory + n * MOVED_BYTES) / 8] = BigInt(movedNumber(page, place));
+  #writeMoved(page: Uint8Array, moved: readonly MovedNumber[], memory: number): void {
+    for (const [n, number] of moved.entries())
+      this.#i64[(memory + n * MOVED_BYTES) / 8] = movedNumber(page, number);
   }
 
   // --- what earlier machines left ---
