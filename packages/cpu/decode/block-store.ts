@@ -21,6 +21,7 @@ import {
   TLB_ENTRY,
   TLB_MODES,
   TLB_OFFSET,
+  TLB_PAGE,
 } from '../state/layout.ts';
 import {
   PAGE, PAGE_BLOCKS_BASE, PAGE_BYTES, PAGE_FLAGS_BASE,
@@ -462,7 +463,7 @@ export class BlockStore {
       const base = vcpuBase(vcpu) + TLB_OFFSET;
       for (let entry = 0; entry < TLB_MODES * TLB_ENTRIES; entry++) {
         const address = base + entry * TLB_ENTRY.size;
-        if (this.#u32[(address + TLB_ENTRY.page) / 4] !== page) continue;
+        if ((this.#u32[(address + TLB_ENTRY.page) / 4]! & TLB_PAGE.number) !== page) continue;
         const empty = ((entry % TLB_ENTRIES) * PAGE_BYTES) ^ TLB_EMPTY_DISTANCE;
         this.#i64[(address + TLB_ENTRY.writeTag) / 8] = BigInt(empty);
       }

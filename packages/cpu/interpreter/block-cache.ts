@@ -96,6 +96,7 @@ export const findBlock: FunctionRef = fn('findBlock', {
     l.unlikely(linear.sub(offset).ne(l.get(S.codePageLinear)), () => {
       const gpa = l.call(translateFetch, linear);
       l.set(S.codePageLinear, linear.sub(offset));
+      l.set(S.codePageGlobal, l.get(S.fetchGlobal));
       // There is no RAM beyond 4 GiB, and the look-up has 32 bits: the last page stands for all that is there.
       const isBeyond = gpa.gtu(0xffff_ffffn);
       l.set(S.codePagePhysical, l.select(isBeyond, l.i64(0xffff_f000n), gpa.and(~0xfffn)));

@@ -4,9 +4,10 @@ import { assemble } from '../lift/assemble.ts';
 import type { FunctionRef } from '../lift/function.ts';
 import { settleNote } from '../microcode/flag-note.ts';
 import { readFlagsFunction, writeFlagsFunction } from '../microcode/host-interface.ts';
-import { flushPage, flushTlb, translateFetch } from '../microcode/memory.ts';
+import { translateFetch } from '../microcode/memory.ts';
 import { updateMode } from '../microcode/mode.ts';
 import { walk } from '../microcode/page-walk.ts';
+import { flushPage, flushTlb } from '../microcode/tlb.ts';
 import { probeTranslated, readTranslated, writeTranslated } from '../translator/memory.ts';
 import { STRATEGIES } from './access.ts';
 import {

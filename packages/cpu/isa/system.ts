@@ -13,11 +13,11 @@ import { readDebugRegister, writeDebugRegister } from '../microcode/debug-regist
 import { ACTIVITY } from '../microcode/exception.ts';
 import { VECTOR } from '../microcode/fault.ts';
 import { cpuidHost } from '../microcode/host.ts';
-import { flushPage, flushTlb } from '../microcode/memory.ts';
 import { updateDataTlb, updateMode } from '../microcode/mode.ts';
 import { readMsr, timeStamp, writeMsr } from '../microcode/msr.ts';
 import { isNonCanonical } from '../microcode/stack.ts';
 import { loadLdt, loadTaskRegister } from '../microcode/system-segment.ts';
+import { flushNotGlobal, flushPage, flushTlb } from '../microcode/tlb.ts';
 import { XSAVE_AVX_BYTES } from '../microcode/x87/save.ts';
 import { CR0, CR4 } from '../state/control-bits.ts';
 import { GPR, S, SEGMENT } from '../state/layout.ts';
@@ -253,8 +253,12 @@ export const INVPCID: Instruction = instruction({
     const hasPcids = l.get(S.cr4).i32().and(CR4.pcide).nez();
     const namesPcid = type.leu(1n).and(pcid.nez()).and(hasPcids.eqz());
     l.raiseIf(namesPcid.or(type.eqz().and(isNonCanonical(address))), VECTOR.gp, 0);
-    // Translations are not told apart by PCID: dropping all is always enough.
-    l.run(flushTlb);
+    // Translations are not told apart by PCID: dropping those of all is always enough.
+    l.if(
+      type.eq(2n),
+      () => l.run(flushTlb),
+      () => l.run(flushNotGlobal),
+    );
   },
 });
 

@@ -6,9 +6,10 @@ import { test } from 'node:test';
 import { buildHandlers } from '../interpreter/handlers.ts';
 import { buildLoop, FIRST_HANDLER } from '../interpreter/loop.ts';
 import { readFlagsFunction, writeFlagsFunction } from '../microcode/host-interface.ts';
-import { flushPage, flushTlb, translateFetch } from '../microcode/memory.ts';
+import { translateFetch } from '../microcode/memory.ts';
 import { updateMode } from '../microcode/mode.ts';
 import { walk } from '../microcode/page-walk.ts';
+import { flushNotGlobal, flushPage, flushTlb } from '../microcode/tlb.ts';
 import { calleesOf, EXIT_CODES } from './assemble.ts';
 import type { FunctionRef } from './function.ts';
 import type { InstructionExit, Node, Statement } from './ir.ts';
@@ -44,6 +45,7 @@ function microcode(): FunctionRef[] {
   const queue: FunctionRef[] = [
     walk,
     flushTlb,
+    flushNotGlobal,
     flushPage,
     translateFetch,
     readFlagsFunction,

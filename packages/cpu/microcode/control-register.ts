@@ -10,10 +10,10 @@ import { systemTypeOf } from './descriptor.ts';
 import { seesTime } from './exact.ts';
 import { VECTOR } from './fault.ts';
 import { apicReadTpr, apicWriteTpr } from './host.ts';
-import { flushTlb } from './memory.ts';
 import { updateMode } from './mode.ts';
 import { PHYSICAL_BITS, physicalLoad64 } from './physical-memory.ts';
 import { ATTRIBUTES } from './segment-access.ts';
+import { flushNotGlobal, flushTlb } from './tlb.ts';
 
 /** Bits of CR0 that exist; writes to the others are ignored. */
 const CR0_BITS =
@@ -93,12 +93,12 @@ export const writeCr3: FunctionRef = fn('writeCr3', {
     const cr4 = l.let(l.get(S.cr4).i32());
     const efer = l.let(l.get(S.efer).i32());
     const hasPcid = l.let(cr4.and(CR4.pcide).nez());
-    // With PCIDs bit 63 asks to keep translations: allowed, not needed. Deviation: all are dropped all the same.
+    // With PCIDs bit 63 asks to keep translations: allowed, not needed. Deviation: only global ones are kept.
     const address = l.let(l.select(hasPcid, value.and(PCID_KEEP - 1n), value));
     l.raiseIf(address.and(~PHYSICAL_MASK).nez(), VECTOR.gp, 0);
     loadPdptesIfPae(l, { cr0: l.get(S.cr0).i32(), cr4, efer, cr3: address });
     l.set(S.cr3, address);
-    l.run(flushTlb);
+    l.run(flushNotGlobal);
   },
 });
 

@@ -7,81 +7,13 @@ import { type FunctionRef, fn } from '../lift/function.ts';
 import { FAULT_HAS_CODE, FAULT_NON_CANONICAL, FAULT_PENDING, type Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { CR0, CR4, EFER } from '../state/control-bits.ts';
-import {
-  S,
-  TLB_BYTES,
-  TLB_EMPTY_DISTANCE,
-  TLB_ENTRIES,
-  TLB_ENTRY,
-  TLB_MODE,
-  TLB_MODES,
-  TLB_OFFSET,
-} from '../state/layout.ts';
+import { S, TLB_BYTES, TLB_ENTRY, TLB_MODE, TLB_OFFSET, TLB_PAGE } from '../state/layout.ts';
 import { PAGE, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
 import { checkDataBreakpoint } from './debug-register.ts';
 import { seesTime } from './exact.ts';
-import { forgetJumps } from './jump-cache.ts';
 import { PF, PTE, walk } from './page-walk.ts';
 import { busRead, busWrite, markDirty, noteWrite, ramAddress } from './physical-memory.ts';
-
-/** Empties all TLBs of this vCPU that hold anything, and forgets where its code page is. */
-export const flushTlb: FunctionRef = fn('flushTlb', {
-  params: {},
-  build(l) {
-    const used = l.get(S.tlbsUsed);
-    const base = l.let(l.cpu.add(TLB_OFFSET));
-    const tags = [TLB_ENTRY.readTag, TLB_ENTRY.writeTag, TLB_ENTRY.executeTag];
-    for (let mode = 0; mode < TLB_MODES; mode++) {
-      l.if(used.and(1 << mode), () => {
-        // All ones match the first page's addresses and the last one: pages near them get another page's tag.
-        const tlb = mode * TLB_BYTES;
-        l.effect('memory.fill', base.add(tlb), l.i32(0xff), l.i32(TLB_BYTES));
-        for (const entry of [0, 1, TLB_ENTRIES - 2, TLB_ENTRIES - 1])
-          for (const tag of tags)
-            l.storeRaw(
-              'i64.store',
-              base,
-              tlb + entry * TLB_ENTRY.size + tag,
-              l.i64(TLB_EMPTY_DISTANCE),
-            );
-      });
-    }
-    l.set(S.tlbsUsed, 0);
-    l.set(S.codePageLinear, -1n);
-    l.run(forgetJumps);
-  },
-});
-
-/** A tag that no address of that entry's pages matches, nor one near them. */
-function emptyTag(l: Lift, linear: Value): Value {
-  return l.let(linear.and(~0xfffn).xor(BigInt(TLB_EMPTY_DISTANCE)));
-}
-
-/** INVLPG: empties the entries that could map the address, in all TLBs. */
-export const flushPage: FunctionRef = fn('flushPage', {
-  params: { linear: 'i64' },
-  build(l, { linear }) {
-    const tag = emptyTag(l, linear);
-    for (let mode = 0; mode < TLB_MODES; mode++) {
-      const entry = l.let(tlbEntry(l, l.cpu.add(TLB_OFFSET + mode * TLB_BYTES), linear));
-      for (const field of [TLB_ENTRY.readTag, TLB_ENTRY.writeTag, TLB_ENTRY.executeTag])
-        l.storeRaw('i64.store', entry, field, tag);
-    }
-    l.set(S.codePageLinear, -1n);
-    l.run(forgetJumps);
-  },
-});
-
-/** How a linear address becomes the offset of its entry. */
-export const TLB_INDEX = {
-  shift: 12 - Math.log2(TLB_ENTRY.size),
-  mask: (TLB_ENTRIES - 1) * TLB_ENTRY.size,
-} as const;
-
-/** Address of the TLB entry for a linear address. */
-export function tlbEntry(_l: Lift, tlb: Value, linear: Value): Value {
-  return linear.i32().shru(TLB_INDEX.shift).and(TLB_INDEX.mask).add(tlb);
-}
+import { emptyTag, noteEntry, tlbEntry } from './tlb.ts';
 
 /** #GP(0), or #SS(0) when the access went through SS: the engine knows which when it delivers the fault. */
 function checkCanonical(l: Lift, linear: Value): void {
@@ -112,14 +44,18 @@ export const translate: FunctionRef = fn('translate', {
     const rights = l.get(S.result);
     const host = l.call(ramAddress, gpa);
     l.if(host.eqz().or(mode.eq(TLB_MODE.checked)), () => l.return(host));
-    l.set(S.tlbsUsed, l.get(S.tlbsUsed).or(l.i32(1).shl(mode)));
+    const isGlobal = l.let(rights.i32().and(PTE.global));
+    const isLarge = l.let(rights.i32().and(PTE.large));
+    noteEntry(l, { mode, linear, isGlobal, isLarge });
     const entry = l.let(tlbEntry(l, tlb, linear));
     const page = l.let(gpa.i32().shru(12));
     const flags = l.loadRaw('i32.load8_u', page, PAGE_FLAGS_BASE);
     const tag = l.let(linear.and(~0xfffn));
     const none = emptyTag(l, linear);
     // The same page may sit in the entry already with other rights: what was proven for it stays.
-    const samePage = l.let(l.loadRaw('i32.load', entry, TLB_ENTRY.page).eq(page));
+    const kind = isGlobal.shl(TLB_PAGE.globalShift).or(isLarge.shl(TLB_PAGE.largeShift));
+    const pageWord = l.let(page.or(kind));
+    const samePage = l.let(l.loadRaw('i32.load', entry, TLB_ENTRY.page).eq(pageWord));
     const keep = (field: number, now: Value) => {
       const old = l.loadRaw('i64.load', entry, field);
       l.storeRaw('i64.store', entry, field, l.select(now.or(samePage.and(old.eq(tag))), tag, none));
@@ -132,7 +68,7 @@ export const translate: FunctionRef = fn('translate', {
     const plain = flags.and(PAGE.hasCode).eqz();
     l.if(writes, () => markDirty(l, page, flags));
     keep(TLB_ENTRY.writeTag, writes.and(plain).and(rights.i32().and(PTE.dirty).nez()));
-    l.storeRaw('i32.store', entry, TLB_ENTRY.page, page);
+    l.storeRaw('i32.store', entry, TLB_ENTRY.page, pageWord);
     l.storeRaw('i32.store', entry, TLB_ENTRY.addend, host.sub(linear.i32()));
     l.return(host);
   },
@@ -330,11 +266,13 @@ export const translateFetch: FunctionRef = fn('translateFetch', {
     const tlb = l.get(S.tlbFetch);
     const entry = l.let(tlbEntry(l, tlb, linear));
     l.if(linear.and(~0xfffn).eq(l.loadRaw('i64.load', entry, TLB_ENTRY.executeTag)), () => {
-      const page = l.loadRaw('i64.load32_u', entry, TLB_ENTRY.page);
-      l.return(page.shl(12).or(linear.and(0xfffn)));
+      const page = l.let(l.loadRaw('i32.load', entry, TLB_ENTRY.page));
+      l.set(S.fetchGlobal, page.and(TLB_PAGE.global));
+      l.return(page.and(TLB_PAGE.number).u64().shl(12).or(linear.and(0xfffn)));
     });
     const access = l.let(l.select(l.get(S.cpl).eq(3), l.i32(PF.fetch | PF.user), l.i32(PF.fetch)));
     l.call(translate, linear, access, tlb);
+    l.set(S.fetchGlobal, l.get(S.result).i32().and(PTE.global));
     l.return(l.get(S.result, 1));
   },
 });

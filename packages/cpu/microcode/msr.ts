@@ -9,10 +9,10 @@ import { type Field, S, SEGMENT } from '../state/layout.ts';
 import { seesTime } from './exact.ts';
 import { VECTOR } from './fault.ts';
 import { apicReadMsr, apicWriteMsr, readTsc, tscChanged } from './host.ts';
-import { flushTlb } from './memory.ts';
 import { updateMode } from './mode.ts';
 import { PHYSICAL_BITS } from './physical-memory.ts';
 import { isNonCanonical } from './stack.ts';
+import { flushTlb } from './tlb.ts';
 
 /** IA32_PAT after reset: WB, WT, UC-, UC, twice. */
 export const PAT_RESET = 0x0007_0406_0007_0406n;

@@ -22,7 +22,9 @@ export const PTE = {
   user: 4,
   accessed: 0x20,
   dirty: 0x40,
+  /** Of a leaf above the lowest level: in the lowest the bit belongs to PAT. */
   large: 0x80,
+  global: 0x100,
 } as const;
 const ADDRESS_MASK = ((1n << BigInt(PHYSICAL_BITS)) - 1n) & ~0xfffn;
 /** Bits 51..PHYSICAL_BITS must be zero. */
@@ -80,7 +82,8 @@ interface Walk {
 
 /**
  * Walks the page tables for one access (a set of PF bits) and gives the guest-physical address. Raises #PF.
- * Leaves in S.result[0] what the leaf allows: the PTE bits write, user, dirty and NX, merged over all levels.
+ * Leaves in S.result[0] what the leaf allows: the PTE bits write, user, dirty and NX, merged over all levels; and whether the page
+ * is global or a large one.
  */
 export const walk: FunctionRef = fn('walk', {
   params: { linear: 'i64', access: 'i32', smapEnforced: 'i32' },
@@ -130,8 +133,11 @@ export const walk: FunctionRef = fn('walk', {
     l.if(entry.i32().and(want).ne(want), () =>
       l.unlikely(l.call(setEntryBits, entryAddress.get(), raw.get(), want).eqz(), restart),
     );
-    l.set(S.result, allowed.or(entry.or(want.u64()).and(PTE.dirty)).or(noExecute.get()));
     const mask = pageMask.get();
+    const hasGlobal = l.select(cr4.and(CR4.pge), l.i64(PTE.global), 0n);
+    const kind = entry.and(hasGlobal).or(l.select(mask.ne(0xfffn), l.i64(PTE.large), 0n));
+    const leftover = allowed.and(~BigInt(PTE.global | PTE.large)).or(kind);
+    l.set(S.result, leftover.or(entry.or(want.u64()).and(PTE.dirty)).or(noExecute.get()));
     l.return(entry.and(mask.not()).and(ADDRESS_MASK).or(linear.and(mask)));
   },
 });

@@ -42,7 +42,7 @@ export const GPR = {
 
 /** Entries of each TLB, a power of two. */
 export const TLB_ENTRIES = 1024;
-/** One entry: read tag i64, write tag i64, addend i32, physical page number i32, execute tag i64. */
+/** One entry: read tag i64, write tag i64, addend i32, physical page i32 (TLB_PAGE), execute tag i64. */
 export const TLB_ENTRY = {
   size: 32,
   readTag: 0,
@@ -50,6 +50,15 @@ export const TLB_ENTRY = {
   addend: 16,
   page: 20,
   executeTag: 24,
+} as const;
+/** Of an entry's physical page: its number, whether the page is global, and whether it is part of a large one. The shifts bring a
+ *  page table entry's bits there. */
+export const TLB_PAGE = {
+  number: 0xf_ffff,
+  global: 0x8000_0000,
+  globalShift: 31 - 8,
+  large: 0x4000_0000,
+  largeShift: 30 - 7,
 } as const;
 /**
  * A tag that is to match nothing is that of a page so far away: no address of the entry's pages matches it, nor does one of
@@ -191,7 +200,7 @@ export const S = {
 
   /** Address (in memory) of the TLB in force for data accesses at the current privilege. */
   tlb: field('tlb', 'i32'),
-  /** A bit for each TLB that may hold entries. Power-on memory is zero, which a TLB must not be: all are used then. */
+  /** What the TLBs may hold, TLBS_USED bits (microcode/tlb.ts). Power-on memory is zero, which a TLB must not be: all are used then. */
   tlbsUsed: field('tlbsUsed', 'i32'),
   /** Address of the TLB for implicit supervisor accesses (descriptor tables, TSS). */
   tlbSystem: field('tlbSystem', 'i32'),
@@ -225,7 +234,7 @@ export const S = {
   hotThreshold: field('hotThreshold', 'i32'),
   /** The same for asking whether an earlier machine's translation is kept; another number. */
   warmThreshold: field('warmThreshold', 'i32'),
-  /** Counts what makes cached translations of code addresses useless: flushes of any TLB. */
+  /** Counts what makes cached translations of code addresses useless (microcode/jump-cache.ts). */
   generation: field('generation', 'i32'),
   /** Generation, privilege and decoding mode in one word: what a jump-cache entry must have been filled under; -1: no entry counts. */
   context: field('context', 'i32'),
@@ -273,6 +282,16 @@ export const S = {
   /** Entries written to the jump cache, and faults met by translated code: both since power-on. */
   jumpFills: field('jumpFills', 'i64'),
   translatedFaults: field('translatedFaults', 'i64'),
+  /** `generation` when such things last happened to users' addresses, and to the supervisor's. */
+  userGeneration: field('userGeneration', 'i32'),
+  supervisorGeneration: field('supervisorGeneration', 'i32'),
+  /** 1: some of the supervisor's entries in the jump cache are for pages that are not global. */
+  jumpsNotGlobal: field('jumpsNotGlobal', 'i32'),
+  /** Not 0 when the page that code runs from is global; the same of the page that was last translated for a fetch. */
+  codePageGlobal: field('codePageGlobal', 'i32'),
+  fetchGlobal: field('fetchGlobal', 'i32'),
+  /** A bit for each of 4096 pages, by the low bits of their number: the jump cache may know code there. */
+  jumpPages: field('jumpPages', 'i32', { count: 128 }),
 } as const;
 
 /** Sign and exponent of x87 register n, 16 bits, in the upper half of the register's 16 bytes. */

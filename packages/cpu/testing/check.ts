@@ -195,7 +195,8 @@ export class TestCpu {
     this.set('ramBytes', BigInt(RAM_BYTES));
     this.set('hotThreshold', this.#hotThreshold || HOT_NEVER);
     this.set('stopOnFault', 1);
-    this.set('generation', 1);
+    for (const name of ['generation', 'userGeneration', 'supervisorGeneration'] as const)
+      this.set(name, 1);
     this.set('context', 16 | (cpl === 3 ? 8 : 0) | (bits === 64 ? 2 : bits === 32 ? 1 : 0));
     this.set('tlbsUsed', 15);
     this.set('codeBits', bits);

@@ -16,7 +16,7 @@ import {
   newLocal,
 } from '../lift/lift.ts';
 import { constant, Value } from '../lift/value.ts';
-import { tlbEntry } from '../microcode/memory.ts';
+import { tlbEntry } from '../microcode/tlb.ts';
 import { S, TLB_ENTRY } from '../state/layout.ts';
 import { PAGE_BYTES } from '../state/memory-map.ts';
 import { accessKind, probeTranslated, readTranslated, writeTranslated } from './memory.ts';

@@ -3,6 +3,7 @@
 // when every vCPU has let go of them (decision 0019).
 
 import { ENTRY_POINT, RECORD_BYTES } from '../interpreter/record.ts';
+import { GENERATION_SHIFT } from '../microcode/jump-cache.ts';
 import { JUMP_CACHE_BYTES, JUMP_CACHE_ENTRY, JUMP_CACHE_OFFSET, S } from '../state/layout.ts';
 import {
   TRANSLATED_RECORDS_BASE,
@@ -185,14 +186,14 @@ class Spans {
 export function slotsInUse(memory: WebAssembly.Memory, vcpuCount: number): Set<number> {
   const u32 = new Uint32Array(memory.buffer);
   const slots = new Set<number>();
-  /** All of the context but privilege and mode. */
-  const generation = ~0xf;
   for (let index = 0; index < vcpuCount; index++) {
     const base = vcpuBase(index);
-    const current = u32[(base + S.context.offset) / 4]! & generation;
+    const generations = [S.userGeneration, S.supervisorGeneration].map(
+      ({ offset }) => u32[(base + offset) / 4]!,
+    );
     const first = base + JUMP_CACHE_OFFSET;
     for (let entry = first; entry < first + JUMP_CACHE_BYTES; entry += JUMP_CACHE_ENTRY.size) {
-      if ((u32[(entry + JUMP_CACHE_ENTRY.context) / 4]! & generation) === current)
+      if (generations.includes(u32[(entry + JUMP_CACHE_ENTRY.context) / 4]! >>> GENERATION_SHIFT))
         slots.add(u32[(entry + JUMP_CACHE_ENTRY.entryPoint) / 4]! & ENTRY_POINT.slot);
     }
   }

@@ -6,9 +6,10 @@ import { type FunctionRef, fn } from '../lift/function.ts';
 import { type AccessOptions, FAULT_PENDING, FAULT_RUN_ALONE, type Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { seesTime } from '../microcode/exact.ts';
-import { dataAccess, loadSlow, tlbEntry, translate } from '../microcode/memory.ts';
+import { dataAccess, loadSlow, translate } from '../microcode/memory.ts';
 import { busWrite } from '../microcode/physical-memory.ts';
 import { isNonCanonical } from '../microcode/stack.ts';
+import { tlbEntry } from '../microcode/tlb.ts';
 import { S, TLB_BYTES, TLB_ENTRY, TLB_MODE, TLB_OFFSET } from '../state/layout.ts';
 import { PAGE, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
 

@@ -9,7 +9,7 @@ import type { FunctionRef } from '../../lift/function.ts';
 import type { Local, Node, Statement } from '../../lift/ir.ts';
 import { eachOperand, mapOperands } from '../../lift/traverse.ts';
 import { constant } from '../../lift/value.ts';
-import { TLB_INDEX } from '../../microcode/memory.ts';
+import { TLB_INDEX } from '../../microcode/tlb.ts';
 import { TLB_ENTRY } from '../../state/layout.ts';
 import { type Affine, AffineValues } from './affine.ts';
 import { ending, forEachSet, mapExpressions, type PassContext, variablesOf } from './pass.ts';

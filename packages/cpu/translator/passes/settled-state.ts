@@ -7,7 +7,7 @@ import type { FunctionRef } from '../../lift/function.ts';
 import type { Statement } from '../../lift/ir.ts';
 import { Lift, newLocal } from '../../lift/lift.ts';
 import { Value } from '../../lift/value.ts';
-import { flushPage, flushTlb } from '../../microcode/memory.ts';
+import { flushNotGlobal, flushPage, flushTlb } from '../../microcode/tlb.ts';
 import { S } from '../../state/layout.ts';
 import { wasmOp } from '../../wasm/opcodes.ts';
 import { stateOffset } from '../effects.ts';
@@ -36,6 +36,7 @@ function storeBytes(store: string): number {
 
 const flushers = new Map<FunctionRef, boolean>([
   [flushTlb, true],
+  [flushNotGlobal, true],
   [flushPage, true],
 ]);
 

@@ -6,7 +6,7 @@ import type { Label, Local, Node, Statement } from '../../../lift/ir.ts';
 import { newLocal } from '../../../lift/lift.ts';
 import { CPU_BASE, compile } from '../../../lift/testing/run.ts';
 import { mapOperands } from '../../../lift/traverse.ts';
-import { TLB_INDEX } from '../../../microcode/memory.ts';
+import { TLB_INDEX } from '../../../microcode/tlb.ts';
 import { S, TLB_ENTRY } from '../../../state/layout.ts';
 import type { ValueType } from '../../../wasm/opcodes.ts';
 import { probeTranslated, readTranslated, writeTranslated } from '../../memory.ts';
