@@ -25,7 +25,8 @@ export interface RunOptions {
   readonly trace?: TraceOption;
   readonly profile?: string;
   readonly symbols?: string[];
-  /** Commander's way to say --no-reboot: true unless it was given. */
+  /** Commander's way to say --no-keep-translations and --no-reboot: true unless they were given. */
+  readonly keepTranslations: boolean;
   readonly reboot: boolean;
   readonly tripleFault?: 'stop' | 'reset';
   readonly timeout?: number;
@@ -133,6 +134,10 @@ export function addRunOptions(command: Command): Command {
         'jit',
         'interpreter',
       ]),
+    )
+    .option(
+      '--no-keep-translations',
+      "neither take translated code from the user's cache nor keep it there",
     )
     .option(
       '--trace <list[:file]>',

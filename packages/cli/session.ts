@@ -30,7 +30,7 @@ export async function runSession(
   host: Host | undefined,
 ): Promise<number> {
   const { endOfInput = 'silent', ...files } = images;
-  const { Machine, parseTraceKinds } = await import('mimic');
+  const { Machine, nodeHost, parseTraceKinds } = await import('mimic');
   const trace = new TraceOutput(options.trace?.path);
   const recording = new RecordingFile(options.record);
   const profile = new ProfileOutput(options, images.kernel);
@@ -54,7 +54,8 @@ export async function runSession(
       onTrace: (lines) => trace.write(lines),
       ...deterministicOptions(options, recording),
     };
-    return Machine.create(machineOptions, host);
+    const { keepTranslations } = options;
+    return Machine.create(machineOptions, host ?? nodeHost(undefined, { keepTranslations }));
   });
   await using running = machine;
 

@@ -1,21 +1,24 @@
 // A test's guest on Mimic, through the API that programs use.
 
-import { Machine, type MachineEnd } from 'mimic';
+import { Machine, type MachineEnd, nodeHost } from 'mimic';
 import type { Guest, GuestEnd, GuestOptions } from './guest.ts';
 
 export async function startMimicGuest(options: GuestOptions): Promise<Guest> {
   const { kernel, initrd, append = '', memoryMib = 256, disks = [], cpu, cpus, accel } = options;
-  const machine = await Machine.create({
+  const machineOptions = {
     kernel,
     append: `console=ttyS0 ${append}`,
     memory: memoryMib * 2 ** 20,
     disks,
-    onReset: 'stop',
+    onReset: 'stop' as const,
     ...(initrd === undefined ? {} : { initrd }),
     ...(cpu === undefined ? {} : { cpu }),
     ...(cpus === undefined ? {} : { cpus }),
     ...(accel === undefined ? {} : { accel }),
-  });
+  };
+  // A test is to run as on a computer that never ran it.
+  const host = nodeHost(undefined, { keepTranslations: false });
+  const machine = await Machine.create(machineOptions, host);
   let output = '';
   const copied = (async () => {
     const decoder = new TextDecoder();

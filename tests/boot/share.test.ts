@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { buildInitramfs, loadOrder } from '@mimic/cli';
-import { Machine } from 'mimic';
+import { Machine, nodeHost } from 'mimic';
 import { debianBusybox, debianKernel } from '../../tools/guests/kernels.ts';
 
 /** Alone it takes seconds; the machine may be busy with other tests. */
@@ -41,12 +41,15 @@ test('a Debian guest reads and writes shared folders, and gets no further than t
   try {
     const kernel = await debianKernel('amd64');
     const busybox = readFileSync(await debianBusybox(kernel.architecture));
-    await using vm = await Machine.create({
-      kernel: kernel.image,
-      initrd: buildInitramfs({ busybox, modules: loadOrder(kernel.modules) }),
-      append: 'console=ttyS0 quiet cryptomgr.notests SHARE=share,fixed',
-      shares: [folder, { path: readOnly, tag: 'fixed', readOnly: true }],
-    });
+    await using vm = await Machine.create(
+      {
+        kernel: kernel.image,
+        initrd: buildInitramfs({ busybox, modules: loadOrder(kernel.modules) }),
+        append: 'console=ttyS0 quiet cryptomgr.notests SHARE=share,fixed',
+        shares: [folder, { path: readOnly, tag: 'fixed', readOnly: true }],
+      },
+      nodeHost(undefined, { keepTranslations: false }),
+    );
     await vm.start();
     await vm.serial.expect(PROMPT, TIMEOUT);
     assert.equal(await answer(vm, 'cat /mnt/share/from-host'), 'hello guest');

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { buildInitramfs, loadOrder } from '@mimic/cli';
-import { Machine, type PartReport } from 'mimic';
+import { Machine, nodeHost, type PartReport } from 'mimic';
 import { debianBusybox, debianKernel } from '../../tools/guests/kernels.ts';
 
 /** Alone it takes seconds; the machine may be busy with other tests. */
@@ -32,15 +32,18 @@ writeFileSync(disk, diskContents);
 async function boot(link: 'down' | 'up'): Promise<Machine> {
   const kernel = await debianKernel('cloud-amd64');
   const busybox = readFileSync(await debianBusybox(kernel.architecture));
-  const vm = await Machine.create({
-    kernel: kernel.image,
-    initrd: buildInitramfs({ busybox, modules: loadOrder(kernel.modules) }),
-    append: 'console=ttyS0 quiet cryptomgr.notests',
-    memory: '256M',
-    disks: [disk],
-    consoles: [{}, { name: AGENT }, {}],
-    network: { mac: MAC, link },
-  });
+  const vm = await Machine.create(
+    {
+      kernel: kernel.image,
+      initrd: buildInitramfs({ busybox, modules: loadOrder(kernel.modules) }),
+      append: 'console=ttyS0 quiet cryptomgr.notests',
+      memory: '256M',
+      disks: [disk],
+      consoles: [{}, { name: AGENT }, {}],
+      network: { mac: MAC, link },
+    },
+    nodeHost(undefined, { keepTranslations: false }),
+  );
   try {
     await vm.start();
     await vm.serial.expect(PROMPT, TIMEOUT);

@@ -2,7 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { compiledCode, moduleFunctions, moduleOf, optimisedCount } from './compiled-code.ts';
+import {
+  compiledCode,
+  digest,
+  moduleFunctions,
+  moduleOf,
+  optimisedCount,
+} from './compiled-code.ts';
 import { hotModule, MEMORY, quickModule } from './testing/small-modules.ts';
 
 const functionsOf = (module: WebAssembly.Module) => moduleFunctions(module, MEMORY);
@@ -10,7 +16,7 @@ const functionsOf = (module: WebAssembly.Module) => moduleFunctions(module, MEMO
 test('code that TurboFan made is taken over by a module of the same bytes', () => {
   const { module, bytes } = hotModule(3);
   assert.equal(optimisedCount(functionsOf(module)), 1);
-  const code = compiledCode(module, bytes, functionsOf(module));
+  const code = compiledCode(module, digest(bytes), functionsOf(module));
   assert.ok(code && code.length > bytes.length);
   const taken = moduleOf(bytes, code);
   assert.equal(taken?.hasCode, true);
@@ -20,13 +26,13 @@ test('code that TurboFan made is taken over by a module of the same bytes', () =
 test('a module that never ran has no code, and asking does no harm', () => {
   const { module, bytes } = quickModule(4);
   assert.equal(optimisedCount(functionsOf(module)), 0);
-  assert.equal(compiledCode(module, bytes, functionsOf(module)), undefined);
-  assert.equal(compiledCode(module, bytes, []), undefined);
+  assert.equal(compiledCode(module, digest(bytes), functionsOf(module)), undefined);
+  assert.equal(compiledCode(module, digest(bytes), []), undefined);
 });
 
 test('code that is of another module, cut off or changed is left alone', () => {
   const [one, other] = [hotModule(5), hotModule(6)];
-  const code = compiledCode(one.module, one.bytes, functionsOf(one.module))!;
+  const code = compiledCode(one.module, digest(one.bytes), functionsOf(one.module))!;
   const wrong = [code.subarray(0, 40), code.subarray(0, -1), new Uint8Array(), code.slice(1)];
   for (const at of [0, 31, 32, 40, code.length >> 1, code.length - 1]) {
     const changed = code.slice();

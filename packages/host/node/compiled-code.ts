@@ -30,10 +30,13 @@ export function optimisedCount(functions: readonly unknown[]): number {
   return use(({ isOptimised }) => functions.filter(isOptimised).length) ?? 0;
 }
 
-/** Code of a module made from `bytes`; undefined when there is none worth keeping. `functions`: of `moduleFunctions`. */
+/**
+ * Code of a module; undefined when there is none worth keeping. `bytesDigest`: of what it was made from; `functions`: of
+ * `moduleFunctions`.
+ */
 export function compiledCode(
   module: WebAssembly.Module,
-  bytes: Bytes,
+  bytesDigest: Uint8Array,
   functions: readonly unknown[],
 ): Bytes | undefined {
   const code = use(({ isOptimised, serialize }) =>
@@ -41,7 +44,7 @@ export function compiledCode(
   );
   if (!code) return undefined;
   const all = new Uint8Array(DIGEST_BYTES + code.length);
-  all.set(codeDigest(code, bytes));
+  all.set(codeDigest(code, bytesDigest));
   all.set(code, DIGEST_BYTES);
   return all;
 }
@@ -61,14 +64,14 @@ export function moduleOf(bytes: Bytes, code: Bytes | undefined): TakenModule | u
 }
 
 function fromCode(bytes: Bytes, code: Bytes): WebAssembly.Module | undefined {
-  const content = code.slice(DIGEST_BYTES);
+  const content = new Uint8Array(code.subarray(DIGEST_BYTES));
   // V8 believes what it reads: of code of another module too.
-  if (!codeDigest(content, bytes).equals(code.subarray(0, DIGEST_BYTES))) return undefined;
+  if (!codeDigest(content, digest(bytes)).equals(code.subarray(0, DIGEST_BYTES))) return undefined;
   return use(({ deserialize }) => deserialize(content.buffer, bytes));
 }
 
-function codeDigest(code: Bytes, bytes: Bytes): Buffer {
-  return createHash('sha256').update(digest(bytes)).update(code).digest();
+function codeDigest(code: Bytes, bytesDigest: Uint8Array): Buffer {
+  return createHash('sha256').update(bytesDigest).update(code).digest();
 }
 
 export function digest(content: Uint8Array): Buffer {

@@ -31,7 +31,7 @@ async function run(
       onRecord: (line) => void lines.push(line),
       ...options,
     },
-    nodeHost(),
+    nodeHost(undefined, { keepTranslations: false }),
   );
   let output = '';
   const reading = (async () => {

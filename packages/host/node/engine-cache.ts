@@ -2,49 +2,72 @@
 // sources. A file says by its name what it was made from, and begins with a digest of the rest. What cannot be read or
 // written is as good as not there.
 
-import { createHash } from 'node:crypto';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import v8 from 'node:v8';
 import type { EngineData, EngineKind } from '@mimic/machine';
+import { DIGEST_BYTES, digest } from './compiled-code.ts';
 
-const DIGEST_BYTES = 32;
 /** Files that are kept: of several checkouts, or versions, each may have its own. */
-const KEPT_MAX = 12;
-/** What an engine is made by. */
-const SOURCES = ['@mimic/cpu', '@mimic/base'];
+const KEPT_MAX = 24;
+
+/** What V8 made of an engine. */
+export interface EngineCode {
+  /** Of `compiledCode`. */
+  readonly code: Uint8Array<ArrayBuffer>;
+  /** How many functions it has. */
+  readonly optimised: number;
+}
 
 export class EngineCache {
   readonly #folder: string;
-  readonly #sources: readonly string[];
+  readonly #sources: string;
 
-  /** `sources`: folders whose files decide whether an engine still counts. */
-  constructor(folder: string, sources: readonly string[] = SOURCES.map(folderOf)) {
+  /** `sources`: names what decides whether an engine still counts (sources.ts). */
+  constructor(folder: string, sources: string) {
     this.#folder = folder;
     this.#sources = sources;
   }
 
   async read(kind: EngineKind): Promise<EngineData | undefined> {
+    return (await this.#read(this.#file(kind, 'engine'))) as EngineData | undefined;
+  }
+  async readCode(kind: EngineKind): Promise<EngineCode | undefined> {
+    return (await this.#read(this.#file(kind, 'code'))) as EngineCode | undefined;
+  }
+
+  /** Resolves when it has been written, or could not be. */
+  async write(engine: EngineData): Promise<void> {
+    await this.#write(this.#file(engine.processors, 'engine'), engine);
+  }
+  writeCode(kind: EngineKind, code: EngineCode): void {
+    const file = this.#file(kind, 'code');
+    const unfinished = unfinishedName(file);
     try {
-      const file = await readFile(await this.#file(kind));
+      writeFileSync(unfinished, contentOf(code));
+      renameSync(unfinished, file);
+    } catch {
+      rmSync(unfinished, { force: true });
+    }
+  }
+
+  async #read(path: string): Promise<unknown> {
+    try {
+      const file = await readFile(path);
       const content = file.subarray(DIGEST_BYTES);
       if (!digest(content).equals(file.subarray(0, DIGEST_BYTES))) return undefined;
-      return v8.deserialize(content) as EngineData;
+      return v8.deserialize(content);
     } catch {
       return undefined;
     }
   }
 
-  /** Resolves when it has been written, or could not be. */
-  async write(engine: EngineData): Promise<void> {
+  async #write(file: string, value: object): Promise<void> {
     try {
       await mkdir(this.#folder, { recursive: true });
-      const file = await this.#file(engine.processors);
-      const content = v8.serialize(engine);
-      // Others may read or write the same file at this moment.
-      const unfinished = `${file}.${process.pid}`;
-      await writeFile(unfinished, Buffer.concat([digest(content), content]));
+      const unfinished = unfinishedName(file);
+      await writeFile(unfinished, contentOf(value));
       await rename(unfinished, file);
       await this.#forgetOldest();
     } catch {
@@ -59,34 +82,17 @@ export class EngineCache {
     for (const n of order.slice(KEPT_MAX)) await rm(files[n]!, { force: true });
   }
 
-  #name: Promise<string> | undefined;
-  async #file(kind: EngineKind): Promise<string> {
-    this.#name ??= nameOf(this.#sources);
-    return join(this.#folder, `${await this.#name}-${kind}.engine`);
+  #file(kind: EngineKind, what: 'engine' | 'code'): string {
+    return join(this.#folder, `${this.#sources}-${kind}.${what}`);
   }
 }
 
-function digest(content: Uint8Array): Buffer {
-  return createHash('sha256').update(content).digest();
+/** Others may read or write the same file at this moment. */
+function unfinishedName(file: string): string {
+  return `${file}.${process.pid}`;
 }
 
-function folderOf(packageName: string): string {
-  return dirname(fileURLToPath(import.meta.resolve(packageName)));
-}
-
-/** A digest of all sources, and of the V8 whose serialization the file has. */
-async function nameOf(folders: readonly string[]): Promise<string> {
-  const hash = createHash('sha256').update(process.versions.v8);
-  for (const folder of folders) {
-    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-    const files = entries
-      .filter((entry) => entry.isFile() && isSource(entry.name))
-      .map((entry) => join(entry.parentPath, entry.name));
-    for (const file of files.toSorted()) hash.update(file).update(await readFile(file));
-  }
-  return hash.digest('hex').slice(0, 32);
-}
-
-function isSource(name: string): boolean {
-  return /\.[jt]s$/.test(name) && !/\.test\.[jt]s$/.test(name);
+function contentOf(value: object): Buffer {
+  const content = v8.serialize(value);
+  return Buffer.concat([digest(content), content]);
 }

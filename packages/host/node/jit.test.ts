@@ -29,7 +29,10 @@ async function create(
   code: readonly number[],
   options: Partial<MachineOptions> = {},
 ): Promise<Machine> {
-  return await Machine.create({ kernel: tinyKernel(code), memory: '16M', ...options }, nodeHost());
+  return await Machine.create(
+    { kernel: tinyKernel(code), memory: '16M', ...options },
+    nodeHost(undefined, { keepTranslations: false }),
+  );
 }
 
 describe('looking at the translator', { concurrency: 1 }, () => {

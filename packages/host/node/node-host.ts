@@ -4,9 +4,9 @@ import os from 'node:os';
 import v8 from 'node:v8';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { engineKind, type Host, type Report, type WorkerHandle } from '@mimic/machine';
-import { engineImage } from './engines.ts';
+import { engineImage, engineSources, keepEngineCode } from './engines.ts';
 import { haveCompilersStandBack } from './priorities.ts';
-import type { MachineData } from './worker-host.ts';
+import type { EngineMessage, MachineData } from './worker-host.ts';
 import { heapLimits } from './worker-links.ts';
 
 const MACHINE_WORKER = new URL('./machine-worker.ts', import.meta.url);
@@ -29,11 +29,16 @@ export interface NodeHostOptions {
    * garbage: a program with much work of its own beside its machines may be better off without.
    */
   readonly priorities?: boolean;
+  /**
+   * Whether translations are kept in the user's cache, and those of earlier machines taken from there; yes by default. How
+   * soon a guest's code is fast then tells what ran before (decision 0025).
+   */
+  readonly keepTranslations?: boolean;
 }
 
 /** `workerUrl` is the module that the worker runs; tests have their own, which has no processor. */
 export function nodeHost(workerUrl: URL = MACHINE_WORKER, options: NodeHostOptions = {}): Host {
-  const { priorities = true } = options;
+  const { priorities = true, keepTranslations = true } = options;
   return {
     startWorker(start, onReport, onGone): WorkerHandle {
       if (priorities) haveCompilersStandBack();
@@ -45,15 +50,21 @@ export function nodeHost(workerUrl: URL = MACHINE_WORKER, options: NodeHostOptio
         resourceLimits: heapLimits('machine'),
         name: 'mimic machine',
       });
-      const close = () => port1.close();
-      if (engine) engineImage(engineKind(start.config)).then((image) => port1.postMessage(image));
+      const kind = engineKind(start.config);
+      const sendEngine = async () => {
+        const image = await engineImage(kind);
+        const sources = keepTranslations ? await engineSources() : undefined;
+        port1.postMessage({ image, sources } satisfies EngineMessage);
+      };
+      if (engine) void sendEngine();
       let failure: Error | undefined;
       worker.on('message', (report: Report) => onReport(report));
       worker.on('error', (error) => {
         failure = error instanceof Error ? error : new Error(String(error));
       });
       worker.on('exit', () => {
-        close();
+        port1.close();
+        if (engine) keepEngineCode(kind);
         onGone(failure);
       });
       return {

@@ -15,7 +15,10 @@ import { nodeHost } from './node-host.ts';
 import { idleProcessorUs } from './testing/waiting.ts';
 
 function create(code: readonly number[], options: Partial<MachineOptions> = {}): Promise<Machine> {
-  return Machine.create({ kernel: tinyKernel(code), memory: '16M', ...options }, nodeHost());
+  return Machine.create(
+    { kernel: tinyKernel(code), memory: '16M', ...options },
+    nodeHost(undefined, { keepTranslations: false }),
+  );
 }
 
 async function run(
@@ -172,7 +175,10 @@ describe('a PC', { concurrency: 2 }, () => {
 
   test('a file that is no kernel fails before anything runs', async () => {
     const kernel = new TextEncoder().encode('#!/bin/sh\n');
-    await assert.rejects(Machine.create({ kernel }, nodeHost()), { code: 'BOOT_NOT_A_KERNEL' });
+    await assert.rejects(
+      Machine.create({ kernel }, nodeHost(undefined, { keepTranslations: false })),
+      { code: 'BOOT_NOT_A_KERNEL' },
+    );
   });
 });
 

@@ -55,7 +55,10 @@ async function create(
   options: Partial<MachineOptions> = {},
 ): Promise<Machine> {
   const kernel = tinyKernel(code);
-  return await Machine.create({ kernel, memory: '16M', cpus: 2, ...options }, nodeHost());
+  return await Machine.create(
+    { kernel, memory: '16M', cpus: 2, ...options },
+    nodeHost(undefined, { keepTranslations: false }),
+  );
 }
 
 describe('a PC of several processors', { concurrency: 1 }, () => {

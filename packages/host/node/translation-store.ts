@@ -149,7 +149,7 @@ export class KeptTranslations implements TranslationStore {
     if (optimised <= draft.optimised) return undefined;
     const code = () => {
       const bytes = draft.bytes();
-      return bytes && compiledCode(module, bytes, functions);
+      return bytes && compiledCode(module, digest(bytes), functions);
     };
     return { ...draft, optimised, functions: functions.length, code };
   }

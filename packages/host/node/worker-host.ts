@@ -33,10 +33,17 @@ const TRANSLATOR_WORKER = new URL('./translator-worker.ts', import.meta.url);
 const TICKER_WORKER = new URL('./ticker-worker.ts', import.meta.url);
 const PROCESSOR_WORKER = new URL('./processor-worker.ts', import.meta.url);
 
+/** What the host's thread has for a machine when it is ready. */
+export interface EngineMessage {
+  readonly image: EngineImage | undefined;
+  /** Names the sources of translations that are kept; undefined: none are. */
+  readonly sources: string | undefined;
+}
+
 /** What a machine's worker is started with. */
 export interface MachineData {
   readonly start: WorkerStart;
-  /** Where the engine comes from, as one message. */
+  /** Where the engine comes from, as one `EngineMessage`. */
   readonly engine: MessagePort | undefined;
   /** Whether threads that make code faster stand back behind those that run it. */
   readonly priorities: boolean;
@@ -47,13 +54,15 @@ export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> 
   const port = parentPort;
   assert(port !== null, 'the module runs as a worker');
   const { start, engine, priorities } = workerData as MachineData;
+  let sources: string | undefined;
   const host: WorkerHost<FileStore> = {
     now: hostNow,
     engine: async () => {
       if (!engine) return undefined;
-      const [image] = await once(engine, 'message');
+      const [message] = (await once(engine, 'message')) as [EngineMessage];
       engine.close();
-      return image as EngineImage | undefined;
+      sources = message.sources;
+      return message.image;
     },
     send: (report) => {
       const transfer = 'bytes' in report ? [report.bytes.buffer] : [];
@@ -78,7 +87,7 @@ export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> 
       const channels = Array.from({ length: start.vcpuCount }, () => new MessageChannel());
       const ports = channels.map(({ port1 }) => port1);
       new Worker(TRANSLATOR_WORKER, {
-        workerData: { start, ports, priorities } satisfies TranslatorData,
+        workerData: { start, ports, priorities, sources } satisfies TranslatorData,
         transferList: ports,
         resourceLimits: heapLimits('translator'),
         name: 'mimic translator',

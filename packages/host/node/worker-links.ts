@@ -25,6 +25,8 @@ export interface TranslatorData {
   readonly ports: readonly MessagePort[];
   /** Whether the thread stands back behind those of processors (priorities.ts). */
   readonly priorities: boolean;
+  /** Names the sources of translations that are kept; undefined: none are. */
+  readonly sources: string | undefined;
 }
 
 export function receiveTranslation(link: TranslatorLink): TranslatorMessage | undefined {
