@@ -378,11 +378,11 @@ export class Translator {
     });
   }
 
-  /** Hands the store what it has not seen yet. */
+  /** Hands the store what it has not seen yet; V8 may have compiled more of the rest by now. */
   save(): void {
     const { store } = this.#options;
     const state = this.counters.modules + this.counters.adopted;
-    if (!store || state === this.#saved) return;
+    if (!store) return;
     this.#saved = state;
     store.save({ used: this.#used, made: [...this.cache.made()] });
   }

@@ -17,6 +17,7 @@ import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import type { MadeModule } from '@mimic/machine/translator';
 import type { SmallModule } from './testing/small-modules.ts';
 import { addOf, hotModule, MEMORY, makeHot, quickModule } from './testing/small-modules.ts';
 import type { Finding } from './testing/translations-reader.ts';
@@ -30,10 +31,14 @@ after(() => rmSync(root, { recursive: true }));
 const pathOf = (name: string) => translationPath(join(root, name), { sources: 's', key: 'k' });
 const open = (path: string, bytesMax?: number) =>
   new KeptTranslations(path, { memory: MEMORY, ...(bytesMax !== undefined && { bytesMax }) });
-const made = (n: number, small: SmallModule) => ({
-  ...small,
-  regions: [{ n, code: Uint8Array.of(n, 1) }],
-});
+const made = (n: number, small: SmallModule): MadeModule => ({ ...small, regions: [region(n)] });
+/** As the translator has them; the store looks at nothing of it. */
+function region(n: number): MadeModule['regions'][number] {
+  const lists = { entries: [n], inner: [], pieces: [0, 2], moved: [], handled: [] };
+  const where = { page: 0x1000, mode: 3, start: 0, end: 2, ...lists };
+  const code = Uint8Array.of(n, 1);
+  return { name: 'add', number: n, code, ...where, instructions: 1, bytes: 7 };
+}
 const NONE = { used: new Set<number>(), made: [] };
 
 /** What is kept and can be loaded: what each adds to 0. */
@@ -56,7 +61,10 @@ test('another process has the modules, what is known of them, and their code', a
   const path = pathOf('round');
   open(path).save({ ...NONE, made: [made(1, hotModule(1)), made(2, quickModule(2))] });
   const [one, two] = await readInProcess(path);
-  assert.deepEqual(one, { regions: [{ n: 1, code: { 0: 1, 1: 1 } }], sum: 101, optimised: 1 });
+  assert.deepEqual(one, {
+    regions: [{ ...region(1), code: { 0: 1, 1: 1 } }],
+    ...{ sum: 101, optimised: 1 },
+  });
   assert.deepEqual([two?.sum, two?.optimised], [102, 0]);
   assert.equal(statSync(path).mode & 0o777, 0o600);
   assert.equal(statSync(dirname(path)).mode & 0o777, 0o700);
