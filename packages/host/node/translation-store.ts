@@ -62,6 +62,9 @@ export class KeptTranslations implements TranslationStore {
   load(n: number): WebAssembly.Module | undefined {
     const entry = this.#file?.entries[n];
     if (!entry) return undefined;
+    // A program that runs twice is wanted twice.
+    const before = this.#loaded.get(n)?.module.deref();
+    if (before) return before;
     const bytes = this.#file?.read(entry.bytes);
     const isWhole = bytes && idOf(bytes, entry.description) === entry.id;
     const code = entry.code && this.#file?.read(entry.code);
