@@ -1,10 +1,11 @@
 // npm run bench: the same guest on Mimic and on QEMU's TCG (or v86) in turn, and the ratios of their times.
 //   npm run bench -- [--runs 3] [--items suite,programs,parallel,int,…] [--quick] [--peer qemu,v86] [--cpus 1,2]
 //     [--peer base --base CHECKOUT [--base-accel interpreter]] [--accel jit|interpreter] [--architecture amd64|i386] [--qemu-cpu MODEL] [--timeout 1800]
-//     [--json FILE] [--from FILE] [--write docs/benchmarks.md] [-- further options of mimic run]
-// The numbers go to .cache/bench/results too; --from makes tables and pages of such a file without running anything.
+//     [--no-keep] [--json FILE] [--from FILE] [--write docs/benchmarks.md] [-- further options of mimic run]
+// Mimic's runs find what runs before them kept of translated code; the first one, with nothing kept, is told apart.
+// --no-keep throws it away before each run. The numbers go to .cache/bench/results too; --from makes tables and pages of such a file without running anything.
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { BENCH_CACHE, benchGuest } from './bench/guest.ts';
@@ -36,6 +37,8 @@ const QUICK_ITEMS = 'int,fib,forkx';
 const PEERS = ['qemu', 'v86', 'base'] as const;
 /** With more of the computer's work than this, wall times are noise. */
 const LOAD_MAX = 0.7;
+/** Cache folders of Mimic's runs, one for each plan and checkout: what others kept would not be found in a first run. */
+const KEPT = join(BENCH_CACHE, 'kept');
 type Peer = (typeof PEERS)[number];
 
 const split = process.argv.indexOf('--', 2);
@@ -55,6 +58,7 @@ const { values } = parseArgs({
     base: { type: 'string' },
     'base-accel': { type: 'string' },
     timeout: { type: 'string', default: '1800' },
+    'no-keep': { type: 'boolean', default: false },
     json: { type: 'string' },
     from: { type: 'string' },
     write: { type: 'string' },
@@ -127,11 +131,15 @@ async function makePlans(): Promise<Plan[]> {
 }
 
 async function runOnce(machine: MachineName, { peer, options }: Plan): Promise<MachineRun> {
+  const { guest: of, cpuCount } = options;
+  const kept = join(KEPT, `${machine}-${peer}-${of.architecture}-${cpuCount}`);
+  if (values['no-keep']) rmSync(join(kept, 'mimic/translations'), { recursive: true, force: true });
   // Read once before, so that the first machine is not the only one to wait for the host's disk.
   if (options.disk !== undefined) readFileSync(options.disk);
   const { items, guest, memory, failure } = await measure(machineCommand(machine, options), {
     ramMiB: RAM_MIB,
     timeoutMs: counts('timeout', values.timeout)[0]! * 1000,
+    env: { XDG_CACHE_HOME: kept },
     onSample: (name, { wall, cpu }) =>
       process.stderr.write(
         `  ${name.padEnd(9)} wall ${wall.toFixed(2)} s  cpu ${cpu.toFixed(2)} s\n`,
@@ -143,7 +151,7 @@ async function runOnce(machine: MachineName, { peer, options }: Plan): Promise<M
     machine: title,
     peer: MACHINE_TITLES[peer],
     architecture: options.guest.architecture,
-    cpuCount: options.cpuCount,
+    cpuCount,
     guest,
     items: Object.fromEntries(items),
     memory,
@@ -162,6 +170,11 @@ async function runAll(): Promise<Results> {
       `warning: this computer is busy (load ${load.toFixed(1)}): wall times will be noise, CPU times less so\n`,
     );
   const path = resultsPath(results.date);
+  rmSync(KEPT, { recursive: true, force: true });
+  if (!values['no-keep']) {
+    for (const plan of plans) await runFirst(plan, results.runs);
+    save(results, path);
+  }
   for (let n = 1; n <= runCount; n++) {
     for (const plan of plans) {
       const { guest, cpuCount } = plan.options;
@@ -177,6 +190,17 @@ async function runAll(): Promise<Results> {
   }
   process.stderr.write(`The numbers are in ${path}\n`);
   return results;
+}
+
+/** Before all others: with nothing kept. */
+async function runFirst(plan: Plan, runs: MachineRun[]): Promise<void> {
+  const { guest, cpuCount } = plan.options;
+  for (const machine of ['mimic', ...(plan.peer === 'base' ? (['base'] as const) : [])] as const) {
+    process.stderr.write(
+      `first run: ${MACHINE_TITLES[machine]}, ${guest.architecture}, ${cpuCount} cpu\n`,
+    );
+    runs.push({ ...(await runOnce(machine, plan)), isFirst: true });
+  }
 }
 
 async function describe(plans: readonly Plan[]): Promise<Omit<Results, 'runs'>> {
@@ -196,6 +220,7 @@ async function describe(plans: readonly Plan[]): Promise<Omit<Results, 'runs'>> 
     }),
     ramMiB: RAM_MIB,
     accel: values.accel,
+    keeps: !values['no-keep'],
     mimicOptions,
     command: `npm run bench -- ${process.argv.slice(2).join(' ')}`.trim(),
   };

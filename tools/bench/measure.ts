@@ -27,6 +27,8 @@ export interface Run {
 export interface MeasureOptions {
   readonly ramMiB: number;
   readonly timeoutMs: number;
+  /** Beside this process's own. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Called as each sample comes. */
   readonly onSample?: (name: string, sample: Sample) => void;
 }
@@ -38,7 +40,8 @@ export type Mark =
   | { readonly kind: 'end'; readonly name: string; readonly printed: string };
 
 const TAIL_BYTES = 2000;
-const KILL_AFTER_MS = 2000;
+/** An emulator may have things to write down at its end. */
+const KILL_AFTER_MS = 10_000;
 const EXIT_INTERRUPTED = 130;
 
 /** The mark in a line of the guest's output; tools/bench/init writes them. */
@@ -68,7 +71,10 @@ export function measure(command: readonly string[], options: MeasureOptions): Pr
   return new Promise((resolve) => {
     const items = new Map<string, Sample[]>();
     const started = performance.now();
-    const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(command[0]!, command.slice(1), {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...options.env },
+    });
     let pending = '';
     let tail = '';
     let guest = '';

@@ -107,6 +107,36 @@ test('a target is met at its limit and missed above it', () => {
   assert.equal(met('fork'), undefined);
 });
 
+test('a first run has a column and a geomean of its own, and no part of ratios', () => {
+  const runs = [boot('Mimic', { boot: 8, int: 4 }, { isFirst: true }), ...TWO_RUNS.runs];
+  const measured = { ...results(runs), keeps: true };
+  const comparison = compare(measured, PAIRING);
+  assert.deepEqual(comparison.wall, compare(TWO_RUNS, PAIRING).wall);
+  assert.deepEqual(
+    comparison.rows.map(({ first }) => first),
+    [
+      { wall: 8, cpu: 4 },
+      { wall: 4, cpu: 2 },
+    ],
+  );
+  assert.ok(Math.abs(comparison.first.wall - Math.sqrt(8)) < 1e-12);
+  const lines = comparisonText(comparison).split('\n');
+  assert.ok(lines.some((line) => /^boot +8\.00 +5\.00 +2\.00 +2\.50 \(2\.00–3\.00\)/.test(line)));
+  assert.ok(lines.some((line) => line.includes('nothing kept: 2.83 wall')));
+  const { text } = benchmarkPage(measured, 'benchmarks');
+  assert.ok(text.includes('| boot | 8.00 | 5.00 | 2.00 | 2.50 (2.00–3.00) |'));
+  assert.ok(text.includes('2 times each') && text.includes('2.83 in the first run'));
+  const table = text.split('\n').filter((line) => /^\|( item|---| boot|\s\*\*geo).*/.test(line));
+  const columns = table.slice(0, 4).map((line) => line.split('|').length);
+  assert.equal(new Set(columns).size, 1, `${columns}`);
+});
+
+test('what is kept between runs is told, or that nothing was', () => {
+  const page = (keeps: boolean) =>
+    benchmarkPage({ ...TWO_RUNS, keeps }, 'benchmarks').text.includes('thrown away');
+  assert.deepEqual([page(true), page(false)], [false, true]);
+});
+
 test('several processors are compared with one of the same machine', () => {
   const parts = [1, 2].flatMap((cpuCount) => [
     boot('Mimic', { intx2: 3 / cpuCount }, { cpuCount }),

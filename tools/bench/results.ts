@@ -21,6 +21,8 @@ export interface MachineRun {
   readonly items: Readonly<Record<string, readonly Sample[]>>;
   readonly memory?: ResidentMemory | undefined;
   readonly failure?: string | undefined;
+  /** It ran before all others and found nothing kept: no part of ratios. */
+  readonly isFirst?: boolean;
 }
 
 export interface Results {
@@ -40,6 +42,8 @@ export interface Results {
   readonly ramMiB: number;
   /** Mimic's engine as asked for; undefined: its default. */
   readonly accel?: string | undefined;
+  /** Whether Mimic's runs, but the first, found translations that those before them had kept; undefined: no such thing. */
+  readonly keeps?: boolean;
   /** Further options of `mimic run`. */
   readonly mimicOptions: readonly string[];
   /** How the benchmark was called. */
@@ -71,6 +75,8 @@ export interface Row {
   readonly wall: Spread;
   readonly cpu: Spread;
   readonly results: 'same' | 'DIFFER' | 'FAILED' | '';
+  /** Of our first run, with nothing kept; NaN if there was none. */
+  readonly first: { readonly wall: number; readonly cpu: number };
 }
 
 export interface Comparison extends Pairing {
@@ -78,6 +84,8 @@ export interface Comparison extends Pairing {
   /** Geometric means over the rows; the spread is that of the runs. */
   readonly wall: Spread;
   readonly cpu: Spread;
+  /** Of our first run by the median of theirs; NaN if there was none. */
+  readonly first: { readonly wall: number; readonly cpu: number };
   /** Largest of the runs, MiB that are not guest RAM. */
   readonly memory: { readonly ours: number; readonly theirs: number };
   /** What the guests say of their processors and clocks. */
@@ -102,20 +110,27 @@ export function pairings({ runs }: Results): Pairing[] {
 }
 
 export function compare(results: Results, pairing: Pairing): Comparison {
-  const of = (machine: string) =>
+  const of = (machine: string, isFirst = false) =>
     results.runs.filter(
       (run) =>
         run.machine === machine &&
+        (run.isFirst ?? false) === isFirst &&
         run.peer === pairing.peer &&
         run.architecture === pairing.architecture &&
         run.cpuCount === pairing.cpuCount,
     );
   const ours = of(OURS);
   const theirs = of(pairing.peer);
+  const first = of(OURS, true);
   const rows = Object.keys(ITEMS)
-    .filter((name) => [...ours, ...theirs].some(({ items }) => items[name] !== undefined))
-    .map((name) => row(name, ours, theirs));
-  const both = [...ours, ...theirs];
+    .filter((name) => [...first, ...ours, ...theirs].some(({ items }) => items[name] !== undefined))
+    .map((name) => row(name, { ours, theirs, first }));
+  const all = [...first, ...ours, ...theirs];
+  const firstByTheirs = (key: 'wall' | 'cpu') => {
+    const ratios = rows.map((row) => row.first[key] / row.theirs[key].median);
+    const known = ratios.filter(Number.isFinite);
+    return known.length === 0 ? Number.NaN : geomean(known);
+  };
   const overall = (key: 'wall' | 'cpu') =>
     spread(
       ours
@@ -129,13 +144,17 @@ export function compare(results: Results, pairing: Pairing): Comparison {
     rows,
     wall: overall('wall'),
     cpu: overall('cpu'),
-    memory: { ours: ownMemory(ours), theirs: ownMemory(theirs) },
+    first: { wall: firstByTheirs('wall'), cpu: firstByTheirs('cpu') },
+    memory: { ours: ownMemory([...first, ...ours]), theirs: ownMemory(theirs) },
     guests: { ours: ours[0]?.guest ?? '', theirs: theirs[0]?.guest ?? '' },
-    failures: both.flatMap(({ machine, failure }) => (failure ? [`${machine}: ${failure}`] : [])),
+    failures: all.flatMap(({ machine, failure }) => (failure ? [`${machine}: ${failure}`] : [])),
   };
 }
 
-function row(name: string, ours: readonly MachineRun[], theirs: readonly MachineRun[]): Row {
+function row(
+  name: string,
+  { ours, theirs, first }: Record<'ours' | 'theirs' | 'first', readonly MachineRun[]>,
+): Row {
   const times = (runs: readonly MachineRun[]) => ({
     every: runs.flatMap(({ items }) => items[name] ?? []),
     wall: spread(runs.flatMap((run) => time(run, name, 'wall'))),
@@ -149,7 +168,11 @@ function row(name: string, ours: readonly MachineRun[], theirs: readonly Machine
     theirs: times(theirs),
     wall: ratios('wall'),
     cpu: ratios('cpu'),
-    results: sameResults(name, [...ours, ...theirs]),
+    results: sameResults(name, [...first, ...ours, ...theirs]),
+    first: {
+      wall: time(first[0], name, 'wall')[0] ?? Number.NaN,
+      cpu: time(first[0], name, 'cpu')[0] ?? Number.NaN,
+    },
   };
 }
 

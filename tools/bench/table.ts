@@ -45,22 +45,28 @@ export function title({ peer, architecture, cpuCount }: Comparison): string {
 /** The lines of one comparison. Times are medians of seconds, ratios are ours by theirs. */
 export function comparisonText(comparison: Comparison): string {
   const { peer, rows, memory } = comparison;
+  const hasFirst = Number.isFinite(comparison.first.wall);
+  const first = (cell: string) => (hasFirst ? [cell] : []);
   const head = [
-    ...['item', `${OURS} wall`, `${peer} wall`, 'ratio'],
+    ...['item', ...first('first run'), `${OURS} wall`, `${peer} wall`, 'ratio'],
     ...[`${OURS} cpu`, `${peer} cpu`, 'ratio', 'results'],
   ];
-  const line = ({ name, ours, theirs, wall, cpu, results }: Row) => [
-    ...[name, number(ours.wall.median), number(theirs.wall.median), spreadText(wall)],
+  const line = ({ name, ours, theirs, wall, cpu, results, first: { wall: once } }: Row) => [
+    ...[name, ...first(number(once)), number(ours.wall.median), number(theirs.wall.median)],
+    spreadText(wall),
     ...[number(ours.cpu.median), number(theirs.cpu.median), spreadText(cpu), results],
   ];
   const overall = [
-    ...['geomean', '', '', spreadText(comparison.wall)],
+    ...['geomean', ...first(''), '', '', spreadText(comparison.wall)],
     ...['', '', spreadText(comparison.cpu), ''],
   ];
   const int = rows.find(({ name }) => name === 'int')?.ours.cpu.least;
   return [
     `${title(comparison)}: median (least–most) of the runs`,
     ...alignColumns([head, ...rows.map(line), overall]),
+    ...first(
+      `geomean of the first run, which found nothing kept: ${number(comparison.first.wall)} wall, ${number(comparison.first.cpu)} cpu`,
+    ),
     `peak memory beyond guest RAM: ${OURS} ${number(memory.ours)} MiB, ${peer} ${number(memory.theirs)} MiB`,
     ...(int === undefined
       ? []
@@ -86,7 +92,11 @@ export interface Speedup {
 /** What several processors gave over one, of items with two processes, by the least wall times. */
 export function speedups({ runs }: Results): Speedup[] {
   const least = (like: Omit<Speedup, 'factor'>) =>
-    Math.min(...runs.filter((run) => isAlike(run, like)).flatMap((run) => walls(run, like.name)));
+    Math.min(
+      ...runs
+        .filter((run) => !run.isFirst && isAlike(run, like))
+        .flatMap((run) => walls(run, like.name)),
+    );
   const found = new Map<string, Speedup>();
   for (const { machine, architecture, cpuCount } of runs.filter((run) => run.cpuCount > 1)) {
     for (const name of PARALLEL_ITEMS) {
