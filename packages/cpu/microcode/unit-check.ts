@@ -17,6 +17,10 @@ const CHECKS: Readonly<Record<Unit, FunctionRef>> = {
   vex: checkVex,
 };
 
+const REPEATING: ReadonlySet<FunctionRef> = new Set([checkMmx, checkSse, checkAvx, checkVex]);
+/** Whether a check that was passed is passed again, and does nothing else, until the trap field is written. */
+export const repeats = (check: FunctionRef): boolean => REPEATING.has(check);
+
 /** Raises #UD or #NM, or #MF that waits, when the unit cannot be used now. */
 export function checkUnit(l: Lift, unit: Unit): void {
   const isVex = unit === 'avx' || unit === 'vex';

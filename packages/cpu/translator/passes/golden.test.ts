@@ -10,6 +10,7 @@ import { Lift, newLocal } from '../../lift/lift.ts';
 import { printStatements } from '../../lift/print.ts';
 import { Value } from '../../lift/value.ts';
 import { verify } from '../../lift/verify.ts';
+import { checkUnit } from '../../microcode/unit-check.ts';
 import { S } from '../../state/layout.ts';
 import { removeDead } from './dead.ts';
 import { optimise } from './index.ts';
@@ -270,6 +271,17 @@ test('subexpressions are computed once while what they read lasts', () => {
       b.set(l.let(a.get.add(b.get)).add(sum).add(base));
       l.set(S.segBase, 0n, 4);
       a.set(l.let(a.get.add(b.get)).add(l.get(S.segBase, 4)));
+    },
+    // A check behind a test, one that is dominated by the first, and one behind a store to the trap field.
+    'a unit that was found usable is not checked again'(l, r) {
+      l.if(r.flag.get, () => checkUnit(l, 'sse'));
+      checkUnit(l, 'sse');
+      r.a.set(l.i64(1));
+      checkUnit(l, 'sse');
+      l.if(r.flag.get, () => checkUnit(l, 'sse'));
+      checkUnit(l, 'mmx');
+      l.set(S.fpuTrap, r.flag.get);
+      checkUnit(l, 'sse');
     },
     'not from an arm'(l, { a, b, flag }) {
       l.if(flag.get, () => b.set(l.let(a.get.mul(3))));

@@ -12,7 +12,15 @@ import { S } from '../../state/layout.ts';
 import { wasmOp } from '../../wasm/opcodes.ts';
 import { stateOffset } from '../effects.ts';
 
-const SETTLED = [S.tlb, S.tlbSystem, S.ripBase, S.segBase, S.stackMask, S.fpuTrap] as const;
+const SETTLED = [
+  S.tlb,
+  S.tlbSystem,
+  S.ripBase,
+  S.segBase,
+  S.stackMask,
+  S.fpuTrap,
+  S.vectorTrap,
+] as const;
 const offsets: ReadonlySet<number> = new Set(
   SETTLED.flatMap((f) => Array.from({ length: f.count }, (_, n) => f.offset + n * f.stride)),
 );

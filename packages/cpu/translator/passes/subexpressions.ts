@@ -1,9 +1,11 @@
 // Common subexpressions: a local that would compute what another one holds already is read as that one. Covers what is
-// pure and more than one operation, and loads of vCPU state that only the block itself could change.
+// pure and more than one operation, and loads of vCPU state that only the block itself could change. A check of a unit
+// is left out behind the same one.
 
 import type { FunctionRef } from '../../lift/function.ts';
 import type { Local, Node, Statement } from '../../lift/ir.ts';
 import { eachOperand, mapList, mapOperands } from '../../lift/traverse.ts';
+import { repeats } from '../../microcode/unit-check.ts';
 import { forEachSet, mapExpressions, type PassContext, variablesOf } from './pass.ts';
 import { isSame, isStateAddress, operationKind } from './purity.ts';
 import { changesSettled, isSettled, reachesSettled } from './settled-state.ts';
@@ -35,6 +37,8 @@ class Finder {
   /** What the expression that `#key` looked at reads. */
   #readsState = false;
   #readVariables: Local[] = NO_LOCALS;
+  /** Checks of units that every way to here has passed. */
+  readonly #checks: (Statement & { kind: 'if' })[] = [];
 
   constructor(variables: ReadonlySet<Local>) {
     this.#variables = variables;
@@ -76,6 +80,7 @@ class Finder {
         this.#called(s.callee);
         return s;
       case 'if': {
+        if (this.#isPassed(s)) return undefined;
         const whenTrue = this.#arm(s.whenTrue);
         const otherwise = this.#arm(s.otherwise);
         if (whenTrue === s.whenTrue && otherwise === s.otherwise) return s;
@@ -95,6 +100,23 @@ class Finder {
       default:
         return s;
     }
+  }
+  /** Whether a unit is checked that was found usable before. Why it might not be is read anew when that may change. */
+  #isPassed(s: Statement & { kind: 'if' }): boolean {
+    const callee = checkOf(s);
+    if (!callee || !this.#isFixed(s.condition)) return false;
+    const isIt = (other: Statement & { kind: 'if' }) =>
+      checkOf(other) === callee && isSame(other.condition, s.condition);
+    if (this.#checks.some(isIt)) return true;
+    if (!this.#depth) this.#checks.push(s);
+    return false;
+  }
+  /** Reads nothing that could change. */
+  #isFixed(node: Node): boolean {
+    if (node.kind === 'local') return !this.#variables.has(node.local);
+    if (node.kind === 'op')
+      return operationKind(node.op) === 'pure' && node.args.every((arg) => this.#isFixed(arg));
+    return node.kind === 'const';
   }
   /** Control comes back to the head: what the body changes has changed there. */
   #enterLoop(body: readonly Statement[]): void {
@@ -195,6 +217,13 @@ class Finder {
     if (node.kind === 'call') this.#called(node.callee);
     if (node.kind !== 'const' && node.kind !== 'local') eachOperand(node, this.#noticeCalls);
   };
+}
+
+/** The check that is called if the condition holds. */
+function checkOf(s: Statement & { kind: 'if' }): FunctionRef | undefined {
+  const [first] = s.whenTrue;
+  if (first?.kind !== 'call' || s.otherwise.length) return undefined;
+  return repeats(first.callee) ? first.callee : undefined;
 }
 
 /** One operation on locals and constants is as short as reading a local. */
