@@ -22,7 +22,9 @@ test('a page that has come to rest is translated as before, and others always', 
   for (let version = 0; version < 400; version++) pages.allows(GPA, version);
   assert.ok(pages.allows(GPA + 0x1000, 7));
   let putOff = 0;
+  assert.ok(pages.rests(GPA) && !pages.rests(GPA + 0x1000));
   while (!pages.allows(GPA, 400)) putOff++;
+  assert.ok(!pages.rests(GPA));
   assert.ok(putOff <= 64);
   for (let n = 0; n < 20; n++) assert.ok(pages.allows(GPA, 400));
   assert.ok(pages.allows(GPA, 401), 'the changes of long ago are forgotten');

@@ -19,6 +19,11 @@ interface Page {
 export class ChangingPages {
   readonly #pages = new Map<number, Page>();
 
+  /** Whether hot blocks of an address's page stay in the interpreter for now. */
+  rests(gpa: number): boolean {
+    return (this.#pages.get(gpa >>> 12)?.left ?? 0) > 0;
+  }
+
   /** Whether a hot block is to be translated now, given its page's version (BlockStore.pageVersion). */
   allows(gpa: number, version: number): boolean {
     const number = gpa >>> 12;

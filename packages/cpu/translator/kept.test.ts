@@ -7,6 +7,8 @@ import { EXIT_REASON } from '../interpreter/service.ts';
 import { CODE_ADDRESS, DATA_ADDRESS, STACK_ADDRESS, TestCpu } from '../testing/check.ts';
 import { MemoryStore } from '../testing/memory-store.ts';
 import type { MadeModule, TranslationStore } from './kept.ts';
+import { PendingRequests } from './pending.ts';
+import { RequestRing } from './requests.ts';
 
 const PAGE = 0x1000;
 const ELSEWHERE = CODE_ADDRESS + 3 * PAGE;
@@ -37,16 +39,22 @@ function program({
   ];
 }
 
+const NEVER = 0x7fff_ffff;
+
+interface Options {
+  readonly at?: number;
+  readonly store?: TranslationStore;
+  readonly hotThreshold?: number;
+  readonly warmThreshold?: number;
+}
+
 function run(
   code: readonly number[],
-  {
-    at = CODE_ADDRESS,
-    store,
-    hotThreshold = 3,
-  }: { at?: number; store?: TranslationStore; hotThreshold?: number } = {},
+  { at = CODE_ADDRESS, store, hotThreshold = 3, warmThreshold = NEVER }: Options = {},
 ) {
   const cpu = new TestCpu({}, { hotThreshold, ...(store && { store }) });
   cpu.reset(64);
+  cpu.set('warmThreshold', warmThreshold);
   cpu.write(at, code);
   cpu.set('gpr', 100n, 1);
   cpu.set('gpr', BigInt(STACK_ADDRESS), 4);
@@ -75,7 +83,7 @@ function leave(code: readonly number[], at = CODE_ADDRESS): readonly MadeModule[
   return store.made;
 }
 
-function compare(code: readonly number[], options: { at?: number; store: TranslationStore }) {
+function compare(code: readonly number[], options: Options) {
   const interpreted = run(code, { ...options, hotThreshold: 0 });
   const translated = run(code, options);
   assert.equal(interpreted.state.reason, EXIT_REASON.halted);
@@ -152,4 +160,30 @@ test('code that is written after it was taken over is dropped', () => {
   cpu.runToEnd(5000);
   const expected = run(program({ added: 9 }), { hotThreshold: 0 });
   assert.equal(cpu.get('gpr', 2), expected.state.registers[2]);
+});
+
+test('a block that is not hot yet is taken over, and not translated', () => {
+  const store = new MemoryStore(leave(program()));
+  const early = { hotThreshold: NEVER, warmThreshold: 2 };
+  assert.ok(compare(program(), { ...early, store }).adopted > 0);
+  const { regions, adopted, requests } = compare(program(), { ...early, store: new MemoryStore() });
+  assert.deepEqual({ regions, adopted, requests }, { regions: 0, adopted: 0, requests: 0 });
+});
+
+test('an early request that nothing is kept for does not stand in the way of a later one', () => {
+  const { cpu } = run(program());
+  const asked: boolean[] = [];
+  const ring = new RequestRing(cpu.memory, 0);
+  const pending = new PendingRequests(cpu.memory, 1, ({ isEarly }) => {
+    asked.push(isEarly === true);
+    return asked.length > 2;
+  });
+  const request = { gpa: ELSEWHERE, mode: 2, version: 1 };
+  ring.push({ ...request, isEarly: true });
+  assert.equal(pending.take(), undefined);
+  ring.push(request);
+  assert.equal(pending.take()?.request.gpa, ELSEWHERE);
+  ring.push({ ...request, version: 2 });
+  assert.equal(pending.take(), undefined);
+  assert.deepEqual(asked, [true, false, false]);
 });

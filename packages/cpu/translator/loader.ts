@@ -91,6 +91,7 @@ export class TranslationLoader {
     if (mode & MODE_SINGLE) return;
     const version = this.#blocks.pageVersion(gpa);
     if (isEarly) {
+      if (this.#changing.rests(gpa)) return;
       this.#source.request({ gpa, mode, version, isEarly });
       return;
     }

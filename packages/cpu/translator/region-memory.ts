@@ -3,21 +3,29 @@
 
 import { TRANSLATED_BLOCK_BYTES } from '../decode/block-store.ts';
 import { RECORD_BYTES } from '../interpreter/record.ts';
-import { MOVED_BYTES } from './moved-numbers.ts';
+import { PAGE_BYTES, RAM_BASE } from '../state/memory-map.ts';
+import type { RegionPlace } from './code-cache.ts';
+import type { KeptRegion } from './kept.ts';
+import { MOVED_BYTES, type MovedNumber, movedNumber } from './moved-numbers.ts';
+import type { Region } from './region.ts';
+import type { TranslatedRegion, TranslationRequest } from './translator.ts';
 
 /** Bytes from its beginning. */
-export interface RegionMemory {
+export interface RegionMemoryPlan {
   readonly blocks: number;
   readonly records: number;
   readonly bytes: number;
 }
 
+export function planOf({ moved, entries, length, simple }: Region): RegionMemoryPlan {
+  return plan({ moved: moved.length, entries: entries.length, handled: length - simple });
+}
+export function planOfKept({ moved, entries, handled }: KeptRegion): RegionMemoryPlan {
+  return plan({ moved: moved.length, entries: entries.length, handled: handled.length });
+}
+
 /** `moved`: numbers that it reads; `handled`: instructions that handlers run. */
-export function regionMemory(counts: {
-  readonly moved: number;
-  readonly entries: number;
-  readonly handled: number;
-}): RegionMemory {
+function plan(counts: { moved: number; entries: number; handled: number }): RegionMemoryPlan {
   const blocks = Math.ceil((counts.moved * MOVED_BYTES) / RECORD_BYTES) * RECORD_BYTES;
   const records = blocks + counts.entries * TRANSLATED_BLOCK_BYTES;
   return { blocks, records, bytes: records + counts.handled * RECORD_BYTES };
@@ -26,4 +34,51 @@ export function regionMemory(counts: {
 /** Name under which a module imports the address of one of its regions' memory. */
 export function memoryName(number: number): string {
   return `region${number}`;
+}
+
+/** Fills memories of regions. */
+export class RegionMemories {
+  readonly #u8: Uint8Array;
+  readonly #i64: BigInt64Array;
+  readonly #firstFunction: number;
+
+  /** `firstFunction`: number of the handler that is entry 0 of the table. */
+  constructor(o: { readonly memory: WebAssembly.Memory; readonly firstFunction: number }) {
+    this.#u8 = new Uint8Array(o.memory.buffer);
+    this.#i64 = new BigInt64Array(o.memory.buffer);
+    this.#firstFunction = o.firstFunction;
+  }
+
+  /** The guest's page at an address. */
+  page(gpa: number): Uint8Array {
+    return this.#u8.subarray(RAM_BASE + gpa, RAM_BASE + gpa + PAGE_BYTES);
+  }
+  write(bytes: Uint8Array, { records }: RegionPlace, offset: number): void {
+    this.#u8.set(bytes, records + offset);
+  }
+  writeMoved(page: Uint8Array, moved: readonly MovedNumber[], { records }: RegionPlace): void {
+    for (const [n, number] of moved.entries())
+      this.#i64[(records + n * MOVED_BYTES) / 8] = movedNumber(page, number);
+  }
+
+  /** A region on the page of a request, in its place. */
+  placed(region: KeptRegion, request: TranslationRequest, place: RegionPlace): TranslatedRegion {
+    const { mode, name, instructions, bytes } = region;
+    const page = request.gpa - (request.gpa % PAGE_BYTES);
+    const inPage = (offset: number) => page + offset;
+    return {
+      entries: region.entries.map(inPage),
+      inner: region.inner.map(inPage),
+      start: inPage(region.start),
+      end: inPage(region.end),
+      mode,
+      version: request.version,
+      handler: this.#firstFunction + place.slot,
+      slot: place.slot,
+      records: place.records + planOfKept(region).blocks,
+      name,
+      instructions,
+      bytes,
+    };
+  }
 }

@@ -6,8 +6,9 @@ import { enteredAt, type TranslatedBlocks } from '../decode/block-store.ts';
 import type { HandlerNumbers } from '../interpreter/handlers.ts';
 import { RECORD_BYTES } from '../interpreter/record.ts';
 import type { FunctionRef } from '../lift/function.ts';
-import { PAGE_BYTES, RAM_BASE } from '../state/memory-map.ts';
+import { PAGE_BYTES } from '../state/memory-map.ts';
 import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
+import { Adoption } from './adoption.ts';
 import {
   CODE_BYTES_MAX,
   CodeCache,
@@ -19,16 +20,9 @@ import {
 import { compileRegion } from './compile.ts';
 import { publishCounters } from './counters.ts';
 import { InstructionSource, type RegionInstruction } from './instructions.ts';
-import {
-  type Found,
-  KeptCode,
-  type KeptRegion,
-  keptRegion,
-  type TranslationStore,
-} from './kept.ts';
-import { MOVED_BYTES, type MovedNumber, movedNumber } from './moved-numbers.ts';
+import { type KeptRegion, keptRegion, type TranslationStore } from './kept.ts';
 import { buildRegion, REGION_LENGTH_MAX, type Region } from './region.ts';
-import { memoryName, type RegionMemory, regionMemory } from './region-memory.ts';
+import { memoryName, planOf, RegionMemories } from './region-memory.ts';
 
 /** A region with fewer instructions that need no handler gains nothing: even a lone RET is worth it, between two regions. */
 const SIMPLE_MIN = 1;
@@ -96,9 +90,7 @@ export interface TranslatorOptions {
 export class Translator {
   readonly #options: TranslatorOptions;
   readonly #source: InstructionSource;
-  readonly #u8: Uint8Array;
   readonly #u32: Uint32Array;
-  readonly #i64: BigInt64Array;
   readonly cache: CodeCache;
   /** What `TranslatorCounters` says, published behind each translation. */
   readonly counters = {
@@ -113,10 +105,9 @@ export class Translator {
     evicted: 0,
     adopted: 0,
   };
-  readonly #kept: KeptCode | undefined;
-  /** Kept modules that were taken over. */
-  readonly #used = new Set<number>();
-  /** Modules made and regions taken over when this was last saved. */
+  readonly #memories: RegionMemories;
+  readonly #adoption: Adoption | undefined;
+  /** #keepable when this was last saved. */
   #saved = 0;
   /** What the last failure said: a defect to report. */
   lastFailure: string | undefined;
@@ -124,15 +115,16 @@ export class Translator {
   constructor(options: TranslatorOptions) {
     this.#options = options;
     this.#source = new InstructionSource(options.memory, options.handlers, options.lacking);
-    this.#u8 = new Uint8Array(options.memory.buffer);
     this.#u32 = new Uint32Array(options.memory.buffer);
-    this.#i64 = new BigInt64Array(options.memory.buffer);
-    this.#kept = options.store && new KeptCode(options.store.kept);
+    this.#memories = new RegionMemories(options);
     this.cache = new CodeCache({
       firstSlot: options.firstSlot,
       slotEnd: HANDLER_MAX + 1 - options.firstFunction,
       bytesMax: options.codeBytesMax ?? CODE_BYTES_MAX,
     });
+    const { store } = options;
+    const parts = { source: this.#source, cache: this.cache, memories: this.#memories };
+    this.#adoption = store && new Adoption(options.memory, { ...parts, store });
   }
 
   /**
@@ -205,7 +197,7 @@ export class Translator {
         if (regions.some((region) => covers(region, request))) continue;
         this.counters.requests++;
         const region = this.#region(request, regions);
-        const place = region && this.cache.allocate(memoryOf(region).bytes);
+        const place = region && this.cache.allocate(planOf(region).bytes);
         if (!place) {
           this.counters.refused++;
           continue;
@@ -259,14 +251,14 @@ export class Translator {
     { request, place }: { request: TranslationRequest; place: RegionPlace },
   ): { region: TranslatedRegion; kept: KeptRegion | undefined } {
     const { handlers, counts, store } = this.#options;
-    const memory = memoryOf(region);
+    const memory = planOf(region);
     const handled: number[] = [];
     const recordOffsets = new Map<RegionInstruction, number>();
     const recordOf = (instruction: RegionInstruction) => {
       const known = recordOffsets.get(instruction);
       if (known !== undefined) return known;
       const offset = memory.records + RECORD_BYTES * (handled.push(instruction.offset) - 1);
-      this.#u8.set(instruction.record!, place.records + offset);
+      this.#memories.write(instruction.record!, place, offset);
       recordOffsets.set(instruction, offset);
       return offset;
     };
@@ -284,124 +276,35 @@ export class Translator {
     module.add(name, body);
     this.counters.regions++;
     this.counters.instructions += region.length;
-    const page = this.#page(region.page);
-    this.#writeMoved(page, region.moved, place.records);
+    const page = this.#memories.page(region.page);
+    this.#memories.writeMoved(page, region.moved, place);
     const bytes = body.code.length;
     const kept = keptRegion(region, { name, number, handled, bytes, page });
-    const translated = this.#placed(kept, { request, place });
-    return { region: translated, kept: store && kept };
+    return { region: this.#memories.placed(kept, request, place), kept: store && kept };
   }
 
-  /** A region on the page of a request, in its place. */
-  #placed(
-    region: KeptRegion,
-    { request, place }: { request: TranslationRequest; place: RegionPlace },
-  ): TranslatedRegion {
-    const { version } = request;
-    const { mode, name, instructions, bytes } = region;
-    const page = request.gpa - (request.gpa % PAGE_BYTES);
-    const { slot } = place;
-    const handler = this.#options.firstFunction + slot;
-    const records = place.records + keptMemory(region).blocks;
-    const [entries, inner] = [region.entries, region.inner].map((list) =>
-      list.map((offset) => page + offset),
-    );
-    const [start, end] = [page + region.start, page + region.end];
-    const where = { entries: entries!, inner: inner!, mode, start, end, version };
-    return { ...where, handler, records, slot, name, instructions, bytes };
-  }
+  // --- what is kept ---
 
-  #page(gpa: number): Uint8Array {
-    return this.#u8.subarray(RAM_BASE + gpa, RAM_BASE + gpa + PAGE_BYTES);
-  }
-  #writeMoved(page: Uint8Array, moved: readonly MovedNumber[], memory: number): void {
-    for (const [n, number] of moved.entries())
-      this.#i64[(memory + n * MOVED_BYTES) / 8] = movedNumber(page, number);
-  }
-
-  // --- what earlier machines left ---
-
-  /** Takes over what is kept for a request, and what else was on its page; none when nothing is. */
+  /** Takes over what earlier machines left for a request, and what else was on its page; none when there is nothing. */
   adopt(request: TranslationRequest): readonly Translation[] {
-    const { gpa, mode } = request;
-    const page = gpa - (gpa % PAGE_BYTES);
-    const found = this.#source.isRam(page)
-      ? this.#kept?.find(this.#page(page), gpa - page, mode)
-      : undefined;
-    if (!found?.length) return [];
-    const { translated } = enteredAt(this.#u32, page, mode);
-    const isNew = ({ region }: Found) => !translated.has(page + region.entries[0]!);
-    const byModule = Map.groupBy(found.filter(isNew), ({ n }) => n);
-    return [...byModule].flatMap(([n, of]) => this.#adoptModule(n, of, request) ?? []);
+    const adopted = this.#adoption?.adopt(request) ?? [];
+    for (const { regions } of adopted) this.counters.adopted += regions.length;
+    return adopted;
   }
-
-  #adoptModule(
-    n: number,
-    found: readonly Found[],
-    request: TranslationRequest,
-  ): Translation | undefined {
-    const { store } = this.#options;
-    const module = store?.load(n);
-    if (!store || !module) return undefined;
-    const regions: TranslatedRegion[] = [];
-    const places: RegionPlace[] = [];
-    const memories = store.kept[n]!.regions.map(() => 0);
-    let bytes = 0;
-    for (const { region } of found) {
-      const place = this.cache.allocate(keptMemory(region).bytes);
-      if (!place) break;
-      if (!this.#writeMemory(region, request, place)) {
-        this.cache.free([place]);
-        continue;
-      }
-      places.push(place);
-      memories[region.number] = place.records;
-      regions.push(this.#placed(region, { request, place }));
-      bytes += region.bytes;
-    }
-    if (regions.length === 0) return undefined;
-    this.cache.add({ regions, places, bytes });
-    this.#used.add(n);
-    this.counters.adopted += regions.length;
-    return { module, regions, memories };
-  }
-
-  /** What a kept region's memory holds; false if one of its instructions is none, which its code should have shown. */
-  #writeMemory(region: KeptRegion, { gpa, mode }: TranslationRequest, place: RegionPlace): boolean {
-    const page = gpa - (gpa % PAGE_BYTES);
-    this.#writeMoved(this.#page(page), region.moved, place.records);
-    const { records } = keptMemory(region);
-    return region.handled.every((offset, n) => {
-      const record = this.#source.record(page, offset, mode);
-      if (record) this.#u8.set(record, place.records + records + n * RECORD_BYTES);
-      return record !== undefined;
-    });
-  }
-
   /** Hands the store what it has not seen yet; V8 may have compiled more of the rest by now. */
   save(): void {
-    const { store } = this.#options;
-    const state = this.counters.modules + this.counters.adopted;
-    if (!store) return;
-    this.#saved = state;
-    store.save({ used: this.#used, made: [...this.cache.made()] });
+    this.#saved = this.#keepable;
+    const used = this.#adoption?.used ?? new Set();
+    this.#options.store?.save({ used, made: [...this.cache.made()] });
   }
   /** There is something to save. */
   get isUnsaved(): boolean {
-    return (
-      this.#options.store !== undefined &&
-      this.counters.modules + this.counters.adopted !== this.#saved
-    );
+    return this.#options.store !== undefined && this.#keepable !== this.#saved;
   }
-}
-
-function memoryOf({ moved, entries, length, simple }: Region): RegionMemory {
-  const counts = { moved: moved.length, entries: entries.length, handled: length - simple };
-  return regionMemory(counts);
-}
-function keptMemory({ moved, entries, handled }: KeptRegion): RegionMemory {
-  const counts = { moved: moved.length, entries: entries.length, handled: handled.length };
-  return regionMemory(counts);
+  /** Grows with what a store would like to know. */
+  get #keepable(): number {
+    return this.counters.modules + this.counters.adopted;
+  }
 }
 
 /** Values that are iterated over, and over the rest of them when that was given up. */
