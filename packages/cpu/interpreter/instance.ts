@@ -30,7 +30,8 @@ export function instantiate(options: {
   for (const name of imports) {
     const implementation = options.host[name] as ((...args: unknown[]) => unknown) | undefined;
     host[name] = implementation
-      ? (_cpu: number, ...args: unknown[]) => implementation(...args)
+      ? // Written out, since a rest parameter makes an array for each call: RDTSC is part of Linux's every system call.
+        (_cpu: number, a: unknown, b: unknown, c: unknown) => implementation(a, b, c)
       : () => {
           throw new Error(`the host function ${name} is missing`);
         };

@@ -1,6 +1,7 @@
 // Functions of the lift language: microcode and instruction handlers. A function is built when something calls it,
 // once for each module. Every function gets the vCPU's base address as its first, hidden parameter.
 
+import { assert } from '@mimic/base';
 import type { ValueType } from '../wasm/opcodes.ts';
 import type { Statement } from './ir.ts';
 import type { Lift } from './lift.ts';
@@ -47,13 +48,17 @@ export function fn<const P extends Params>(name: string, options: FunctionOption
   };
 }
 
-/** Declares a function that the host supplies (never on a hot path). */
+/** Parameters of a host function at most (interpreter/instance.ts). */
+const IMPORT_PARAMS_MAX = 3;
+
+/** Declares a function that the host supplies: a call takes a hundred times as long as one of microcode. */
 export function imported(
   name: string,
   params: Params,
   result?: ValueType,
   options: { faults?: boolean } = {},
 ): FunctionRef {
+  assert(Object.keys(params).length <= IMPORT_PARAMS_MAX, `${name} has too many parameters`);
   return {
     name,
     params: Object.values(params),

@@ -9,9 +9,11 @@ import type {
   TranslatorStart,
 } from '@mimic/machine';
 
+/** Looked up once: the guest reads its time-stamp counter through it. */
+const { hrtime } = process;
 /** Nanoseconds of a clock that all threads share; `performance.now()` begins anew in each. */
 export function hostNow(): number {
-  return Number(process.hrtime.bigint());
+  return Number(hrtime.bigint());
 }
 
 /** What the workers of processors and of the translator are started with. */
