@@ -26,7 +26,7 @@ import {
   systemTypeOf,
 } from './descriptor.ts';
 import { externalBit, raiseSelectorIf, raiseWithCode, selectorError, VECTOR } from './fault.ts';
-import { LEGACY_MODE, updateMode } from './mode.ts';
+import { LEGACY_MODE, updateCode, updateMode } from './mode.ts';
 import { ATTRIBUTES } from './segment-access.ts';
 import { loadStackDescriptor } from './segment-load.ts';
 import { isNonCanonical, push, setStackPointer } from './stack.ts';
@@ -179,7 +179,7 @@ const deliverLong: FunctionRef = fn('deliverLong', {
     l.set(S.cpl, cpl);
     l.set(S.rip, target);
     handlerFlags(l, gate.and(0x100));
-    l.run(updateMode);
+    l.run(updateCode);
   },
 });
 

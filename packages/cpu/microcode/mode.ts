@@ -17,6 +17,8 @@ export const LEGACY_MODE = { protected: 0, real: 1, virtual8086: 2 } as const;
 export const BREAKPOINTS = { instruction: 1, data: 2, io: 4 } as const;
 /** Bit of `S.mode`: blocks of one instruction. */
 export const MODE_SINGLE_STEP = 4;
+/** `S.mode` of 64-bit code. */
+const MODE_64 = 64 >> 5;
 
 /** Stack-pointer mask from SS and the code size. */
 export const updateStackMask: FunctionRef = fn('updateStackMask', {
@@ -53,6 +55,31 @@ export const updateMode: FunctionRef = fn('updateMode', {
     updateFpuTrap(l, cr0);
     updateVectorTrap(l, cr0, legacy);
     l.run(updateContext);
+  },
+});
+
+/**
+ * As updateMode, after a change of CS, SS, CPL or RFLAGS and of nothing else: system calls, interrupts and returns. Between 64-bit
+ * code it is only the privilege that makes a difference.
+ */
+export const updateCode: FunctionRef = fn('updateCode', {
+  params: {},
+  build(l) {
+    const isLong = l.get(S.segAttributes, SEGMENT.cs).and(ATTRIBUTES.long).nez();
+    const was64 = l.get(S.codeBits).eq(64);
+    const isOdd = l
+      .get(S.rflags)
+      .and(RFLAGS.tf | RFLAGS.vm)
+      .or(l.get(S.breakpoints));
+    l.if(
+      was64.and(isLong).and(isOdd.eqz()),
+      () => {
+        l.set(S.mode, MODE_64);
+        updateTlbs(l);
+        l.run(updateContext);
+      },
+      () => l.run(updateMode),
+    );
   },
 });
 

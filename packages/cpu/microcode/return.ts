@@ -20,7 +20,7 @@ import {
   markAccessed,
 } from './descriptor.ts';
 import { raiseSelectorIf, VECTOR } from './fault.ts';
-import { BREAKPOINTS, updateMode } from './mode.ts';
+import { BREAKPOINTS, updateCode } from './mode.ts';
 import { ATTRIBUTES } from './segment-access.ts';
 import { loadStackDescriptor } from './segment-load.ts';
 import { isNonCanonical, setStackPointer, stackLinearInAnyMode, stackPointer } from './stack.ts';
@@ -33,7 +33,7 @@ export function peek(l: Lift, bits: 16 | 32 | 64, index: number): Value {
   return l.let(l.load(bytes, linear).u64());
 }
 
-/** Replaces the bits of RFLAGS that `mask` has, arithmetic flags always; `updateMode` is the caller's. */
+/** Replaces the bits of RFLAGS that `mask` has, arithmetic flags always; `updateCode` is the caller's. */
 export const loadFlags: FunctionRef = fn('loadFlags', {
   params: { image: 'i32', mask: 'i32' },
   build(l, { image, mask }) {
@@ -117,7 +117,7 @@ export const finishReturn: FunctionRef = fn('finishReturn', {
     l.set(S.cpl, cpl);
     l.set(S.rip, rip);
     l.if(isOuter, () => l.run(dropInnerSegments));
-    l.run(updateMode);
+    l.run(updateCode);
     setStackPointer(l, undefined, rsp);
   },
 });

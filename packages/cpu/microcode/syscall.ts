@@ -8,7 +8,7 @@ import { EFER } from '../state/control-bits.ts';
 import { GPR, S, SEGMENT } from '../state/layout.ts';
 import { isLongMode } from './descriptor.ts';
 import { VECTOR } from './fault.ts';
-import { LEGACY_MODE, updateMode } from './mode.ts';
+import { LEGACY_MODE, updateCode } from './mode.ts';
 import { loadFlags } from './return.ts';
 import { isNonCanonical } from './stack.ts';
 
@@ -49,7 +49,7 @@ export const syscall: FunctionRef = fn('syscall', {
     l.set(S.stepping, masked.and(RFLAGS.tf));
     const cs = l.let(l.get(S.msrStar).shru(32).i32().and(0xfffc));
     loadFlatPair(l, cs, cs.add(8), l.i32(1));
-    l.run(updateMode);
+    l.run(updateCode);
   },
 });
 
@@ -73,7 +73,7 @@ export const sysret: FunctionRef = fn('sysret', {
     const base = l.let(l.get(S.msrStar).shru(48).i32());
     const cs = l.let(base.add(l.select(wide, l.i32(16), 0)).or(3));
     loadFlatPair(l, cs, base.add(8).or(3), wide);
-    l.run(updateMode);
+    l.run(updateCode);
   },
 });
 
@@ -96,7 +96,7 @@ export const sysenter: FunctionRef = fn('sysenter', {
     l.set(S.gpr, l.get(S.msrSysenterEsp).and(mask), GPR.rsp);
     l.set(S.rip, l.get(S.msrSysenterEip).and(mask));
     loadFlatPair(l, cs, cs.add(8), isLong);
-    l.run(updateMode);
+    l.run(updateCode);
   },
 });
 
@@ -115,6 +115,6 @@ export const sysexit: FunctionRef = fn('sysexit', {
     l.set(S.rip, rip.and(mask));
     const cs = l.let(base.add(l.select(wide, l.i32(32), 16)).or(3));
     loadFlatPair(l, cs, cs.add(8), wide);
-    l.run(updateMode);
+    l.run(updateCode);
   },
 });
