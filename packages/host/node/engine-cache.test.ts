@@ -1,7 +1,7 @@
 // The cache of engines: what is read is what was written, and only while the sources are the same.
 
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -69,6 +69,14 @@ test('a file that is damaged or cut off is as good as none', async () => {
     await writeFile(file, content);
     assert.equal(await (await open()).read('one'), undefined);
   }
+});
+
+test('a file that others may write to is as good as none', async () => {
+  const { open, folder } = await setUp('others');
+  await (await open()).write(engine);
+  const [name] = await readdir(folder);
+  await chmod(join(folder, name!), 0o622);
+  assert.equal(await (await open()).read('one'), undefined);
 });
 
 test('a folder that cannot be made is no failure', async () => {

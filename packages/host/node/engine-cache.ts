@@ -7,6 +7,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import v8 from 'node:v8';
 import type { EngineData, EngineKind } from '@mimic/machine';
+import { CODE_FILE_MODE, isOurs } from './cache-folder.ts';
 import { DIGEST_BYTES, digest } from './compiled-code.ts';
 
 /** Files that are kept: of several checkouts, or versions, each may have its own. */
@@ -45,7 +46,7 @@ export class EngineCache {
     const file = this.#file(kind, 'code');
     const unfinished = unfinishedName(file);
     try {
-      writeFileSync(unfinished, contentOf(code));
+      writeFileSync(unfinished, contentOf(code), { mode: CODE_FILE_MODE });
       renameSync(unfinished, file);
     } catch {
       rmSync(unfinished, { force: true });
@@ -54,6 +55,7 @@ export class EngineCache {
 
   async #read(path: string): Promise<unknown> {
     try {
+      if (!isOurs(await stat(path))) return undefined;
       const file = await readFile(path);
       const content = file.subarray(DIGEST_BYTES);
       if (!digest(content).equals(file.subarray(0, DIGEST_BYTES))) return undefined;
@@ -67,7 +69,7 @@ export class EngineCache {
     try {
       await mkdir(this.#folder, { recursive: true });
       const unfinished = unfinishedName(file);
-      await writeFile(unfinished, contentOf(value));
+      await writeFile(unfinished, contentOf(value), { mode: CODE_FILE_MODE });
       await rename(unfinished, file);
       await this.#forgetOldest();
     } catch {

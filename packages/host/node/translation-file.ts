@@ -22,6 +22,7 @@ import {
 import { dirname, join } from 'node:path';
 import v8 from 'node:v8';
 import { threadId } from 'node:worker_threads';
+import { CODE_FILE_MODE, isOurs } from './cache-folder.ts';
 import { DIGEST_BYTES, digest } from './compiled-code.ts';
 
 /** Of one file. */
@@ -81,12 +82,12 @@ export class TranslationFile {
     this.entries = entries;
   }
 
-  /** Undefined when there is none, or it is damaged. */
+  /** Undefined when there is none, it is damaged, or may be another user's. */
   static open(path: string): TranslationFile | undefined {
     let file: number | undefined;
     try {
       file = openSync(path, 'r');
-      const index = readIndex(file);
+      const index = isOurs(fstatSync(file)) ? readIndex(file) : undefined;
       if (index) return new TranslationFile(file, index);
     } catch {
       // As if not there.
@@ -151,7 +152,7 @@ export function writeTranslations(
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const unfinished = `${path}.${process.pid}-${threadId}`;
   try {
-    const file = openSync(unfinished, 'w', 0o600);
+    const file = openSync(unfinished, 'w', CODE_FILE_MODE);
     try {
       writeAll(file, runs, { drafts, bytesMax });
     } finally {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import {
+  chmodSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -127,6 +128,14 @@ test('a bit that is wrong anywhere costs a module or all of them, and gives no w
   }
   writeFileSync(path, whole);
   assert.deepEqual(sums(path), [5, 6]);
+});
+
+test('a file that others may write to is as good as none', () => {
+  const path = pathOf('others');
+  open(path).save({ ...NONE, made: [made(1, quickModule(1))] });
+  assert.deepEqual(sums(path), [1]);
+  chmodSync(path, 0o620);
+  assert.deepEqual(sums(path), []);
 });
 
 test('what was found damaged is replaced', () => {
