@@ -92,7 +92,7 @@ export class Translator {
   readonly #source: InstructionSource;
   readonly #u32: Uint32Array;
   readonly cache: CodeCache;
-  /** What `TranslatorCounters` says, published behind each translation. */
+  /** What `TranslatorCounters` says, published behind each translation and adoption. */
   readonly counters = {
     requests: 0,
     regions: 0,
@@ -138,9 +138,13 @@ export class Translator {
     const started = performance.now();
     const translations = this.#tryAll(requests, made);
     this.counters.milliseconds += performance.now() - started;
+    this.#publish();
+    return translations;
+  }
+
+  #publish(): void {
     const { counters, lastFailure } = this;
     publishCounters(this.#options.memory, { ...counters, lastFailure });
-    return translations;
   }
 
   /** What all vCPUs are to let go of now; `release` says that they have. */
@@ -289,6 +293,7 @@ export class Translator {
   adopt(request: TranslationRequest): readonly Translation[] {
     const adopted = this.#adoption?.adopt(request) ?? [];
     for (const { regions } of adopted) this.counters.adopted += regions.length;
+    if (adopted.length) this.#publish();
     return adopted;
   }
   /** Hands the store what it has not seen yet; V8 may have compiled more of the rest by now. */
