@@ -10,6 +10,8 @@ import { Lift, newLocal } from '../../lift/lift.ts';
 import { printStatements } from '../../lift/print.ts';
 import { Value } from '../../lift/value.ts';
 import { verify } from '../../lift/verify.ts';
+import { multiplyHighSigned } from '../../microcode/divide.ts';
+import { updateMode } from '../../microcode/mode.ts';
 import { checkUnit } from '../../microcode/unit-check.ts';
 import { S } from '../../state/layout.ts';
 import { removeDead } from './dead.ts';
@@ -206,6 +208,15 @@ test('dead removes what nobody reads', () => {
       'a load, but not a call'(l, { a }) {
         l.loadRaw('i64.load', a.get.i32());
         l.load(8, a.get);
+      },
+      'a call that only computes, with the test that chose it, but not others'(l, { a, b }) {
+        l.choose(
+          a.get.eqz(),
+          'i64',
+          () => l.call(multiplyHighSigned, a.get, b.get),
+          () => b.get,
+        );
+        l.run(updateMode);
       },
       'what control does not reach, and tests of nothing'(l, { a, b }) {
         l.if(a.get.eqz(), () => l.let(b.get));

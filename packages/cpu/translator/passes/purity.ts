@@ -1,6 +1,8 @@
 // What computing an expression does besides giving its value, and what else than its operands the value depends on.
 
+import type { FunctionRef } from '../../lift/function.ts';
 import type { Node } from '../../lift/ir.ts';
+import { statementsOf } from './settled-state.ts';
 
 export type OperationKind =
   /** Depends on its operands only. */
@@ -38,8 +40,26 @@ export function isDroppable(node: Node): boolean {
     case 'load':
       return isDroppable(node.address) && (!node.value || isDroppable(node.value));
     case 'call':
-      return false;
+      return onlyComputes(node.callee) && node.args.every(isDroppable);
   }
+}
+
+const computing = new Map<FunctionRef, boolean>();
+
+/** Whether a function does nothing but give a value: straight code without stores, faults and atomics. */
+function onlyComputes(ref: FunctionRef): boolean {
+  let known = computing.get(ref);
+  if (known === undefined) {
+    const mayFault = ref.faults || ref.zeroOnFault === true;
+    // A recursive call would not end.
+    computing.set(ref, false);
+    known = !mayFault && (ref.build !== undefined || ref.statements !== undefined);
+    known &&= statementsOf(ref).every(
+      (s) => (s.kind === 'set' || s.kind === 'return') && (!s.value || isDroppable(s.value)),
+    );
+    computing.set(ref, known);
+  }
+  return known;
 }
 
 /** An address in the vCPU's state, known or not, as opposed to guest memory, a TLB or anything else. */

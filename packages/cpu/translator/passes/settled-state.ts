@@ -54,7 +54,7 @@ export function flushesTlb(ref: FunctionRef): boolean {
   if (cached !== undefined) return cached;
   flushers.set(ref, false);
   let result = false;
-  calleesOf(build(ref), (callee) => {
+  calleesOf(statementsOf(ref), (callee) => {
     result ||= flushesTlb(callee);
   });
   flushers.set(ref, result);
@@ -69,7 +69,7 @@ export function changesSettled(ref: FunctionRef): boolean {
   if (cached !== undefined) return cached;
   // A recursive call adds nothing new.
   known.set(ref, false);
-  const statements = build(ref);
+  const statements = statementsOf(ref);
   let result = stores(statements);
   calleesOf(statements, (callee) => {
     result ||= changesSettled(callee);
@@ -78,7 +78,8 @@ export function changesSettled(ref: FunctionRef): boolean {
   return result;
 }
 
-function build(ref: FunctionRef): readonly Statement[] {
+/** What a function does; nothing for one that the host supplies. */
+export function statementsOf(ref: FunctionRef): readonly Statement[] {
   if (ref.statements) return ref.statements;
   if (!ref.build) return [];
   const l = new Lift({ cpu: newLocal('i32', 0), access: calls, mayFault: true });
