@@ -1,4 +1,5 @@
-// Machines one after the other: the second takes over what the first has translated, unless it was told not to.
+// Machines one after the other: the second takes over what the first has translated, unless it was told not to, and what
+// V8 made of the interpreter stays too.
 
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -43,4 +44,23 @@ test('what one machine has translated the next takes over', async () => {
   const second = await run({});
   assert.ok(second.adopted > 0, JSON.stringify(second));
   assert.equal((await run({ keepTranslations: false })).adopted, 0);
+});
+
+test("V8's code of the interpreter is kept when a machine ends", async () => {
+  const names = () => readdirSync(join(cacheFolder(), 'engines'));
+  const runInterpreted = async () => {
+    const kernel = tinyKernel(LOOP);
+    const options = { kernel, memory: '16M', accel: 'interpreter' } as const;
+    await using machine = await Machine.create(options, nodeHost());
+    await machine.start();
+    // V8 compiles what is hot when it comes to it.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  };
+  await until(
+    async () => {
+      await runInterpreted();
+      return names();
+    },
+    (found) => found.some((name) => name.endsWith('-one.code')),
+  );
 });

@@ -103,6 +103,15 @@ test('a V8 that has no use for the code compiles the module, and replaces it', a
   assert.deepEqual(sums(path), [1]);
 });
 
+test("without V8's test functions all goes on with WebAssembly alone", async () => {
+  const path = pathOf('natives');
+  open(path).save({ ...NONE, made: [made(1, hotModule(1))] });
+  // They are made from a string.
+  const flags = ['--disallow-code-generation-from-strings'];
+  const [found] = await readInProcess(path, { flags });
+  assert.deepEqual([found?.sum, found?.optimised], [101, 0]);
+});
+
 test('a bit that is wrong anywhere costs a module or all of them, and gives no wrong one', () => {
   const path = pathOf('damage');
   const kept = [5, 6].map((n) => made(n, hotModule(n)));
