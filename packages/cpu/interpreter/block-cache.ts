@@ -19,6 +19,8 @@ import { PSEUDO_HANDLERS, R, RECORD_BYTES } from './record.ts';
 
 /** Mode bit: blocks of one instruction (single step, interrupt shadow, instruction breakpoints). */
 export const MODE_SINGLE = 4;
+/** Mode of 64-bit code. */
+const MODE_64 = 2;
 
 /** Decodes a block and gives its first record, or 0 with a fault recorded. */
 export const decodeBlock: FunctionRef = imported('decodeBlock', { gpa: 'i32', mode: 'i32' }, 'i32');
@@ -50,6 +52,10 @@ const ASK_AGAIN = 0x1_0000;
 
 /** Jumps with a target that is known reach no further. */
 const REACH = 0x8000_1000n;
+/** Translated code does not ask whether a jump that it knows leads to a canonical address: near to others there is none. */
+function isNearHole(linear: Value): Value {
+  return isNonCanonical(linear.add(REACH)).or(isNonCanonical(linear.sub(REACH)));
+}
 /** No less than the bytes of the longest block, and those that translated code may be made from. */
 const NEAR_LIMIT_BYTES = PAGE_BYTES;
 
@@ -75,6 +81,46 @@ function placeOf(l: Lift, gpa: Value, mode: Value): Value {
   );
 }
 
+/** Offsets of an entry from `placeOf`. */
+const AT = {
+  key: BLOCK_HASH_OFFSET,
+  first: BLOCK_HASH_OFFSET + 8,
+  count: BLOCK_HASH_OFFSET + 12,
+} as const;
+
+/** Whether the translator is asked for a block that was entered so often, and whether for a kept translation. */
+function isAskedFor(l: Lift, entries: Value): { asks: Value; isWarm: Value } {
+  const isWarm = l.let(entries.eq(l.get(S.warmThreshold)));
+  const isHot = entries.and(ASK_AGAIN - 1).eq(l.get(S.hotThreshold));
+  return { asks: isHot.or(isWarm), isWarm };
+}
+
+/**
+ * The short way of findBlock, to be tried first: gives the block, or 0 when there is more to do than to count it. It is for 64-bit
+ * code of the page that ran last, if the block is the newest of its set and not translated.
+ */
+export function recentBlock(l: Lift): Value {
+  const record = l.var('i32', 0);
+  const rip = l.get(S.rip);
+  const page = l.let(rip.and(~0xfffn));
+  const isOdd = l.get(S.mode).xor(MODE_64).or(l.get(S.runOne)).or(l.get(S.codePageAlone));
+  l.if(page.xor(l.get(S.codePageLinear)).or(isOdd.u64()).eqz(), () => {
+    const gpa = l.let(l.get(S.codePagePhysical).or(rip.and(0xfffn)).i32());
+    const entry = placeOf(l, gpa, l.i32(MODE_64));
+    const key = gpa.u64().or(BigInt(MODE_64) << 32n);
+    l.if(l.loadRaw('i64.load', entry, AT.key).eq(key), () => {
+      const entries = l.let(l.loadRaw('i32.load', entry, AT.count).add(1));
+      // Translated blocks, and counts that begin anew, are negative.
+      l.if(isAskedFor(l, entries).asks.or(entries.lts(0)).eqz(), () => {
+        l.storeRaw('i32.store', entry, AT.count, entries);
+        l.set(S.ripBase, page);
+        record.set(l.loadRaw('i32.load', entry, AT.first));
+      });
+    });
+  });
+  return record.get();
+}
+
 /** The first record of the block at S.rip, or 0 with a fault recorded. Sets S.ripBase and the cached code page. */
 export const findBlock: FunctionRef = fn('findBlock', {
   params: {},
@@ -97,6 +143,8 @@ export const findBlock: FunctionRef = fn('findBlock', {
       const gpa = l.call(translateFetch, linear);
       l.set(S.codePageLinear, linear.sub(offset));
       l.set(S.codePageGlobal, l.get(S.fetchGlobal));
+      const page = linear.sub(offset);
+      l.set(S.codePageAlone, isNearHole(page).or(isNearHole(page.or(0xfffn))));
       // There is no RAM beyond 4 GiB, and the look-up has 32 bits: the last page stands for all that is there.
       const isBeyond = gpa.gtu(0xffff_ffffn);
       l.set(S.codePagePhysical, l.select(isBeyond, l.i64(0xffff_f000n), gpa.and(~0xfffn)));
@@ -116,9 +164,7 @@ export const findBlock: FunctionRef = fn('findBlock', {
       noteAlone();
       mode.set(mode.get().or(MODE_SINGLE));
     });
-    // Translated code does not ask whether a jump that it knows leads to a canonical address.
-    const isNearHole = l.let(isNonCanonical(rip.add(REACH)).or(isNonCanonical(rip.sub(REACH))));
-    l.unlikely(isNearHole.and(isLegacy.eqz()), () => mode.set(mode.get().or(MODE_SINGLE)));
+    l.unlikely(isNearHole(rip).and(isLegacy.eqz()), () => mode.set(mode.get().or(MODE_SINGLE)));
     const gpa = l.let(l.get(S.codePagePhysical).or(offset).i32());
     const key = mode.get();
     const entry = l.var('i32', placeOf(l, gpa, key));
@@ -126,7 +172,7 @@ export const findBlock: FunctionRef = fn('findBlock', {
       l.block((found) => {
         const wanted = l.let(gpa.u64().or(key.u64().shl(32)));
         for (let way = 0; way < WAYS; way++) {
-          const at = BLOCK_HASH_OFFSET + way * BLOCK_HASH_ENTRY_BYTES;
+          const at = AT.key + way * BLOCK_HASH_ENTRY_BYTES;
           l.if(l.loadRaw('i64.load', entry.get(), at).eq(wanted), () => {
             if (way > 0) entry.set(entry.get().add(way * BLOCK_HASH_ENTRY_BYTES));
             found();
@@ -134,16 +180,15 @@ export const findBlock: FunctionRef = fn('findBlock', {
         }
         missed();
       });
-      const found = l.loadRaw('i32.load', entry.get(), BLOCK_HASH_OFFSET + 8);
-      const before = l.loadRaw('i32.load', entry.get(), BLOCK_HASH_OFFSET + 12);
+      const found = l.loadRaw('i32.load', entry.get(), AT.first);
+      const before = l.loadRaw('i32.load', entry.get(), AT.count);
       l.if(
         before.ges(0),
         () => {
           const entries = l.let(before.add(1).and(ENTRIES_MAX));
-          l.storeRaw('i32.store', entry.get(), BLOCK_HASH_OFFSET + 12, entries);
-          const isHot = entries.and(ASK_AGAIN - 1).eq(l.get(S.hotThreshold));
-          const isWarm = l.let(entries.eq(l.get(S.warmThreshold)));
-          l.unlikely(isHot.or(isWarm), () => l.run(blockIsHot, gpa, key, isWarm));
+          l.storeRaw('i32.store', entry.get(), AT.count, entries);
+          const { asks, isWarm } = isAskedFor(l, entries);
+          l.unlikely(asks, () => l.run(blockIsHot, gpa, key, isWarm));
         },
         () => l.run(rememberJump, rip, l.loadRaw('i32.load', found, R.immediate)),
       );

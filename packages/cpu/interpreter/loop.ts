@@ -21,7 +21,7 @@ import { settleFlags } from '../microcode/flag-note.ts';
 import { ON_FAULT, S, SEGMENT } from '../state/layout.ts';
 import type { CodeWriter } from '../wasm/module.ts';
 import { inlined } from './access.ts';
-import { findBlock } from './block-cache.ts';
+import { findBlock, recentBlock } from './block-cache.ts';
 import type { HandlerTable } from './handlers.ts';
 import { verifyNextPage } from './next-page.ts';
 import { PSEUDO_HANDLERS, R, RECORD_BYTES } from './record.ts';
@@ -168,7 +168,13 @@ class LoopEmitter {
         const reason = l.call(serviceEvents);
         l.if(reason, () => l.return(reason));
       });
-      const first = l.call(findBlock);
+      const recent = recentBlock(l);
+      const first = l.choose(
+        recent,
+        'i32',
+        () => recent,
+        () => l.call(findBlock),
+      );
       l.set(S.blockStart, first);
       l.set(S.stepping, l.get(S.rflags).and(RFLAGS.tf));
       l.assign(this.#record, first);

@@ -287,6 +287,8 @@ export const S = {
   supervisorGeneration: field('supervisorGeneration', 'i32'),
   /** 1: some of the supervisor's entries in the jump cache are for pages that are not global. */
   jumpsNotGlobal: field('jumpsNotGlobal', 'i32'),
+  /** Not 0 when instructions of the page that code runs from are run one by one: it is near non-canonical addresses. */
+  codePageAlone: field('codePageAlone', 'i32'),
   /** Not 0 when the page that code runs from is global; the same of the page that was last translated for a fetch. */
   codePageGlobal: field('codePageGlobal', 'i32'),
   fetchGlobal: field('fetchGlobal', 'i32'),

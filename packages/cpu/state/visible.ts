@@ -10,7 +10,7 @@ export const TRANSIENT: ReadonlySet<string> = new Set<FieldName>([
   'zero', 'tlb', 'tlbSystem', 'tlbFetch', 'codePageLinear', 'codePagePhysical', 'ramBytes', 'record', 'blockStart', 'budget',
   'events', 'result', 'scratch', 'aside', 'stopOnFault', 'hotThreshold', 'codeChanged', 'walkSilently', 'tlbsUsed',
   'exact', 'aloneAt', 'runOne', 'stopsOthers', 'pauses', 'generation', 'context',
-  'userGeneration', 'supervisorGeneration', 'jumpsNotGlobal', 'jumpPages', 'codePageGlobal', 'fetchGlobal',
+  'userGeneration', 'supervisorGeneration', 'jumpsNotGlobal', 'jumpPages', 'codePageGlobal', 'codePageAlone', 'fetchGlobal',
   'sliceEnd', 'jumpFills', 'translatedFaults', 'flagsKind', 'flagsLeft', 'flagsRight',
 ]); // biome-ignore format: a list
 
