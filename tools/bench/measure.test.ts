@@ -46,6 +46,13 @@ test('a run has a sample for each time an item ran, in the order of the marks', 
   assert.ok((run.memory?.peakMiB ?? 0) > 0);
 });
 
+test('an emulator has the environment that it is given, beside that of the benchmark', async () => {
+  const script = 'echo "@@CPU $MIMIC_BENCH_TEST $PATH"; echo @@DONE; exec sleep 30';
+  const env = { MIMIC_BENCH_TEST: 'given' };
+  const run = await measure(['sh', '-c', script], { ...OPTIONS, env });
+  assert.equal(run.guest, `given ${process.env.PATH}`);
+});
+
 test('an emulator that ends early is a failure with the end of its output, and what came before counts', async () => {
   const script = 'echo @@READY 1; echo panic; echo reason >&2; exit 3';
   const run = await measure(['sh', '-c', script], OPTIONS);

@@ -55,8 +55,7 @@ export class KeptTranslations implements TranslationStore {
     this.#bytesMax = bytesMax;
     this.#file = TranslationFile.open(path);
     this.#run = (this.#file?.runs ?? 0) + 1;
-    const entries = this.#file?.entries ?? [];
-    this.kept = entries.map(({ description }) => v8.deserialize(description) as KeptModule);
+    this.kept = descriptionsIn(this.#file);
   }
 
   load(n: number): WebAssembly.Module | undefined {
@@ -155,6 +154,17 @@ export class KeptTranslations implements TranslationStore {
       return bytes && compiledCode(module, digest(bytes), functions);
     };
     return { ...draft, optimised, functions: functions.length, code };
+  }
+}
+
+function descriptionsIn(file: TranslationFile | undefined): KeptModule[] {
+  try {
+    // Cast: the index is whole, and of a translator with these sources.
+    return (file?.entries ?? []).map(
+      ({ description }) => v8.deserialize(description) as KeptModule,
+    );
+  } catch {
+    return [];
   }
 }
 
