@@ -12,8 +12,9 @@ import { fmaFunctions, type Way } from './fma.ts';
 
 type Width = 32 | 64;
 type Kind = 'scalar' | 'packed';
-/** All masked, to nearest, with inexactness noted: the quick ways are allowed. */
-const MXCSR = 0x1fa0;
+/** All masked, to nearest: the quick ways are allowed, with inexactness noted or only for exact results. */
+const PE = 0x20;
+const PLAIN = 0x1f80;
 const NONE = v128(new Array(16).fill(0));
 const WAYS: readonly Way[] = [
   'careful',
@@ -79,7 +80,7 @@ for (const width of [32, 64] as const) {
           const { view } = compiled;
           const place = (slot: number, lane: number) =>
             CPU_BASE + at(S.scratch, slot) + (lane * width) / 8;
-          view.setUint32(CPU_BASE + S.mxcsr.offset, MXCSR, true);
+          view.setUint32(CPU_BASE + S.mxcsr.offset, PLAIN | (n % 3 ? PE : 0), true);
           operands.forEach((value, slot) => {
             for (let lane = 0; lane < lanes; lane++) {
               if (width === 64) view.setBigUint64(place(slot + 1, lane), value, true);

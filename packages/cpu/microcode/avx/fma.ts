@@ -9,12 +9,10 @@ import { constant, type Value } from '../../lift/value.ts';
 import { S } from '../../state/layout.ts';
 import { hasFusedMultiplyAdd } from '../../wasm/host-features.ts';
 import { MXCSR, reportSse } from '../sse/check.ts';
+import { type Computed, inexactSigns } from '../sse/inexact.ts';
 import { begin, laneCount, laneOf, type Width, withLane } from '../sse/lanes.ts';
+import { oddRounding } from '../sse/plain.ts';
 import { SOFT_FMA } from './soft-fma.ts';
-
-/** Rounding to nearest, inexactness masked and noted already, no flushing to zero. */
-const QUICK_BITS = MXCSR.rc | MXCSR.fz | MXCSR.pm | MXCSR.pe;
-const QUICK_VALUE = MXCSR.pm | MXCSR.pe;
 
 function splat(width: Width, value: number): Value {
   const bytes = new Uint8Array(16);
@@ -180,6 +178,42 @@ interface Halves {
   readonly flipAddend: Value;
 }
 
+/** Gives the results if masks of all halves are all ones. */
+type IfAll = (masks: readonly Value[], results: Value[]) => void;
+
+/** Gives results that are exact because products and sums are, each by itself; operands that are denormal are none. */
+function giveIfExact(
+  l: Lift,
+  width: Width,
+  halves: readonly Operands[],
+  give: (results: Value[]) => void,
+): void {
+  const shape = width === 32 ? 'f32x4' : 'f64x2';
+  const op = (name: string, x: Value, y: Value) => l.op(`${shape}.${name}`, x, y);
+  const either = (x: Value, y: Value) => l.op('v128.or', x, y);
+  const least = splat(width, RANGE[width].least);
+  const isNormal = (v: Value) => op('ge', l.op(`${shape}.abs`, v), least);
+  l.block((otherwise) => {
+    const results = halves.map(({ a, b, c }) => {
+      const zeros = [a, b, c].map((v) => l.let(op('eq', v, ZERO)));
+      const product = l.let(op('mul', a, b));
+      const result = l.let(op('add', product, c));
+      const plain = [
+        ...[a, b, c].map((v, n) => either(isNormal(v), zeros[n]!)),
+        either(isNormal(product), either(zeros[0]!, zeros[1]!)),
+      ].reduce((x, y) => l.op('v128.and', x, y));
+      l.if(l.op('i32x4.all_true', plain).eqz(), otherwise);
+      const steps: Computed[] = [
+        { operation: 'mul', shape, a, b, result: product },
+        { operation: 'add', shape, a: product, b: c, result },
+      ];
+      for (const step of steps) for (const sign of inexactSigns(l, step)) l.if(sign, otherwise);
+      return result;
+    });
+    give(results);
+  });
+}
+
 /** The results of one or two halves, of which `lanes` lanes count; exceptions are reported before it gives them. */
 function compute(
   l: Lift,
@@ -187,17 +221,7 @@ function compute(
   o: Halves,
   give: (v: Value[]) => void,
 ): void {
-  const isQuick = () => l.get(S.mxcsr).and(QUICK_BITS).eq(QUICK_VALUE);
-  l.if(way() === 'careful' ? l.i32(0) : isQuick(), () => {
-    const operands = o.a.map((a, n) => ({
-      a: l.let(l.op('v128.xor', a, o.flipProduct)),
-      b: o.b[n]!,
-      c: l.let(l.op('v128.xor', o.c[n]!, o.flipAddend)),
-    }));
-    const ifAll = (masks: readonly Value[], results: Value[]) => {
-      const all = masks.reduce((x, y) => l.op('v128.and', x, y));
-      l.if(l.op('i32x4.all_true', all), () => give(results));
-    };
+  const giveQuick = (operands: readonly Operands[], ifAll: IfAll): void => {
     if (way() === 'fused') {
       const quick = operands.map((x) => fused(l, width, x));
       const results = quick.map((q) => q.result);
@@ -216,6 +240,25 @@ function compute(
         quick.map((q) => q.result),
       );
     }
+  };
+  const odd = l.let(oddRounding(l));
+  const isNearest = odd.and(~MXCSR.pe).eqz();
+  l.if(way() === 'careful' ? l.i32(0) : isNearest, () => {
+    const operands = o.a.map((a, n) => ({
+      a: l.let(l.op('v128.xor', a, o.flipProduct)),
+      b: o.b[n]!,
+      c: l.let(l.op('v128.xor', o.c[n]!, o.flipAddend)),
+    }));
+    const ifAll: IfAll = (masks, results) => {
+      const all = masks.reduce((x, y) => l.op('v128.and', x, y));
+      l.if(l.op('i32x4.all_true', all), () => give(results));
+    };
+    // PE may still have to be set.
+    l.if(
+      odd,
+      () => giveIfExact(l, width, operands, give),
+      () => giveQuick(operands, ifAll),
+    );
   });
   begin(l);
   const results = o.a.map((a, half) => {
