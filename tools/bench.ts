@@ -170,8 +170,9 @@ async function runAll(): Promise<Results> {
       `warning: this computer is busy (load ${load.toFixed(1)}): wall times will be noise, CPU times less so\n`,
     );
   const path = resultsPath(results.date);
-  rmSync(KEPT, { recursive: true, force: true });
+  // Without first runs, the processor had better not be built anew.
   if (!values['no-keep']) {
+    rmSync(KEPT, { recursive: true, force: true });
     for (const plan of plans) await runFirst(plan, results.runs);
     save(results, path);
   }

@@ -121,7 +121,9 @@ function section(comparison: Comparison, plot: string): string[] {
     ...rows.map(line),
     `| **geomean** |${first('')} | | **${spreadText(comparison.wall)}** | | | **${spreadText(comparison.cpu)}** | |`,
     '',
-    `Peak memory beyond guest RAM: ${OURS} ${number(memory.ours)} MiB, ${peer} ${number(memory.theirs)} MiB.`,
+    `Peak memory beyond guest RAM: ${OURS} ${number(memory.ours)} MiB, ${peer} ${number(memory.theirs)} MiB${
+      Number.isFinite(memory.first) ? `; ${OURS}'s first run ${number(memory.first)} MiB` : ''
+    }.`,
     '',
     `What the guest sees: under ${OURS} ${code(guests.ours)}, under ${peer} ${code(guests.theirs)}.`,
     '',

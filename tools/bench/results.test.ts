@@ -65,7 +65,7 @@ test('ratios are of runs next to each other, the geomean is of each run', () => 
   );
   assert.ok(Math.abs(wall.least - 1) < 1e-12);
   assert.ok(Math.abs(wall.most - Math.sqrt(6)) < 1e-12);
-  assert.deepEqual(memory, { ours: 250, theirs: 250 });
+  assert.deepEqual(memory, { ours: 250, theirs: 250, first: Number.NaN });
 });
 
 test('an item that one machine did not finish has no ratio and is left out of the geomean', () => {
@@ -108,7 +108,10 @@ test('a target is met at its limit and missed above it', () => {
 });
 
 test('a first run has a column and a geomean of its own, and no part of ratios', () => {
-  const runs = [boot('Mimic', { boot: 8, int: 4 }, { isFirst: true }), ...TWO_RUNS.runs];
+  const runs = [
+    boot('Mimic', { boot: 8, int: 4 }, { isFirst: true, memory: { peakMiB: 600, guestMiB: 100 } }),
+    ...TWO_RUNS.runs,
+  ];
   const measured = { ...results(runs), keeps: true };
   const comparison = compare(measured, PAIRING);
   assert.deepEqual(comparison.wall, compare(TWO_RUNS, PAIRING).wall);
@@ -125,6 +128,7 @@ test('a first run has a column and a geomean of its own, and no part of ratios',
   assert.ok(lines.some((line) => line.includes('nothing kept: 2.83 wall')));
   const { text } = benchmarkPage(measured, 'benchmarks');
   assert.ok(text.includes('| boot | 8.00 | 5.00 | 2.00 | 2.50 (2.00–3.00) |'));
+  assert.ok(text.includes("Mimic 250 MiB, QEMU 250 MiB; Mimic's first run 500 MiB."));
   assert.ok(text.includes('2 times each') && text.includes('2.83 in the first run'));
   const table = text.split('\n').filter((line) => /^\|( item|---| boot|\s\*\*geo).*/.test(line));
   const columns = table.slice(0, 4).map((line) => line.split('|').length);

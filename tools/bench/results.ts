@@ -86,8 +86,8 @@ export interface Comparison extends Pairing {
   readonly cpu: Spread;
   /** Of our first run by the median of theirs; NaN if there was none. */
   readonly first: { readonly wall: number; readonly cpu: number };
-  /** Largest of the runs, MiB that are not guest RAM. */
-  readonly memory: { readonly ours: number; readonly theirs: number };
+  /** Largest of the runs, MiB that are not guest RAM; `first`: of our first run, which builds the processor. */
+  readonly memory: { readonly ours: number; readonly theirs: number; readonly first: number };
   /** What the guests say of their processors and clocks. */
   readonly guests: { readonly ours: string; readonly theirs: string };
   readonly failures: readonly string[];
@@ -145,7 +145,7 @@ export function compare(results: Results, pairing: Pairing): Comparison {
     wall: overall('wall'),
     cpu: overall('cpu'),
     first: { wall: firstByTheirs('wall'), cpu: firstByTheirs('cpu') },
-    memory: { ours: ownMemory([...first, ...ours]), theirs: ownMemory(theirs) },
+    memory: { ours: ownMemory(ours), first: ownMemory(first), theirs: ownMemory(theirs) },
     guests: { ours: ours[0]?.guest ?? '', theirs: theirs[0]?.guest ?? '' },
     failures: all.flatMap(({ machine, failure }) => (failure ? [`${machine}: ${failure}`] : [])),
   };
