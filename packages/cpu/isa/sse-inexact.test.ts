@@ -7,7 +7,7 @@ import { TestCpu } from '../testing/check.ts';
 
 const PLAIN = 0x1f80;
 const PE = 0x20;
-const CASES = 3000;
+const CASES = 1500;
 
 interface Form {
   readonly bits: 32 | 64;
@@ -96,35 +96,59 @@ function isPlain(form: Form, operation: Operation, a: number, b: number, result:
 const cpu = new TestCpu();
 cpu.reset(64);
 
-/** All lanes of both operands, low lane first, and what is expected of them. */
-function check(form: Form, operation: Operation, lanes: readonly (readonly [number, number])[]) {
+/** Operands of each lane, low lane first. */
+type Lanes = readonly (readonly [number, number])[];
+
+/** A vector's operands, results, and whether any lane's was rounded. */
+function expected(form: Form, operation: Operation, lanes: Lanes) {
   const join = (values: readonly number[]) =>
     values.reduce((v, x, n) => v | (patternOf(form, x) << BigInt(n * form.bits)), 0n);
-  const [first, second] = [lanes.map(([a]) => a), lanes.map(([, b]) => b)];
   const results = lanes.map(([a, b]) => form.round(compute(operation, a, b)));
   const rounded = lanes.map(([a, b], n) => !isExact(operation, a, b, results[n]!));
-  const upper = (1n << 128n) - (1n << BigInt(form.bits));
-  for (const [n, prefix] of form.prefixes.entries()) {
-    const isPacked = n === 1;
-    const code = Buffer.from(`${prefix}0f${OPCODES[operation]}c1`, 'hex');
-    const isInexact = isPacked ? rounded.includes(true) : rounded[0]!;
-    const packed = join(results);
-    const expected = isPacked ? packed : (join(first) & upper) | (packed & ~upper);
+  return {
+    first: join(lanes.map(([a]) => a)),
+    second: join(lanes.map(([, b]) => b)),
+    result: join(results),
+    rounded,
+    isRounded: rounded.includes(true),
+  };
+}
+
+/** The scalar and the packed instruction on the low half, and that of AVX on both. */
+function check(form: Form, operation: Operation, low: Lanes, high: Lanes): boolean {
+  const [x, y] = [low, high].map((lanes) => expected(form, operation, lanes));
+  const scalar = (1n << BigInt(form.bits)) - 1n;
+  const [scalarPrefix, prefix] = form.prefixes;
+  const vex = `c5f${prefix ? 'd' : 'c'}${OPCODES[operation]}c1`;
+  const cases = [
+    [
+      `${scalarPrefix}0f${OPCODES[operation]}c1`,
+      (x!.first & ~scalar) | (x!.result & scalar),
+      x!.rounded[0]!,
+    ],
+    [`${prefix}0f${OPCODES[operation]}c1`, x!.result, x!.isRounded],
+    [vex, x!.result, x!.isRounded || y!.isRounded],
+  ] as const;
+  for (const [n, [code, result, isInexact]] of cases.entries()) {
     for (const before of [PLAIN, PLAIN | PE]) {
-      const r = cpu.run(code, { xmm: [join(first), join(second)], mxcsr: before });
-      const label = `${operation}${form.bits} ${isPacked ? 'packed' : 'scalar'} ${JSON.stringify(lanes)}`;
+      cpu.setYmmHigh(0, y!.first);
+      cpu.setYmmHigh(1, y!.second);
+      const r = cpu.run(Buffer.from(code, 'hex'), { xmm: [x!.first, x!.second], mxcsr: before });
+      const label = `${operation}${form.bits} ${code} ${JSON.stringify([low, high])}`;
       assert.equal(r.fault, undefined, label);
-      assert.equal(r.xmm[0]!.toString(16), expected.toString(16), label);
+      assert.equal(r.xmm[0]!.toString(16), result.toString(16), label);
+      if (n === 2) assert.equal(cpu.ymmHigh(0).toString(16), y!.result.toString(16), label);
       assert.equal(r.mxcsr, before | (isInexact ? PE : 0), label);
     }
   }
-  return rounded.includes(true);
+  return x!.isRounded;
 }
 
 for (const form of FORMS) {
   for (const operation of Object.keys(OPCODES) as Operation[]) {
     test(`PE of ${operation}, ${form.bits} bits, is set exactly when a result is rounded`, () => {
       const seen = { rounded: 0, exact: 0 };
+      let before: Lanes | undefined;
       for (let n = 0; n < CASES; n++) {
         const lanes: [number, number][] = [];
         while (lanes.length < 128 / form.bits) {
@@ -136,7 +160,8 @@ for (const form of FORMS) {
           const result = form.round(compute(operation, a, y));
           if (isPlain(form, operation, a, y, result)) lanes.push([a, y]);
         }
-        seen[check(form, operation, lanes) ? 'rounded' : 'exact']++;
+        seen[check(form, operation, lanes, before ?? lanes) ? 'rounded' : 'exact']++;
+        before = lanes;
       }
       assert.ok(seen.rounded > CASES / 20 && seen.exact > CASES / 300, JSON.stringify(seen));
     });
