@@ -138,21 +138,26 @@ export function endTranslator(memory: WebAssembly.Memory): void {
   Atomics.wait(words, SHARED.translatorLife, ends, END_MS);
 }
 
-/** A machine may end at any moment: what is new is saved so often, when there is nothing else to do. */
+/**
+ * A machine may end at any moment: what is new is saved after this time, when there is nothing else to do, then after twice
+ * the time, and so on. A save writes all that is kept.
+ */
 const SAVE_MS = 10_000;
 
 class Saving {
   readonly #translator: Translator;
   #last = performance.now();
+  #interval = SAVE_MS;
 
   constructor(translator: Translator) {
     this.#translator = translator;
   }
   whileIdle(): void {
     const now = performance.now();
-    if (!this.#translator.isUnsaved || now - this.#last < SAVE_MS) return;
+    if (!this.#translator.isUnsaved || now - this.#last < this.#interval) return;
     this.#translator.save();
     this.#last = now;
+    this.#interval *= 2;
   }
 }
 
