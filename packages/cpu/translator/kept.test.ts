@@ -6,9 +6,11 @@ import { test } from 'node:test';
 import { EXIT_REASON } from '../interpreter/service.ts';
 import { CODE_ADDRESS, DATA_ADDRESS, STACK_ADDRESS, TestCpu } from '../testing/check.ts';
 import { MemoryStore } from '../testing/memory-store.ts';
+import { translatorOptions } from './in-thread.ts';
 import type { MadeModule, TranslationStore } from './kept.ts';
 import { PendingRequests } from './pending.ts';
 import { RequestRing } from './requests.ts';
+import { Translator } from './translator.ts';
 
 const PAGE = 0x1000;
 const ELSEWHERE = CODE_ADDRESS + 3 * PAGE;
@@ -98,6 +100,33 @@ test('the same code is not translated again', () => {
   assert.equal(adopted, store.kept.flatMap((module) => module.regions).length);
   assert.deepEqual([...store.used], [...store.kept.keys()]);
   assert.deepEqual(store.made, []);
+});
+
+test('what was translated while its code changed is not kept', () => {
+  const cpu = new TestCpu();
+  cpu.reset(64);
+  cpu.write(CODE_ADDRESS, program({ added: 7 }));
+  const store = new MemoryStore();
+  const options = translatorOptions(cpu.memory);
+  const handlers = Object.create(options.handlers) as typeof options.handlers;
+  let change = () => {};
+  // Asked for when the region has been read and is compiled.
+  handlers.tableIndex = (n) => {
+    change();
+    return options.handlers.tableIndex(n);
+  };
+  const translate = () => {
+    const translator = new Translator({ ...options, handlers, counts: false, store });
+    translator.translate([{ gpa: CODE_ADDRESS, mode: 2, version: 0 }]);
+    translator.save();
+    return translator.counters.regions;
+  };
+  change = () => cpu.write(CODE_ADDRESS, program({ added: 8 }));
+  assert.equal(translate(), 1);
+  assert.equal(store.made.length, 0);
+  change = () => {};
+  assert.equal(translate(), 1);
+  assert.equal(store.made.length, 1);
 });
 
 test('code on another page, with other addresses of a kernel in it, runs in what is kept', () => {

@@ -20,7 +20,7 @@ import {
 import { compileRegion } from './compile.ts';
 import { publishCounters } from './counters.ts';
 import { InstructionSource, type RegionInstruction } from './instructions.ts';
-import { type KeptRegion, keptRegion, type TranslationStore } from './kept.ts';
+import { holdsFor, type KeptRegion, keptRegion, type TranslationStore } from './kept.ts';
 import { buildRegion, REGION_LENGTH_MAX, type Region } from './region.ts';
 import { memoryName, planOf, RegionMemories } from './region-memory.ts';
 
@@ -200,6 +200,7 @@ export class Translator {
       for (const request of requests) {
         if (regions.some((region) => covers(region, request))) continue;
         this.counters.requests++;
+        const before = this.#memories.page(request.gpa - (request.gpa % PAGE_BYTES)).slice();
         const region = this.#region(request, regions);
         const place = region && this.cache.allocate(planOf(region).bytes);
         if (!place) {
@@ -207,7 +208,7 @@ export class Translator {
           continue;
         }
         places.push(place);
-        const compiled = this.#compile(module, region, { request, place });
+        const compiled = this.#compile(module, region, { request, place, before });
         regions.push(compiled.region);
         if (compiled.kept) kept.push(compiled.kept);
         made?.(compiled.region);
@@ -252,7 +253,11 @@ export class Translator {
   #compile(
     module: RegionModule,
     region: Region,
-    { request, place }: { request: TranslationRequest; place: RegionPlace },
+    {
+      request,
+      place,
+      before,
+    }: { request: TranslationRequest; place: RegionPlace; before: Uint8Array },
   ): { region: TranslatedRegion; kept: KeptRegion | undefined } {
     const { handlers, counts, store } = this.#options;
     const memory = planOf(region);
@@ -283,8 +288,10 @@ export class Translator {
     const page = this.#memories.page(region.page);
     this.#memories.writeMoved(page, region.moved, place);
     const bytes = body.code.length;
-    const kept = keptRegion(region, { name, number, handled, bytes, page });
-    return { region: this.#memories.placed(kept, request, place), kept: store && kept };
+    const kept = keptRegion(region, { name, number, handled, bytes, page: before });
+    // A vCPU may have changed the code meanwhile: nobody knows what the region was made from, and it will not be installed.
+    const isKept = store !== undefined && holdsFor(kept, page);
+    return { region: this.#memories.placed(kept, request, place), kept: isKept ? kept : undefined };
   }
 
   // --- what is kept ---
