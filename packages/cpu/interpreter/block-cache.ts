@@ -96,8 +96,8 @@ function isAskedFor(l: Lift, entries: Value): { asks: Value; isWarm: Value } {
 }
 
 /**
- * The short way of findBlock, to be tried first: gives the block, or 0 when there is more to do than to count it. It is for 64-bit
- * code of the page that ran last, if the block is the newest of its set and not translated.
+ * The short way of findBlock, to be tried first: gives the block, or 0 when there is more to do than to count it.
+ * For 64-bit code of the page that ran last, if the block is the newest of its set and not translated.
  */
 export function recentBlock(l: Lift): Value {
   const record = l.var('i32', 0);
