@@ -6,13 +6,12 @@ export type {
   TranslatorMessage,
   TranslatorStart,
 } from '@mimic/cpu';
-export { compileEngine } from '@mimic/cpu';
 /** What a host implements to share a folder. */
 export {
   type AttributeChange,
+  ERRNO as FOLDER_ERRNO,
   type FileKind,
   type FileStatus,
-  FOLDER_ERRNO,
   type FolderDone,
   type FolderEntry,
   type FolderError,
@@ -21,7 +20,7 @@ export {
   type HostFolder,
   type OpenFile,
   type OpenOptions,
-} from '@mimic/devices';
+} from '@mimic/devices/host-folder';
 export type {
   Computer,
   ComputerWires,
@@ -32,7 +31,6 @@ export type {
   StopCause,
 } from './computer.ts';
 export type { DeterministicOptions } from './deterministic-options.ts';
-export { DeterministicRun, type RunHost } from './deterministic-run.ts';
 export { MachineError, type MachineErrorCode } from './errors.ts';
 export type {
   Host,
@@ -63,7 +61,6 @@ export {
   type ShareAttachment,
 } from './options.ts';
 export type { PanicNews } from './panic.ts';
-export { assemblePc } from './pc.ts';
 export type { EngineKind } from './processors/engine-kind.ts';
 export { engineKind } from './processors/engine-kind.ts';
 export type { ProcessorStart } from './processors/worker.ts';
@@ -86,4 +83,3 @@ export {
 } from './protocol.ts';
 export type { ExpectMatch, ExpectOptions, SerialPort } from './serial.ts';
 export { canonical } from './state-hash.ts';
-export { type Assemble, runMachine } from './worker.ts';

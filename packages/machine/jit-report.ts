@@ -6,7 +6,7 @@ import {
   type RunCounters,
   readCounters,
   type TranslatorCounters,
-} from '@mimic/cpu';
+} from '@mimic/cpu/outline';
 
 /** Pages that are named. */
 const PAGES_MAX = 8;

@@ -7,7 +7,7 @@ import {
   findCpuModel,
   ownFeatures,
   VCPU_COUNT_MAX,
-} from '@mimic/cpu';
+} from '@mimic/cpu/outline';
 import {
   checkDeterministic,
   type DeterministicConfig,

@@ -1,6 +1,7 @@
 // What two deterministic computers differ in: their place in time, processor, devices and RAM, for people to read.
 
-import { canonical, type DeterministicRun } from '@mimic/machine';
+import { canonical } from '@mimic/machine';
+import type { DeterministicRun } from '@mimic/machine/computer';
 
 /** Differing bytes of RAM that are shown at most, in rows of so many. */
 const MEMORY_ROWS_MAX = 8;

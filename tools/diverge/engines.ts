@@ -1,13 +1,8 @@
 // The ways to run guest code that can be compared, by name.
 
 import { createHash } from 'node:crypto';
-import {
-  assemblePc,
-  type Computer,
-  DeterministicRun,
-  type MachineOptions,
-  type RunHost,
-} from '@mimic/machine';
+import type { Computer, MachineOptions } from '@mimic/machine';
+import { assemblePc, DeterministicRun, type RunHost } from '@mimic/machine/computer';
 import type { MakeRun } from './search.ts';
 
 /** Changes how a computer that was just assembled runs. */

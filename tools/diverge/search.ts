@@ -1,7 +1,7 @@
 // Finds the first instruction that two engines disagree about: both run side by side and are compared at ever shorter
 // intervals, each time from the start up to the last place where they were the same.
 
-import type { DeterministicRun } from '@mimic/machine';
+import type { DeterministicRun } from '@mimic/machine/computer';
 import { type Difference, differences } from './differences.ts';
 
 /** Instructions between two comparisons, from pass to pass. */

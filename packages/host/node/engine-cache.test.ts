@@ -5,8 +5,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { compileEngine } from '@mimic/machine';
-import { buildEngine } from '@mimic/machine/engine';
+import { buildEngine, compileEngine } from '@mimic/machine/engine';
 import { EngineCache } from './engine-cache.ts';
 import { sourcesName } from './sources.ts';
 

@@ -10,13 +10,8 @@ import {
   workerData,
 } from 'node:worker_threads';
 import { assert } from '@mimic/base';
-import {
-  type Assemble,
-  type EngineImage,
-  runMachine,
-  type WorkerHost,
-  type WorkerStart,
-} from '@mimic/machine';
+import type { EngineImage, WorkerHost, WorkerStart } from '@mimic/machine';
+import { type Assemble, runMachine } from '@mimic/machine/computer';
 import type { OpenImage } from './disk-image.ts';
 import { FileStore } from './file-store.ts';
 import { NodeHostFolder, type SharedFolder } from './host-folder.ts';

@@ -1,7 +1,7 @@
 // Looks again and again where the processors of a running machine are. It reads memory that they share with this thread
 // and costs them nothing. What it finds is where the block or region under way began (docs/design/translator.md).
 
-import { sampleVcpu } from '@mimic/cpu';
+import { sampleVcpu } from '@mimic/cpu/outline';
 import { Profile, type ProfiledPlace } from './profile.ts';
 
 /** Moments kept; with more, every second one is forgotten and looks are half as often. */
