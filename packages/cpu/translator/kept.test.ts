@@ -106,6 +106,7 @@ test('what was translated while its code changed is not kept', () => {
   const cpu = new TestCpu();
   cpu.reset(64);
   cpu.write(CODE_ADDRESS, program({ added: 7 }));
+  cpu.write(ELSEWHERE, program());
   const store = new MemoryStore();
   const options = translatorOptions(cpu.memory);
   const handlers = Object.create(options.handlers) as typeof options.handlers;
@@ -117,16 +118,20 @@ test('what was translated while its code changed is not kept', () => {
   };
   const translate = () => {
     const translator = new Translator({ ...options, handlers, counts: false, store });
-    translator.translate([{ gpa: CODE_ADDRESS, mode: 2, version: 0 }]);
+    // One module, of which all regions are kept or none.
+    translator.translate([CODE_ADDRESS, ELSEWHERE].map((gpa) => ({ gpa, mode: 2, version: 0 })));
     translator.save();
     return translator.counters.regions;
   };
   change = () => cpu.write(CODE_ADDRESS, program({ added: 8 }));
-  assert.equal(translate(), 1);
+  assert.equal(translate(), 2);
   assert.equal(store.made.length, 0);
   change = () => {};
-  assert.equal(translate(), 1);
-  assert.equal(store.made.length, 1);
+  assert.equal(translate(), 2);
+  assert.deepEqual(
+    store.made.map(({ regions }) => regions.length),
+    [2],
+  );
 });
 
 test('code on another page, with other addresses of a kernel in it, runs in what is kept', () => {

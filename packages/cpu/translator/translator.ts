@@ -217,7 +217,9 @@ export class Translator {
       const bytes = module.encode();
       const memories = places.map((place) => place.records);
       const translation = { module: new WebAssembly.Module(bytes), regions, memories };
-      const own = kept.length ? { regions: kept, module: translation.module, bytes } : undefined;
+      // Of a module all regions are kept or none.
+      const isWhole = kept.length === regions.length;
+      const own = isWhole ? { regions: kept, module: translation.module, bytes } : undefined;
       this.cache.add({ regions, places, bytes: bytes.length, made: own });
       this.counters.bytes += bytes.length;
       this.counters.modules++;
