@@ -17,7 +17,12 @@ import { S, SEGMENT } from '../state/layout.ts';
 import { PAGE, PAGE_BYTES, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
 import { type TranslatedAccess, translatedAccess } from './access.ts';
 import { callsWithRegisters } from './effects.ts';
-import { MOVED_BYTES, type MovedNumber, type MovedNumbers, mayMove } from './moved-numbers.ts';
+import {
+  MOVED_BYTES,
+  type MovedNumber,
+  type MovedNumbers,
+  movedNumberOf,
+} from './moved-numbers.ts';
 import { RegisterLocals } from './registers.ts';
 import { straighten } from './straighten.ts';
 import {
@@ -100,7 +105,8 @@ interface Decoded {
   readonly movedImmediate: MovedNumber | undefined;
 }
 
-const NOT_MOVABLE = { movedDisplacement: undefined, movedImmediate: undefined } as const;
+type Movable = Pick<Decoded, 'movedDisplacement' | 'movedImmediate'>;
+const NOT_MOVABLE: Movable = { movedDisplacement: undefined, movedImmediate: undefined };
 
 /** The lift of one instruction: which of its numbers it has looked at, and where it jumps to. */
 class Uses {
@@ -159,24 +165,27 @@ export class InstructionSource {
     if (!table.instruction.supported) return undefined;
     const { length } = d;
     this.#writer.write(SCRATCH, d, offset, codeBits === 64);
-    const movable = codeBits === 64 ? this.#movable(d, offset) : NOT_MOVABLE;
+    const movable = this.#movable(d, offset, codeBits);
     const decoded = { table, variant, offset, length, ...movable };
     return this.#instruction(this.#template(decoded, locals.access.isShared), decoded, locals);
   }
 
-  /** Numbers that may move. */
-  #movable(
-    { base, length, displacementAt, immediateAt }: DecodedInstruction,
-    offset: number,
-  ): Pick<Decoded, keyof typeof NOT_MOVABLE> {
-    const number = (field: number, start: number, plus = 0) => {
-      const value = this.#scratch.getBigInt64(field, true) - BigInt(plus);
-      return mayMove(value, plus !== 0) ? { at: offset + start, plus } : undefined;
-    };
-    const relativeTo = base === RIP ? offset + length : 0;
+  /** Numbers that may move. In 64-bit code an immediate that is an address has 64 bits. */
+  #movable(d: DecodedInstruction, offset: number, codeBits: number): Movable {
+    if (codeBits === 16) return NOT_MOVABLE;
+    const kind = codeBits === 64 ? 'address64' : 'address32';
+    const field = (at: number) => this.#scratch.getBigInt64(at, true);
+    const displacement = { kind, at: offset + d.displacementAt } as const;
+    const relative = { kind: 'relative', at: displacement.at, plus: offset + d.length } as const;
     return {
-      movedDisplacement: number(R.displacement, displacementAt, relativeTo),
-      movedImmediate: number(R.immediate, immediateAt),
+      movedDisplacement:
+        d.displacementAt < 0
+          ? undefined
+          : movedNumberOf(field(R.displacement), d.base === RIP ? relative : displacement),
+      movedImmediate:
+        d.bits < codeBits
+          ? undefined
+          : movedNumberOf(field(R.immediate), { kind, at: offset + d.immediateAt }),
     };
   }
 

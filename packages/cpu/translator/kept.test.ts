@@ -48,14 +48,15 @@ interface Options {
   readonly store?: TranslationStore;
   readonly hotThreshold?: number;
   readonly warmThreshold?: number;
+  readonly bits?: 32 | 64;
 }
 
 function run(
   code: readonly number[],
-  { at = CODE_ADDRESS, store, hotThreshold = 3, warmThreshold = NEVER }: Options = {},
+  { at = CODE_ADDRESS, store, hotThreshold = 3, warmThreshold = NEVER, bits = 64 }: Options = {},
 ) {
   const cpu = new TestCpu({}, { hotThreshold, ...(store && { store }) });
-  cpu.reset(64);
+  cpu.reset(bits);
   cpu.set('warmThreshold', warmThreshold);
   cpu.write(at, code);
   cpu.set('gpr', 100n, 1);
@@ -78,9 +79,9 @@ function run(
 }
 
 /** What a processor with this code leaves. */
-function leave(code: readonly number[], at = CODE_ADDRESS): readonly MadeModule[] {
+function leave(code: readonly number[], options: Options = {}): readonly MadeModule[] {
   const store = new MemoryStore();
-  run(code, { store, at });
+  run(code, { ...options, store });
   assert.ok(store.made.length > 0);
   return store.made;
 }
@@ -142,6 +143,28 @@ test('code on another page, with other addresses of a kernel in it, runs in what
     relative: 0x6123_4567,
   });
   const { regions, adopted } = compare(moved, { at: ELSEWHERE, store });
+  assert.equal(regions, 0);
+  assert.ok(adopted > 0);
+});
+
+test('32-bit code with other addresses of a kernel in it runs in what is kept', () => {
+  const code = (first: number, second: number, third: number) => [
+    ...[0xb8, ...int32(first)], // back: mov eax, first
+    ...[0x8d, 0x99, ...int32(second)], // lea ebx, [ecx + second]
+    ...[0x31, 0xc2], // xor edx, eax
+    ...[0x01, 0xda], // add edx, ebx
+    ...[0x81, 0xea, ...int32(third)], // sub edx, third
+    ...[0x68, ...int32(third)], // push third
+    ...[0x5e], // pop esi
+    ...[0xf7, 0xe6], // mul esi
+    ...[0x49], // dec ecx
+    ...[0x75, 0xe0], // jnz back
+    ...[0xf4], // hlt
+  ];
+  const bits = 32;
+  const store = new MemoryStore(leave(code(0xc123_4567, 0xd000_0000, 0xc7ff_ffff), { bits }));
+  const moved = code(0xdfff_ffff, 0xc000_0000, 0xc810_0001);
+  const { regions, adopted } = compare(moved, { at: ELSEWHERE, store, bits });
   assert.equal(regions, 0);
   assert.ok(adopted > 0);
 });

@@ -91,7 +91,7 @@ export function fill(body: TemplateBody, own: Particulars): readonly Statement[]
 
 function load({ type, hole }: ConstNode & { hole: Hole }, { base, offset }: FieldAddress): Node {
   const address: Node = { kind: 'local', type: 'i32', local: base };
-  const op = hole.extended === 'u' ? 'load32_u' : 'load';
+  const op = hole.extended ? `load32_${hole.extended}` : 'load';
   return { kind: 'load', type, op: `${type}.${op}`, address, offset };
 }
 
