@@ -104,10 +104,12 @@ test('the same code is not translated again', () => {
 });
 
 test('what was translated while its code changed is not kept', () => {
-  const cpu = new TestCpu();
-  cpu.reset(64);
-  cpu.write(CODE_ADDRESS, program({ added: 7 }));
+  // Both pages have code: writes to them are counted.
+  const { cpu } = run(program(), { hotThreshold: NEVER });
   cpu.write(ELSEWHERE, program());
+  cpu.set('activity', 0);
+  cpu.set('rip', BigInt(ELSEWHERE));
+  cpu.runToEnd(5000);
   const store = new MemoryStore();
   const options = translatorOptions(cpu.memory);
   const handlers = Object.create(options.handlers) as typeof options.handlers;
@@ -120,13 +122,22 @@ test('what was translated while its code changed is not kept', () => {
   const translate = () => {
     const translator = new Translator({ ...options, handlers, counts: false, store });
     // One module, of which all regions are kept or none.
-    translator.translate([CODE_ADDRESS, ELSEWHERE].map((gpa) => ({ gpa, mode: 2, version: 0 })));
+    const request = (gpa: number) => ({ gpa, mode: 2, version: cpu.blocks.pageVersion(gpa) });
+    translator.translate([CODE_ADDRESS, ELSEWHERE].map(request));
     translator.save();
     return translator.counters.regions;
   };
-  change = () => cpu.write(CODE_ADDRESS, program({ added: 8 }));
-  assert.equal(translate(), 2);
-  assert.equal(store.made.length, 0);
+  const write = (added: number) => cpu.write(CODE_ADDRESS, program({ added }));
+  // And back to what it was.
+  for (const last of [8, 7]) {
+    write(7);
+    cpu.set('activity', 0);
+    cpu.set('rip', BigInt(CODE_ADDRESS));
+    cpu.runToEnd(5000);
+    change = () => [8, last].forEach(write);
+    assert.equal(translate(), 2);
+    assert.equal(store.made.length, 0);
+  }
   change = () => {};
   assert.equal(translate(), 2);
   assert.deepEqual(

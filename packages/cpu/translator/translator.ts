@@ -6,7 +6,7 @@ import { enteredAt, type TranslatedBlocks } from '../decode/block-store.ts';
 import type { HandlerNumbers } from '../interpreter/handlers.ts';
 import { RECORD_BYTES } from '../interpreter/record.ts';
 import type { FunctionRef } from '../lift/function.ts';
-import { PAGE_BYTES } from '../state/memory-map.ts';
+import { PAGE_BYTES, PAGE_VERSIONS_BASE } from '../state/memory-map.ts';
 import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
 import { Adoption } from './adoption.ts';
 import {
@@ -291,8 +291,11 @@ export class Translator {
     this.#memories.writeMoved(page, region.moved, place);
     const bytes = body.code.length;
     const kept = keptRegion(region, { name, number, handled, bytes, page: before });
-    // A vCPU may have changed the code meanwhile: nobody knows what the region was made from, and it will not be installed.
-    const isKept = store !== undefined && holdsFor(kept, page);
+    // A vCPU may have changed the code meanwhile, and back: nobody knows what the region was made from. A guest must not be
+    // able to leave others something else than their code.
+    const isStill =
+      this.#u32[PAGE_VERSIONS_BASE / 4 + region.page / PAGE_BYTES] === request.version;
+    const isKept = store !== undefined && isStill && holdsFor(kept, page);
     return { region: this.#memories.placed(kept, request, place), kept: isKept ? kept : undefined };
   }
 
