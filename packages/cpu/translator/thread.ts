@@ -103,7 +103,8 @@ export function runTranslator(start: TranslatorStart, host: TranslatorHost): voi
       regions = 0;
     }
     if (!first) {
-      saving.whileIdle();
+      // Serialized code waits to be collected.
+      if (saving.whileIdle()) host.collectGarbage();
       awaitRequests(memory, seen);
       continue;
     }
@@ -152,12 +153,14 @@ class Saving {
   constructor(translator: Translator) {
     this.#translator = translator;
   }
-  whileIdle(): void {
+  /** Whether it has saved. */
+  whileIdle(): boolean {
     const now = performance.now();
-    if (!this.#translator.isUnsaved || now - this.#last < this.#interval) return;
+    if (!this.#translator.isUnsaved || now - this.#last < this.#interval) return false;
     this.#translator.save();
     this.#last = now;
     this.#interval *= 2;
+    return true;
   }
 }
 

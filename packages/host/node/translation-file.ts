@@ -65,7 +65,7 @@ interface Index {
   readonly entries: readonly Entry[];
 }
 
-/** A module to be written: its pieces are asked for one after the other. */
+/** A module to be written: its pieces are asked for one after the other, and those of one module written before others. */
 export interface Draft extends Facts {
   bytes(): Bytes | undefined;
   code(): Bytes | undefined;
@@ -73,6 +73,7 @@ export interface Draft extends Facts {
 
 export class TranslationFile {
   readonly #file: number;
+  readonly #memory = { bytes: new Uint8Array(0), code: new Uint8Array(0) };
   readonly runs: number;
   readonly entries: readonly Entry[];
 
@@ -99,6 +100,16 @@ export class TranslationFile {
   /** Undefined when it cannot be read. Whether it is what was written is for the reader to find out. */
   read(extent: Extent): Bytes | undefined {
     return readExtent(this.#file, extent);
+  }
+  /**
+   * The same for one moment: in memory that the next of its kind is read into. Whoever copies a file would else have all
+   * of it as garbage that waits for its collection.
+   */
+  readForNow(kind: 'bytes' | 'code', extent: Extent): Bytes | undefined {
+    let memory = this.#memory[kind];
+    if (memory.length < extent.size && extent.size <= TRANSLATION_FILE_BYTES_MAX)
+      memory = this.#memory[kind] = new Uint8Array(extent.size);
+    return readExtent(this.#file, extent, memory);
   }
 
   close(): void {
@@ -127,11 +138,13 @@ function headerOf({ at, size }: Extent, index: Bytes): Buffer {
   return header;
 }
 
-function readExtent(file: number, { at, size }: Extent): Bytes | undefined {
+/** `memory` is used where it is large enough. */
+function readExtent(file: number, { at, size }: Extent, memory?: Bytes): Bytes | undefined {
   try {
     // A damaged header may say anything.
     if (!(at >= 0 && at + size <= fstatSync(file).size)) return undefined;
-    const bytes = new Uint8Array(size);
+    const isRoom = memory !== undefined && memory.length >= size;
+    const bytes = isRoom ? memory.subarray(0, size) : new Uint8Array(size);
     return readSync(file, bytes, 0, size, at) === size ? bytes : undefined;
   } catch {
     return undefined;

@@ -177,7 +177,7 @@ function draftOf(entry: Entry, file: TranslationFile): Draft {
   const { bytes, code, ...facts } = entry;
   return {
     ...facts,
-    bytes: () => file.read(bytes),
-    code: () => code && file.read(code),
+    bytes: () => file.readForNow('bytes', bytes),
+    code: () => code && file.readForNow('code', code),
   };
 }

@@ -10,12 +10,15 @@ import { collectGarbage, type TranslatorData } from './worker-links.ts';
 
 const { start, ports, priorities, sources } = workerData as TranslatorData;
 if (priorities) standBack();
+const store = sources === undefined ? undefined : openStore(sources);
+// What reading the sources has left, before the guest runs.
+collectGarbage();
 runTranslator(start, {
   send: (translation) => {
     for (const port of ports) port.postMessage(translation);
   },
   collectGarbage,
-  store: sources === undefined ? undefined : openStore(sources),
+  store,
 });
 
 function openStore(sources: string): KeptTranslations {

@@ -60,6 +60,8 @@ export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> 
       return message.image;
     },
     send: (report) => {
+      // The machine is built. Its loop never leaves V8 a moment to look for what reading the sources has left.
+      if (report.kind === 'ready') collectGarbage();
       const transfer = 'bytes' in report ? [report.bytes.buffer] : [];
       port.postMessage(report, transfer);
     },
