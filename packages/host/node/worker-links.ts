@@ -38,10 +38,10 @@ export function receiveTranslation(link: TranslatorLink): TranslatorMessage | un
 
 /**
  * Megabytes of young objects for each kind of worker. V8 would let them grow to 100 and more, and none of these threads
- * comes back to its event loop, where V8 would shrink them again (decision 0018).
+ * comes back to its event loop, where V8 would shrink them again (decision 0018). An ended worker's stay for some seconds.
  */
 const YOUNG_GENERATION_MB = {
-  engine: 48,
+  engine: 8,
   machine: 3,
   processor: 3,
   translator: 6,
