@@ -154,7 +154,7 @@ test('the jump cache is emptied by INVLPG of code and of parts of large pages, n
   large2MiB(LARGE, OLD, 0n);
   cpu.run(LOAD, { registers: { rsi: LARGE } });
   assert.ok(empties(LARGE + 0x5000n));
-  assert.ok(!empties(LINEAR), 'the other half has no large page');
+  assert.ok(!empties(LINEAR), 'there is no large page near');
 });
 
 test('jumps of the supervisor outlast a load of CR3 as long as its code is in global pages', () => {

@@ -34,27 +34,27 @@ export function emptyTag(l: Lift, linear: Value): Value {
   return l.let(linear.and(~0xfffn).xor(BigInt(TLB_EMPTY_DISTANCE)));
 }
 
-/**
- * What S.tlbsUsed says of each TLB: a bit where it may hold entries, and one where some of them may be global. And whether there
- * are entries that are parts of large pages: for addresses of user programs, as operating systems lay them out, and for others.
- */
-export const TLBS_USED = { any: 1, global: 1 << 4, large: 1 << 8, largeGlobal: 1 << 10 } as const;
+/** What S.tlbsUsed says of each TLB: a bit where it may hold entries, and one where some of them may be global. */
+export const TLBS_USED = { any: 1, global: 1 << 4 } as const;
 
-/** Bits of S.tlbsUsed for the entry that an address with these rights (PTE bits) gets. */
+/** Notes what kind of entry an address gets. */
 export function noteEntry(
   l: Lift,
   o: { mode: Value; linear: Value; isGlobal: Value; isLarge: Value },
 ): void {
   const { mode, linear, isGlobal, isLarge } = o;
   const tlb = l.select(isGlobal, l.i32(TLBS_USED.any | TLBS_USED.global), TLBS_USED.any).shl(mode);
-  const large = l.select(isGlobal, l.i32(TLBS_USED.largeGlobal), TLBS_USED.large);
-  const half = l.select(isLarge, large.shl(halfOf(linear)), 0);
-  l.set(S.tlbsUsed, l.get(S.tlbsUsed).or(tlb).or(half));
+  l.set(S.tlbsUsed, l.get(S.tlbsUsed).or(tlb));
+  l.if(isLarge, () => {
+    const bit = gibOf(l, linear);
+    l.set(S.tlbsLarge, l.get(S.tlbsLarge).or(bit));
+    l.if(isGlobal, () => l.set(S.tlbsLargeGlobal, l.get(S.tlbsLargeGlobal).or(bit)));
+  });
 }
 
-/** 1 for the upper half of the address space, also in 32 bits; all of a 1 GiB page is in the same one. */
-function halfOf(linear: Value): Value {
-  return linear.shru(31).eq(1n).or(linear.lts(0n));
+/** The bit of S.tlbsLarge for an address: no page is larger than 1 GiB. */
+function gibOf(l: Lift, linear: Value): Value {
+  return l.let(l.i64(1).shl(linear.shru(30).and(63n)));
 }
 
 /** Makes a TLB empty. */
@@ -94,6 +94,8 @@ export const flushTlb: FunctionRef = fn('flushTlb', {
     for (let mode = 0; mode < TLB_MODES; mode++)
       l.if(used.and(TLBS_USED.any << mode), () => empty(l, tlbOf(l, mode)));
     l.set(S.tlbsUsed, 0);
+    l.set(S.tlbsLarge, 0n);
+    l.set(S.tlbsLargeGlobal, 0n);
     l.set(S.codePageLinear, -1n);
     l.run(forgetJumps);
   },
@@ -128,8 +130,8 @@ export const flushNotGlobal: FunctionRef = fn('flushNotGlobal', {
       });
     }
     const global = l.let(used.and(TLBS_USED.global * ((1 << TLB_MODES) - 1)));
-    const large = used.and(TLBS_USED.largeGlobal * 3);
-    l.set(S.tlbsUsed, global.or(global.shru(Math.log2(TLBS_USED.global))).or(large));
+    l.set(S.tlbsUsed, global.or(global.shru(Math.log2(TLBS_USED.global))));
+    l.set(S.tlbsLarge, l.get(S.tlbsLargeGlobal));
     l.set(S.codePageLinear, -1n);
     l.run(forgetJumpsNotGlobal);
   },
@@ -162,9 +164,8 @@ export const flushPage: FunctionRef = fn('flushPage', {
     }
     l.set(S.codePageLinear, -1n);
     const used = l.let(l.get(S.tlbsUsed));
-    const large = l.i32(TLBS_USED.large | TLBS_USED.largeGlobal).shl(halfOf(linear));
     l.if(
-      used.and(large),
+      l.get(S.tlbsLarge).and(gibOf(l, linear)).nez(),
       () => {
         for (let mode = 0; mode < TLB_MODES; mode++)
           l.if(used.and(TLBS_USED.any << mode), () => l.run(forgetLarge, tlbOf(l, mode), linear));

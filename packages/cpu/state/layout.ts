@@ -202,6 +202,9 @@ export const S = {
   tlb: field('tlb', 'i32'),
   /** What the TLBs may hold, TLBS_USED bits (microcode/tlb.ts). Power-on memory is zero, which a TLB must not be: all are used then. */
   tlbsUsed: field('tlbsUsed', 'i32'),
+  /** Where the TLBs may hold parts of large pages, and of global ones among these: a bit for each GiB, modulo 64. */
+  tlbsLarge: field('tlbsLarge', 'i64'),
+  tlbsLargeGlobal: field('tlbsLargeGlobal', 'i64'),
   /** Address of the TLB for implicit supervisor accesses (descriptor tables, TSS). */
   tlbSystem: field('tlbSystem', 'i32'),
   /** Address of the TLB whose execute tags are in force. */

@@ -8,7 +8,7 @@ type FieldName = keyof typeof S;
 /** Fields that describe the engine, not the processor: left out of a snapshot and rebuilt. */
 export const TRANSIENT: ReadonlySet<string> = new Set<FieldName>([
   'zero', 'tlb', 'tlbSystem', 'tlbFetch', 'codePageLinear', 'codePagePhysical', 'ramBytes', 'record', 'blockStart', 'budget',
-  'events', 'result', 'scratch', 'aside', 'stopOnFault', 'hotThreshold', 'codeChanged', 'walkSilently', 'tlbsUsed',
+  'events', 'result', 'scratch', 'aside', 'stopOnFault', 'hotThreshold', 'codeChanged', 'walkSilently', 'tlbsUsed', 'tlbsLarge', 'tlbsLargeGlobal',
   'exact', 'aloneAt', 'runOne', 'stopsOthers', 'pauses', 'generation', 'context',
   'userGeneration', 'supervisorGeneration', 'jumpsNotGlobal', 'jumpPages', 'codePageGlobal', 'codePageAlone', 'fetchGlobal',
   'sliceEnd', 'jumpFills', 'translatedFaults', 'flagsKind', 'flagsLeft', 'flagsRight',
