@@ -161,10 +161,12 @@ class RegionCompiler {
         statements.push(...sinker.sink(instruction.statements));
         retired++;
       } else {
-        statements.push(...sinker.settle());
+        const { keepsFlags } = instruction;
+        statements.push(...(keepsFlags ? sinker.noteInState() : sinker.settle()));
+        for (const local of localsOf(sinker.state)) this.#kept.add(local);
         flush();
         this.#emitHandlerCall(instruction, retired);
-        sinker.synchronised();
+        if (!keepsFlags) sinker.synchronised();
         retired = 0;
       }
     }

@@ -20,20 +20,6 @@ export function isPromoted(offset: number): boolean {
   );
 }
 
-const known = new Map<FunctionRef, boolean>();
-
-/** Whether the function, or one that it calls, reads or writes registers or flags. */
-export function touchesRegisters(ref: FunctionRef): boolean {
-  const cached = known.get(ref);
-  if (cached !== undefined) return cached;
-  // A recursive call adds nothing new.
-  known.set(ref, false);
-  // The host looks at registers between two runs only.
-  const result = ref.build !== undefined && touches(build(ref));
-  known.set(ref, result);
-  return result;
-}
-
 function build(ref: FunctionRef): readonly Statement[] {
   if (ref.statements) return ref.statements;
   const l = new Lift({ cpu: newLocal('i32', 0), access: calls, mayFault: true });
@@ -54,13 +40,6 @@ export function stateOffset(address: Node, offset: number): number | 'unknown' |
   return b.kind === 'const' && base !== 'unknown' ? base + Number(b.value) : 'unknown';
 }
 
-function reachesPromoted(address: Node, offset: number): boolean {
-  const at = stateOffset(address, offset);
-  // An index that is not known stays within its array, which `offset` names.
-  if (at === 'unknown') return isPromoted(offset);
-  return at !== undefined && isPromoted(at);
-}
-
 /** The region has the TLB in force in a local, too. */
 function setsTlb(s: Statement & { kind: 'store' }): boolean {
   return stateOffset(s.address, s.offset) === S.tlb.offset;
@@ -76,25 +55,84 @@ function someNode(s: Statement, is: (node: Node) => boolean): boolean {
   return found;
 }
 
-const callsToucher = (node: Node) => node.kind === 'call' && touchesRegisters(node.callee);
+/** Finds out what reads or writes a part of the vCPU's state. */
+class Touching {
+  readonly #isPart: (offset: number) => boolean;
+  readonly #isStore: (s: Statement & { kind: 'store' }) => boolean;
+  readonly #known = new Map<FunctionRef, boolean>();
 
-/** Whether any of the statements reads or writes registers or flags, or chooses another TLB. */
-export function touches(statements: readonly Statement[]): boolean {
-  const isToucher = (node: Node) =>
-    callsToucher(node) || (node.kind === 'load' && reachesPromoted(node.address, node.offset));
-  return someStatement(
-    statements,
-    (s) =>
-      (s.kind === 'store' && (reachesPromoted(s.address, s.offset) || setsTlb(s))) ||
-      (s.kind === 'call' && touchesRegisters(s.callee)) ||
-      someNode(s, isToucher),
-  );
+  /** `isStore`: further stores that count. */
+  constructor(
+    isPart: (offset: number) => boolean,
+    isStore: (s: Statement & { kind: 'store' }) => boolean = () => false,
+  ) {
+    this.#isPart = isPart;
+    this.#isStore = isStore;
+  }
+
+  /** Whether the function, or one that it calls, does. */
+  byFunction(ref: FunctionRef): boolean {
+    const cached = this.#known.get(ref);
+    if (cached !== undefined) return cached;
+    // A recursive call adds nothing new.
+    this.#known.set(ref, false);
+    // The host looks at registers between two runs only.
+    const result = ref.build !== undefined && this.by(build(ref));
+    this.#known.set(ref, result);
+    return result;
+  }
+
+  by(statements: readonly Statement[]): boolean {
+    return someStatement(
+      statements,
+      (s) =>
+        (s.kind === 'store' && (this.#reaches(s.address, s.offset) || this.#isStore(s))) ||
+        (s.kind === 'call' && this.byFunction(s.callee)) ||
+        someNode(
+          s,
+          (node) =>
+            this.#isCall(node) ||
+            (node.kind === 'load' && this.#reaches(node.address, node.offset)),
+        ),
+    );
+  }
+  /** Whether a call among the statements goes to a function that does. */
+  byCalls(statements: readonly Statement[]): boolean {
+    return someStatement(
+      statements,
+      (s) => (s.kind === 'call' && this.byFunction(s.callee)) || someNode(s, this.#isCall),
+    );
+  }
+  #isCall = (node: Node): boolean => node.kind === 'call' && this.byFunction(node.callee);
+
+  #reaches(address: Node, offset: number): boolean {
+    const at = stateOffset(address, offset);
+    // An index that is not known stays within its array, which `offset` names.
+    if (at === 'unknown') return this.#isPart(offset);
+    return at !== undefined && this.#isPart(at);
+  }
 }
 
+const registers = new Touching(isPromoted, setsTlb);
+const flags = new Touching(
+  (offset) =>
+    (offset >= S.flagZ.offset && offset < end(S.flagA)) ||
+    (offset >= S.flagsKind.offset && offset < end(S.flagsRight)),
+);
+
+/** Whether the function, or one that it calls, reads or writes registers or flags. */
+export function touchesRegisters(ref: FunctionRef): boolean {
+  return registers.byFunction(ref);
+}
+/** Whether any of the statements reads or writes registers or flags, or chooses another TLB. */
+export function touches(statements: readonly Statement[]): boolean {
+  return registers.by(statements);
+}
 /** Whether a call among the statements goes to a function that touches registers. */
 export function callsWithRegisters(statements: readonly Statement[]): boolean {
-  return someStatement(
-    statements,
-    (s) => (s.kind === 'call' && touchesRegisters(s.callee)) || someNode(s, callsToucher),
-  );
+  return registers.byCalls(statements);
+}
+/** Whether any of the statements reads or writes arithmetic flags, or the note of them. */
+export function touchesFlags(statements: readonly Statement[]): boolean {
+  return flags.by(statements);
 }

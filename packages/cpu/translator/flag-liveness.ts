@@ -32,7 +32,7 @@ type State = boolean | 'as before';
 export interface FlagLiveness {
   /** Flags that must be in their locals where a block begins, and NOTE if they must be noted. */
   liveAt(block: number): number;
-  /** Flags that must be in their locals behind an instruction that its handler runs. */
+  /** Flags that must be in their locals behind an instruction that its handler runs, if it may have changed them. */
   liveBehind(handlerCall: RegionInstruction): number;
   /** Where a block begins, the region may have changed a flag since it was entered. */
   isDirtyAt(block: number): boolean;
@@ -89,7 +89,7 @@ export function flagLiveness(
   }
   return {
     liveAt: (block) => live.get(block)! & (dirty.has(block) ? ~0 : ~NOTE),
-    liveBehind: (handlerCall) => behind.get(handlerCall)!,
+    liveBehind: (handlerCall) => behind.get(handlerCall) ?? 0,
     isDirtyAt: (block) => dirty.has(block),
   };
 }
@@ -131,7 +131,9 @@ class Scan {
     for (const instruction of this.#block.instructions) {
       if (instruction.statements) this.#list(instruction.statements, false);
       else {
-        this.#happenings.push({ kind: 'handler', instruction, isDirty: this.#isDirty });
+        // One that has nothing to do with flags is as a way out: what delivers its fault may want them.
+        if (instruction.keepsFlags) this.#leave();
+        else this.#happenings.push({ kind: 'handler', instruction, isDirty: this.#isDirty });
         this.#isDirty = false;
       }
     }

@@ -103,6 +103,18 @@ export class FlagSinker {
     this.#stub = undefined;
     return out;
   }
+  /** The vCPU's state gets a note of all flags, for a handler that has nothing to do with them; they stay as they are. */
+  noteInState(): readonly Statement[] {
+    if (this.isClean) return [];
+    const out = [...this.#noted(), ...this.#context.note.store()];
+    this.#keeper = 'state';
+    this.#stub = undefined;
+    return out;
+  }
+  /** What is pending, and who knows the flags. */
+  get state(): FlagState {
+    return { pending: this.#pending, keeper: this.#keeper };
+  }
   /** For a jump: what the place needs; what is pending stays so for whoever does not take it. */
   storeFor(target: number): readonly Statement[] {
     const live = this.#context.liveAt(target);

@@ -16,7 +16,7 @@ import { checkUnit } from '../microcode/unit-check.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 import { PAGE, PAGE_BYTES, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
 import { type TranslatedAccess, translatedAccess } from './access.ts';
-import { callsWithRegisters } from './effects.ts';
+import { callsWithRegisters, touchesFlags } from './effects.ts';
 import {
   MOVED_BYTES,
   type MovedNumber,
@@ -48,6 +48,8 @@ export interface RegionInstruction {
   /** Number of the handler and the record that it wants, where it runs the instruction. */
   readonly handler: number;
   readonly record: Uint8Array | undefined;
+  /** Neither it nor what it calls has to do with arithmetic flags. */
+  readonly keepsFlags: boolean;
   /** A memory operand goes through SS: an address that is not canonical raises #SS. */
   readonly isStack: boolean;
   /** It changes modes or mappings: nothing behind it belongs to the region. */
@@ -81,7 +83,7 @@ export interface RegionLocals {
 interface Template
   extends Pick<
     RegionInstruction,
-    'name' | 'handler' | 'returns' | 'isStack' | 'ends' | 'shadows' | 'fallsThrough'
+    'name' | 'handler' | 'returns' | 'keepsFlags' | 'isStack' | 'ends' | 'shadows' | 'fallsThrough'
   > {
   /** Undefined: its handler runs it. */
   readonly body: TemplateBody | undefined;
@@ -276,6 +278,7 @@ export class InstructionSource {
       name: instruction.name,
       returns: instruction.name === 'RET',
       handler: this.#scratch.getUint16(R.handler, true),
+      keepsFlags: !touchesFlags(l.statements),
       isStack: this.#scratch.getUint8(R.segment) === SEGMENT.ss,
       ends,
       shadows,
@@ -325,6 +328,7 @@ export class InstructionSource {
         }),
       handler: template.handler,
       record: body ? undefined : new Uint8Array(this.#scratch.buffer.slice(0)),
+      keepsFlags: template.keepsFlags,
       isStack: template.isStack,
       ends,
       shadows: template.shadows,
