@@ -81,7 +81,7 @@ class RegionCompiler {
 
   compile(): FunctionBody {
     const { roots } = this.#flow;
-    this.#frame.enter(roots.reduce((set, offset) => set | this.#flags.liveAt(offset), 0));
+    this.#frame.enter(roots.map((offset) => this.#flags.liveAt(offset)));
     this.#frame.open();
     this.#tree(ROOT);
     this.#code.unreachable();

@@ -25,14 +25,17 @@ function run(hotThreshold: number, code: Readonly<Record<number, readonly number
   return { cpu, state: stateOf(cpu, cpu.runToEnd(5000)) };
 }
 
-/** Twice: the second time in a region that was asked for at CODE_ADDRESS when all of the code was known. */
-function runAgain(code: Readonly<Record<number, readonly number[]>>) {
+/** Twice: the second time in regions that were asked for when all of the code was known, at CODE_ADDRESS and further places. */
+function runAgain(
+  code: Readonly<Record<number, readonly number[]>>,
+  places: readonly number[] = [0],
+) {
   const { cpu } = run(NEVER, code);
   for (let n = 0; n < 16; n++) cpu.set('gpr', n === 4 ? BigInt(STACK_ADDRESS) : 0n, n);
   cpu.set('rip', BigInt(CODE_ADDRESS));
   cpu.set('activity', 0);
   cpu.set('rflags', 2);
-  cpu.loader.request(CODE_ADDRESS, MODE_64);
+  for (const place of places) cpu.loader.request(CODE_ADDRESS + place, MODE_64);
   cpu.loader.load();
   cpu.set('instructionCount', 0n);
   return { cpu, state: stateOf(cpu, cpu.runToEnd(5000)) };
@@ -46,7 +49,7 @@ function stateOf(cpu: TestCpu, reason: number) {
 
 function compare(
   code: Readonly<Record<number, readonly number[]>>,
-  translate = (given: typeof code) => run(3, given),
+  translate: typeof runAgain = (given) => run(3, given),
 ): TestCpu {
   const interpreted = run(0, code);
   const translated = translate(code);
@@ -61,6 +64,21 @@ function call(from: number, to: number): number[] {
   const relative = to - (from + 5);
   return [0xe8, ...[0, 8, 16, 24].map((shift) => (relative >> shift) & 0xff)];
 }
+
+test('an entry behind a call sees the flags of the function, and others do not ask', () => {
+  const code = {
+    0: [
+      ...[0xb9, 50, 0, 0, 0], // mov ecx, 50
+      ...call(5, PAGE), // back: call function
+      ...[0x83, 0xd2, 0x03], // adc edx, 3
+      ...[0xff, 0xc9], // dec ecx
+      ...[0x75, 0xf4], // jnz back
+      ...[0xf4], // hlt
+    ],
+    [PAGE]: [0x39, 0xca, 0xc3], // function: cmp edx, ecx; ret
+  };
+  compare(code, (given) => runAgain(given, [0, PAGE]));
+});
 
 test('a loop that calls another page is entered behind its call', () => {
   // mov ecx,500; l: call f; add ebx,3; call f; xor ebx,eax; dec ecx; jnz l; hlt. f: lea eax,[rax+rbx]; ret

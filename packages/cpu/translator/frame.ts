@@ -25,6 +25,9 @@ const WAY = { next: 0, leave: 1, fault: 2 } as const;
  *  SS, and how many instructions of the block have retired and not been counted. */
 export const PLACE = { offset: 0xffff, throughSs: 0x1_0000, retiredShift: 17 } as const;
 
+/** Entries that a word has bits for. */
+const WHICH_BITS = 32;
+
 /** Index of S.codeBits' 64 in a mode. */
 const MODE_64 = 2;
 
@@ -91,9 +94,9 @@ export class RegionFrame {
 
   // --- in ---
 
-  /** Turns back if the region is no longer valid or an event waits; then registers into locals, and these flags (NOTE: their
-   *  note). */
-  enter(flags: number): void {
+  /** Turns back if the region is no longer valid or an event waits; then registers into locals, and flags that are wanted
+   *  at its entries (NOTE: their note). */
+  enter(wanted: readonly number[]): void {
     const { baseGlobal, validAt } = this.#options;
     const base = this.#region.base;
     this.#code.globalGet(baseGlobal).localSet(this.#e.local(base));
@@ -120,9 +123,27 @@ export class RegionFrame {
         this.#returnJump(l);
       });
     });
-    if (flags & ~NOTE) this.#e.body(this.#flagNote.settleState());
+    this.#settle(wanted);
+    const flags = wanted.reduce((all, some) => all | some, 0);
     if (flags & NOTE) this.#e.body(this.#flagNote.load());
     this.reload(flags);
+  }
+
+  /** Computes flags that came as a note, at entries where some are read. */
+  #settle(wanted: readonly number[]): void {
+    const settle = this.#flagNote.settleState();
+    const readers = wanted.map((flags) => (flags & ~NOTE ? 1 : 0));
+    const count = readers.filter((reads) => reads).length;
+    if (count === 0) return;
+    if (count === readers.length || readers.length > WHICH_BITS) {
+      this.#e.body(settle);
+      return;
+    }
+    const set = readers.reduce<number>((bits, reads, n) => bits | (reads << n), 0);
+    this.lift((l) => {
+      const reads = l.i32(set).shru(this.value(this.which)).and(1);
+      l.if(reads, () => l.append(settle));
+    });
   }
 
   /** Which of the entries it is, and where the page is. */
