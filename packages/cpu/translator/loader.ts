@@ -16,7 +16,7 @@ import type {
 } from './translator.ts';
 
 /** Times that a block is entered before it is translated; and what no block comes to. */
-export const HOT_THRESHOLD = 2000;
+export const HOT_THRESHOLD = 5000;
 export const HOT_NEVER = -1;
 /** And before it is asked whether it was translated in an earlier machine, which costs little if it was not. */
 export const WARM_THRESHOLD = 64;

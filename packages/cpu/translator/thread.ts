@@ -31,8 +31,8 @@ const COLDER = 8;
  * Regions between two collections of garbage, as soon as nothing waits and at the latest: the thread never comes to its
  * event loop, and V8 collects old objects when there are several times as many as survived the last time.
  */
-const COLLECT_SOON = 100;
-const COLLECT_LATEST = 400;
+const COLLECT_SOON = 50;
+const COLLECT_LATEST = 150;
 
 /** All that the thread needs; can be cloned. */
 export interface TranslatorStart {
