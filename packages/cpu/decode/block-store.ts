@@ -8,12 +8,13 @@
 // emptying, while all other vCPUs stand between two blocks (docs/design/smp.md).
 
 import { assert } from '@mimic/base';
-import { blockSet, MODE_SINGLE } from '../interpreter/block-cache.ts';
+import { blockSet } from '../interpreter/block-cache.ts';
 import type { HandlerNumbers } from '../interpreter/handlers.ts';
 import { ENTRY_POINT, PSEUDO_HANDLERS, R, RECORD_BYTES } from '../interpreter/record.ts';
 import { type CpuModel, cpuModel } from '../model/cpu-model.ts';
 import { SHARED } from '../smp/shared-words.ts';
 import { World } from '../smp/world.ts';
+import { codeBitsOf, MODE_SINGLE_STEP } from '../state/decoding-mode.ts';
 import {
   S,
   TLB_EMPTY_DISTANCE,
@@ -40,7 +41,6 @@ const HEADER = {
   /** Of a translated block: a bit for each vCPU that has its function. */
   loadedBy: 7,
 } as const; // biome-ignore format: words in order
-const CODE_BITS = [16, 32, 64] as const;
 
 /** What looking for a block comes to besides its address: there is none, or it crosses into a page not yet known. */
 const NONE = 0;
@@ -345,13 +345,13 @@ export class BlockStore {
   }
 
   #decode(gpa: number, mode: number, next: number | undefined): number {
-    const codeBits = CODE_BITS[mode & 3]!;
+    const codeBits = codeBitsOf(mode);
     const header = this.#free;
     const first = header + RECORD_BYTES;
     // Not by `& ~`, whose result is signed: RAM goes beyond 2 GiB.
     const pageEnd = gpa - (gpa & (PAGE_BYTES - 1)) + PAGE_BYTES;
     const bytes = this.#isRam(gpa) ? this.#u8 : undefined;
-    const countMax = mode & MODE_SINGLE ? 1 : BLOCK_LENGTH_MAX;
+    const countMax = mode & MODE_SINGLE_STEP ? 1 : BLOCK_LENGTH_MAX;
     let position = gpa >>> 0;
     let record = first;
     for (let count = 0; count < countMax; count++) {

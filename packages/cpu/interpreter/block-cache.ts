@@ -8,6 +8,7 @@ import { checkInstructionBreakpoint } from '../microcode/debug-register.ts';
 import { rememberJump } from '../microcode/jump-cache.ts';
 import { translateFetch } from '../microcode/memory.ts';
 import { isNonCanonical } from '../microcode/stack.ts';
+import { DECODING_MODE, MODE_SINGLE_STEP } from '../state/decoding-mode.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 import {
   BLOCK_HASH_ENTRIES,
@@ -16,11 +17,6 @@ import {
   PAGE_BYTES,
 } from '../state/memory-map.ts';
 import { PSEUDO_HANDLERS, R, RECORD_BYTES } from './record.ts';
-
-/** Mode bit: blocks of one instruction (single step, interrupt shadow, instruction breakpoints). */
-export const MODE_SINGLE = 4;
-/** Mode of 64-bit code. */
-const MODE_64 = 2;
 
 /** Decodes a block and gives its first record, or 0 with a fault recorded. */
 export const decodeBlock: FunctionRef = imported('decodeBlock', { gpa: 'i32', mode: 'i32' }, 'i32');
@@ -58,6 +54,8 @@ function isNearHole(linear: Value): Value {
 }
 /** No less than the bytes of the longest block, and those that translated code may be made from. */
 const NEAR_LIMIT_BYTES = PAGE_BYTES;
+/** Where that is when segments are flat. */
+const LAST_LEGACY_PAGE = 0x1_0000_0000n - BigInt(NEAR_LIMIT_BYTES);
 
 /** Raises #GP(0) when a block's one instruction does not end within the `left` bytes up to CS's limit. */
 const checkLength: FunctionRef = fn('checkLength', {
@@ -97,17 +95,20 @@ function isAskedFor(l: Lift, entries: Value): { asks: Value; isWarm: Value } {
 
 /**
  * The short way of findBlock, to be tried first: gives the block, or 0 when there is more to do than to count it.
- * For 64-bit code of the page that ran last, if the block is the newest of its set and not translated.
+ * For code of the page that ran last, in 64-bit or flat mode, if the block is the newest of its set and not translated.
  */
 export function recentBlock(l: Lift): Value {
   const record = l.var('i32', 0);
   const rip = l.get(S.rip);
   const page = l.let(rip.and(~0xfffn));
-  const isOdd = l.get(S.mode).xor(MODE_64).or(l.get(S.runOne)).or(l.get(S.codePageAlone));
+  const mode = l.get(S.mode);
+  // Both modes have bit 1, which the others lack.
+  const isOther = mode.or(1).xor(DECODING_MODE.flat32);
+  const isOdd = isOther.or(l.get(S.runOne)).or(l.get(S.codePageAlone));
   l.if(page.xor(l.get(S.codePageLinear)).or(isOdd.u64()).eqz(), () => {
     const gpa = l.let(l.get(S.codePagePhysical).or(rip.and(0xfffn)).i32());
-    const entry = placeOf(l, gpa, l.i32(MODE_64));
-    const key = gpa.u64().or(BigInt(MODE_64) << 32n);
+    const entry = placeOf(l, gpa, mode);
+    const key = gpa.u64().or(mode.u64().shl(32));
     l.if(l.loadRaw('i64.load', entry, AT.key).eq(key), () => {
       const entries = l.let(l.loadRaw('i32.load', entry, AT.count).add(1));
       // Translated blocks, and counts that begin anew, are negative.
@@ -144,27 +145,35 @@ export const findBlock: FunctionRef = fn('findBlock', {
       l.set(S.codePageLinear, linear.sub(offset));
       l.set(S.codePageGlobal, l.get(S.fetchGlobal));
       const page = linear.sub(offset);
-      l.set(S.codePageAlone, isNearHole(page).or(isNearHole(page.or(0xfffn))));
+      const isLast = isLegacy.and(page.eq(LAST_LEGACY_PAGE));
+      l.set(
+        S.codePageAlone,
+        isNearHole(page)
+          .or(isNearHole(page.or(0xfffn)))
+          .or(isLast),
+      );
       // There is no RAM beyond 4 GiB, and the look-up has 32 bits: the last page stands for all that is there.
       const isBeyond = gpa.gtu(0xffff_ffffn);
       l.set(S.codePagePhysical, l.select(isBeyond, l.i64(0xffff_f000n), gpa.and(~0xfffn)));
     });
     const mode = l.var('i32', l.get(S.mode));
     const noteAlone = () => l.set(S.aloneAt, l.get(S.instructionCount));
-    l.unlikely(mode.get().and(MODE_SINGLE), () => {
+    l.unlikely(mode.get().and(MODE_SINGLE_STEP), () => {
       noteAlone();
       l.run(checkInstructionBreakpoint, linear);
     });
     l.unlikely(l.get(S.runOne), () => {
       l.set(S.runOne, 0);
       noteAlone();
-      mode.set(mode.get().or(MODE_SINGLE));
+      mode.set(mode.get().or(MODE_SINGLE_STEP));
     });
     l.unlikely(isNearLimit, () => {
       noteAlone();
-      mode.set(mode.get().or(MODE_SINGLE));
+      mode.set(mode.get().or(MODE_SINGLE_STEP));
     });
-    l.unlikely(isNearHole(rip).and(isLegacy.eqz()), () => mode.set(mode.get().or(MODE_SINGLE)));
+    l.unlikely(isNearHole(rip).and(isLegacy.eqz()), () =>
+      mode.set(mode.get().or(MODE_SINGLE_STEP)),
+    );
     const gpa = l.let(l.get(S.codePagePhysical).or(offset).i32());
     const key = mode.get();
     const entry = l.var('i32', placeOf(l, gpa, key));

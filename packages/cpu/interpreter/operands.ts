@@ -7,8 +7,8 @@ import { type FunctionRef, fn } from '../lift/function.ts';
 import type { AccessBytes, Lift, UpdateAccess } from '../lift/lift.ts';
 import { constant, constantOf, type Value } from '../lift/value.ts';
 import { countExactly } from '../microcode/exact.ts';
-import { MODE_SINGLE_STEP } from '../microcode/mode.ts';
-import { isFlatData, segmentLinear } from '../microcode/segment-access.ts';
+import { isFlatData, isFlatSegment, segmentLinear } from '../microcode/segment-access.ts';
+import { MODE_SINGLE_STEP } from '../state/decoding-mode.ts';
 import { at, type Field, S, SEGMENT } from '../state/layout.ts';
 import { R, RECORD_FLAGS } from './record.ts';
 
@@ -18,6 +18,8 @@ export interface Variant {
   readonly bits: number;
   readonly isMemory: boolean;
   readonly mode64: boolean;
+  /** The decoding mode is `flat32`; only the translator, which knows the segment, makes use of it. */
+  readonly flat?: boolean;
   /** With a LOCK prefix; told apart only where other processors share the memory. */
   readonly locked?: boolean;
 }
@@ -116,7 +118,7 @@ export function bindOperand(
 ): LiftOperand {
   const bits = operandBits(spec, variant.bits);
   const memory = MEMORY_SOURCES.has(spec.source) && (variant.isMemory || spec.source === 'moffs');
-  if (memory) return new MemoryOperand(l, record, bits, access, variant.locked === true);
+  if (memory) return new MemoryOperand(l, record, bits, access, variant);
   if (spec.source === 'one') return immediateOperand(l, bits, () => constant('i32', 1));
   if (
     spec.source === 'immediate' ||
@@ -216,7 +218,7 @@ class MemoryOperand implements LiftOperand {
   readonly #l: Lift;
   readonly #record: Value;
   readonly #access: 'r' | 'w' | 'rw' | 'none';
-  readonly #locked: boolean;
+  readonly #variant: Variant;
   #update: UpdateAccess | undefined;
 
   constructor(
@@ -224,9 +226,9 @@ class MemoryOperand implements LiftOperand {
     record: Value,
     bits: number,
     access: 'r' | 'w' | 'rw' | 'none',
-    locked: boolean,
+    variant: Variant,
   ) {
-    this.#locked = locked;
+    this.#variant = variant;
     this.#l = l;
     this.#record = record;
     this.bits = bits;
@@ -235,7 +237,11 @@ class MemoryOperand implements LiftOperand {
   read(): Value {
     const bytes = (this.bits / 8) as AccessBytes;
     if (this.#access !== 'rw') return this.#l.load(bytes, this.linear(bytes, 'read'));
-    this.#update = this.#l.update(bytes, this.linear(bytes, 'write'), this.#locked);
+    this.#update = this.#l.update(
+      bytes,
+      this.linear(bytes, 'write'),
+      this.#variant.locked === true,
+    );
     return this.#update.value;
   }
   write(value: Value): void {
@@ -282,6 +288,8 @@ class MemoryOperand implements LiftOperand {
     if (constantOf(record) === undefined)
       return l.call(checkedLinear, record, address, bytes, write);
     const segment = Number(constantOf(l.loadRaw('i32.load8_u', record, R.segment)));
+    if (this.#variant.flat && isFlatSegment(segment))
+      return wrap(l, address, addressBits(l, record));
     const isLegacy32 = l.loadRaw('i32.load8_u', record, R.flags).and(RECORD_FLAGS.legacy32).nez();
     const checked = () => {
       const offset = wrap(l, address, addressBits(l, record));
@@ -341,6 +349,7 @@ export function recordContext(
       askedMode();
       return variant.mode64;
     },
+    flat: variant.flat === true,
     addressBits: () => addressBits(l, record),
     prefix: (name) => l.let(l.loadRaw('i32.load8_u', record, R.flags).and(PREFIX_FLAG[name]).nez()),
     segment: () => l.loadRaw('i32.load8_u', record, R.segment),

@@ -239,6 +239,8 @@ export interface InstructionContext {
   readonly locked: boolean;
   /** This variant runs in 64-bit mode (or in all others). Asking makes the engine keep two variants. */
   readonly mode64: boolean;
+  /** The decoding mode is known to be `flat32`. */
+  readonly flat: boolean;
   /** Address size in bits, i32: 16, 32 or 64. */
   addressBits(): Value;
   /** 1 if the prefix is there (i32). */

@@ -2,9 +2,9 @@
 
 import type { InstructionContext } from '../isa/instruction.ts';
 import type { AccessBytes, Lift } from '../lift/lift.ts';
-import type { Value } from '../lift/value.ts';
+import { constantOf, type Value } from '../lift/value.ts';
 import { S } from '../state/layout.ts';
-import { segmentLinear } from './segment-access.ts';
+import { isFlatSegment, segmentLinear } from './segment-access.ts';
 
 /** Ones where an address of the instruction's address size has bits (i64). */
 export function addressMask(l: Lift, i: InstructionContext): Value {
@@ -30,5 +30,7 @@ export function dataLinear(
   bytes: AccessBytes,
   access: 'read' | 'write',
 ): Value {
-  return l.call(segmentLinear, i.segment(), offset, bytes, access === 'write' ? 1 : 0);
+  const segment = i.segment();
+  if (i.flat && isFlatSegment(Number(constantOf(segment)))) return offset;
+  return l.call(segmentLinear, segment, offset, bytes, access === 'write' ? 1 : 0);
 }

@@ -5,6 +5,7 @@
 import { type FunctionRef, fn } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';
 import type { Operand, Value } from '../lift/value.ts';
+import { MODE_SINGLE_STEP } from '../state/decoding-mode.ts';
 import {
   JUMP_CACHE_BYTES,
   JUMP_CACHE_ENTRIES,
@@ -14,8 +15,6 @@ import {
   SEGMENT,
 } from '../state/layout.ts';
 
-/** Bit of `S.mode`: blocks of one instruction (mode.ts has it, too, and needs this file). */
-const MODE_SINGLE_STEP = 4;
 /** Where the generation begins in a context: behind privilege and mode. */
 export const GENERATION_SHIFT = 4;
 const GENERATION_LAST = 0x7ff_ffff;

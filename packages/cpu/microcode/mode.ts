@@ -6,22 +6,19 @@ import { type FunctionRef, fn } from '../lift/function.ts';
 import type { Lift } from '../lift/lift.ts';
 import type { Value } from '../lift/value.ts';
 import { CR0, CR4, EFER } from '../state/control-bits.ts';
+import { DECODING_MODE, MODE_SINGLE_STEP } from '../state/decoding-mode.ts';
 import { S, SEGMENT, TLB_BYTES, TLB_MODE, TLB_OFFSET } from '../state/layout.ts';
 import { VECTOR_TRAP } from './avx/check.ts';
 import { updateContext } from './jump-cache.ts';
-import { ATTRIBUTES } from './segment-access.ts';
+import { ATTRIBUTES, isFlatData } from './segment-access.ts';
 
 /** Values of `S.legacyMode`. */
 export const LEGACY_MODE = { protected: 0, real: 1, virtual8086: 2 } as const;
 /** Bits of `S.breakpoints`. */
 export const BREAKPOINTS = { instruction: 1, data: 2, io: 4 } as const;
-/** Bit of `S.mode`: blocks of one instruction. */
-export const MODE_SINGLE_STEP = 4;
-/** `S.mode` of 64-bit code. */
-const MODE_64 = 64 >> 5;
 
 /** Stack-pointer mask from SS and the code size. */
-export const updateStackMask: FunctionRef = fn('updateStackMask', {
+const updateStackMask: FunctionRef = fn('updateStackMask', {
   params: {},
   build(l) {
     const isBig = l.get(S.segAttributes, SEGMENT.ss).and(ATTRIBUTES.big);
@@ -30,7 +27,47 @@ export const updateStackMask: FunctionRef = fn('updateStackMask', {
   },
 });
 
-/** To be run after any change of CR0, CR4, XCR0, EFER, CS, SS, CPL, DR7 or RFLAGS.TF, VM or AC. */
+/** Whether segments are as `DECODING_MODE.flat32` says. */
+function areSegmentsFlat(l: Lift): Value {
+  const begins = (segment: number) => l.get(S.segBase, segment).eqz();
+  const data = [SEGMENT.es, SEGMENT.ss, SEGMENT.ds].map((n) =>
+    begins(n).and(isFlatData(l.get(S.segAttributes, n), l.get(S.segLimit, n))),
+  );
+  const code = begins(SEGMENT.cs).and(l.get(S.segLimit, SEGMENT.cs).eq(-1));
+  const hasBigStack = l.get(S.segAttributes, SEGMENT.ss).and(ATTRIBUTES.big).nez();
+  return data.reduce((all, one) => all.and(one), code.and(hasBigStack));
+}
+
+/** What S.mode should be. */
+const decodingMode: FunctionRef = fn('decodingMode', {
+  params: {},
+  result: 'i32',
+  build(l) {
+    const codeBits = l.get(S.codeBits);
+    // Data and I/O breakpoints trap right behind their instruction, so they need short blocks, too.
+    const isStepped = l.get(S.rflags).and(RFLAGS.tf).or(l.get(S.breakpoints));
+    const single = l.let(l.select(isStepped, l.i32(MODE_SINGLE_STEP), 0));
+    l.if(codeBits.ne(32), () => l.return(codeBits.shru(5).or(single)));
+    const { flat32, code32 } = DECODING_MODE;
+    l.return(l.select(areSegmentsFlat(l), l.i32(flat32), code32).or(single));
+  },
+});
+
+/** To be run after a change of SS, DS or ES and of nothing else. */
+export const updateSegments: FunctionRef = fn('updateSegments', {
+  params: {},
+  build(l) {
+    l.if(l.get(S.codeBits).eq(64), () => l.return());
+    l.run(updateStackMask);
+    const mode = l.let(l.call(decodingMode));
+    l.if(mode.ne(l.get(S.mode)), () => {
+      l.set(S.mode, mode);
+      l.run(updateContext);
+    });
+  },
+});
+
+/** To be run after any change of CR0, CR4, XCR0, EFER, a segment, CPL, DR7 or RFLAGS.TF, VM or AC. */
 export const updateMode: FunctionRef = fn('updateMode', {
   params: {},
   build(l) {
@@ -48,9 +85,7 @@ export const updateMode: FunctionRef = fn('updateMode', {
     l.set(S.codeBits, codeBits);
     l.run(updateStackMask);
     updateBreakpoints(l);
-    // Data and I/O breakpoints trap right behind their instruction, so they need short blocks, too.
-    const isStepped = rflags.and(RFLAGS.tf).or(l.get(S.breakpoints));
-    l.set(S.mode, codeBits.shru(5).or(l.select(isStepped, l.i32(MODE_SINGLE_STEP), 0)));
+    l.set(S.mode, l.call(decodingMode));
     updateTlbs(l);
     updateFpuTrap(l, cr0);
     updateVectorTrap(l, cr0, legacy);
@@ -59,7 +94,7 @@ export const updateMode: FunctionRef = fn('updateMode', {
 });
 
 /**
- * As updateMode, after a change of CS, SS, CPL or RFLAGS and of nothing else: system calls, interrupts and returns. Between 64-bit
+ * As updateMode, after a change of segments, CPL or RFLAGS and of nothing else: system calls, interrupts and returns. Between 64-bit
  * code it is only the privilege that makes a difference.
  */
 export const updateCode: FunctionRef = fn('updateCode', {
@@ -74,7 +109,7 @@ export const updateCode: FunctionRef = fn('updateCode', {
     l.if(
       was64.and(isLong).and(isOdd.eqz()),
       () => {
-        l.set(S.mode, MODE_64);
+        l.set(S.mode, DECODING_MODE.code64);
         updateTlbs(l);
         l.run(updateContext);
       },

@@ -31,6 +31,11 @@ export function isFlatData(attributes: Value, limit: Value): Value {
     .and(limit.eq(-1));
 }
 
+/** Whether accesses through a segment need neither its base nor a check in the decoding mode `flat32`. */
+export function isFlatSegment(segment: number): boolean {
+  return segment === SEGMENT.ss || segment === SEGMENT.ds || segment === SEGMENT.es;
+}
+
 /**
  * Linear address of `bytes` bytes at a segment's offset. `write` is 1 for writes. Raises #SS(0) for SS, else #GP(0).
  * `segment` is a number of SEGMENT, `offset` is already wrapped to the address size.

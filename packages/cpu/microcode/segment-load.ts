@@ -20,7 +20,7 @@ import {
   markAccessed,
 } from './descriptor.ts';
 import { externalBit, raiseSelectorIf, raiseWithCode, VECTOR } from './fault.ts';
-import { updateStackMask } from './mode.ts';
+import { updateSegments } from './mode.ts';
 
 /** Raises unless a data or readable code segment may be loaded into ES, DS, FS or GS; `vector` is #GP or #TS. */
 export function checkDataSegment(
@@ -70,7 +70,6 @@ const loadStackSegment: FunctionRef = fn('loadStackSegment', {
     });
     const descriptor = l.call(loadStackDescriptor, selector, cpl, VECTOR.gp);
     l.run(installSegment, SEGMENT.ss, selector, descriptor);
-    l.run(updateStackMask);
   },
 });
 
@@ -81,19 +80,23 @@ export const loadSegment: FunctionRef = fn('loadSegment', {
   build(l, { segment, selector }) {
     l.if(l.get(S.legacyMode), () => {
       l.run(installLegacy, segment, selector);
+      l.run(updateSegments);
       l.return();
     });
     l.if(segment.eq(SEGMENT.ss), () => {
       l.run(loadStackSegment, selector);
+      l.run(updateSegments);
       l.return();
     });
     l.if(isNull(selector), () => {
       l.run(installNull, segment, selector);
+      l.run(updateSegments);
       l.return();
     });
     const descriptor = l.call(loadDescriptor, selector, VECTOR.gp);
     checkDataSegment(l, selector, l.let(attributesOf(descriptor)), VECTOR.gp);
     l.run(markAccessed, selector, descriptor);
     l.run(installSegment, segment, selector, descriptor);
+    l.run(updateSegments);
   },
 });

@@ -11,7 +11,11 @@ import { segmentLinear } from './segment-access.ts';
 /** What these functions need to know of the instruction; leave it out in microcode that runs in every mode. */
 export interface StackContext {
   readonly mode64: boolean;
+  /** The decoding mode is known to be `flat32`. */
+  readonly flat?: boolean;
 }
+
+const MASK32 = 0xffff_ffffn;
 
 /** Linear address of `bytes` at an offset in SS, which is cut to the stack's address size. Raises #SS(0). */
 export const stackLinearInAnyMode: FunctionRef = fn('stackLinear', {
@@ -31,7 +35,7 @@ export function isNonCanonical(linear: Value): Value {
   return linear.shl(16).shrs(16).ne(linear);
 }
 
-/** As above, short where the mode is known to be 64-bit. */
+/** As above, short where the mode is known. */
 export function stackLinear(
   l: Lift,
   i: StackContext | undefined,
@@ -39,6 +43,7 @@ export function stackLinear(
   bytes: number,
   access: 'read' | 'write',
 ): Value {
+  if (i?.flat) return l.let(offset.and(MASK32));
   if (!i?.mode64) {
     return l.call(stackLinearInAnyMode, offset, bytes, access === 'write' ? 1 : 0);
   }
@@ -50,17 +55,22 @@ export function stackLinear(
 /** rSP as the stack sees it: 16, 32 or 64 bits, zero-extended. */
 export function stackPointer(l: Lift, i?: StackContext): Value {
   const rsp = l.get(S.gpr, GPR.rsp);
-  return i?.mode64 ? rsp : l.let(rsp.and(l.get(S.stackMask)));
+  if (i?.mode64) return rsp;
+  return l.let(rsp.and(i?.flat ? l.i64(MASK32) : l.get(S.stackMask)));
 }
 
-/** Moves rSP; on a 16-bit stack the upper bits of ESP stay. */
+/** Moves rSP; on a 16-bit stack the upper bits of ESP stay. Like all 32-bit results, that of a 32-bit stack is zero-extended. */
 export function setStackPointer(l: Lift, i: StackContext | undefined, value: Value): void {
   if (i?.mode64) {
     l.set(S.gpr, value, GPR.rsp);
     return;
   }
+  if (i?.flat) {
+    l.set(S.gpr, value.and(MASK32), GPR.rsp);
+    return;
+  }
   const mask = l.get(S.stackMask);
-  const kept = l.get(S.gpr, GPR.rsp).and(mask.not());
+  const kept = l.select(mask.eq(0xffff), l.get(S.gpr, GPR.rsp).and(~0xffffn), l.i64(0n));
   l.set(S.gpr, value.and(mask).or(kept), GPR.rsp);
 }
 

@@ -31,7 +31,7 @@ import {
 } from './descriptor.ts';
 import { raiseSelectorIf, raiseWithCode, selectorError, VECTOR } from './fault.ts';
 import { probeWrite } from './memory.ts';
-import { updateMode } from './mode.ts';
+import { updateMode, updateSegments } from './mode.ts';
 import { checkDataSegment, loadStackDescriptor } from './segment-load.ts';
 import { setStackPointer } from './stack.ts';
 import { currentFrame, isTss32, pushOn } from './stack-frame.ts';
@@ -227,6 +227,7 @@ const loadTaskSegments: FunctionRef = fn('loadTaskSegments', {
         checkDataSegment(l, selector, l.let(attributesOf(descriptor)), VECTOR.ts);
         l.run(markAccessed, selector, descriptor);
         l.run(installSegment, segment, selector, descriptor);
+        l.run(updateSegments);
       });
     }
   },

@@ -8,6 +8,7 @@ import type { Emitter } from '../lift/emit.ts';
 import type { Local, Statement } from '../lift/ir.ts';
 import { FAULT_NON_CANONICAL, Lift, newLocal } from '../lift/lift.ts';
 import { Value } from '../lift/value.ts';
+import { codeBitsOf, isFlatMode } from '../state/decoding-mode.ts';
 import { EVENT, S, SEGMENT } from '../state/layout.ts';
 import type { CodeWriter } from '../wasm/module.ts';
 import { wasmOp } from '../wasm/opcodes.ts';
@@ -27,9 +28,6 @@ export const PLACE = { offset: 0xffff, throughSs: 0x1_0000, retiredShift: 17 } a
 
 /** Entries that a word has bits for. */
 const WHICH_BITS = 32;
-
-/** Index of S.codeBits' 64 in a mode. */
-const MODE_64 = 2;
 
 export interface FrameOptions {
   /** Type of handlers and regions in the module. */
@@ -154,7 +152,8 @@ export class RegionFrame {
       l.assign(ripBase, rip.sub(BigInt(entries[0]!)));
       return;
     }
-    if ((mode & 3) === MODE_64) l.assign(ripBase, rip.and(~0xfffn));
+    // Code that begins at 0 has the same offsets in its segment as in pages.
+    if (codeBitsOf(mode) === 64 || isFlatMode(mode)) l.assign(ripBase, rip.and(~0xfffn));
     else l.assign(ripBase, rip.sub(rip.add(l.get(S.segBase, SEGMENT.cs)).and(0xfffn)));
     // From another region comes the entry point, from the interpreter the address of the record that has it.
     const given = new Value({ kind: 'local', type: 'i32', local: newLocal('i32', 1) });

@@ -13,6 +13,7 @@ import { Lift, newLocal } from '../lift/lift.ts';
 import { someStatement } from '../lift/traverse.ts';
 import { constant, Value } from '../lift/value.ts';
 import { checkUnit } from '../microcode/unit-check.ts';
+import { codeBitsOf, isFlatMode } from '../state/decoding-mode.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 import { PAGE, PAGE_BYTES, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
 import { type TranslatedAccess, translatedAccess } from './access.ts';
@@ -34,7 +35,6 @@ import {
   templateBody,
 } from './templates.ts';
 
-const CODE_BITS = [16, 32, 64] as const;
 /** Where the scratch record seems to be: an address that nothing else has. */
 const SCRATCH = 0;
 
@@ -151,7 +151,7 @@ export class InstructionSource {
     locals: RegionLocals,
   ): RegionInstruction | undefined {
     if (!this.isRam(page)) return undefined;
-    const codeBits = CODE_BITS[mode & 3]!;
+    const codeBits = codeBitsOf(mode);
     const end = RAM_BASE + page + PAGE_BYTES;
     const d = decodeInstruction(
       this.#bytes,
@@ -162,7 +162,13 @@ export class InstructionSource {
     );
     if (d.status !== 'ok' || !d.candidate) return undefined;
     const isMemory = usesMemory(d);
-    const variant = { bits: d.bits, isMemory, mode64: codeBits === 64, locked: d.lock };
+    const variant = {
+      bits: d.bits,
+      isMemory,
+      mode64: codeBits === 64,
+      flat: isFlatMode(mode),
+      locked: d.lock,
+    };
     const { table } = d.candidate;
     if (!table.instruction.supported) return undefined;
     const { length } = d;
@@ -194,7 +200,7 @@ export class InstructionSource {
   /** The record of an instruction that can be decoded, for its handler; valid until the next call. */
   record(page: number, offset: number, mode: number): Uint8Array | undefined {
     if (!this.isRam(page)) return undefined;
-    const codeBits = CODE_BITS[mode & 3]!;
+    const codeBits = codeBitsOf(mode);
     const start = RAM_BASE + page;
     const d = decodeInstruction(
       this.#bytes,
@@ -245,7 +251,8 @@ export class InstructionSource {
       (words[immediate] ? 0 : 0x200) |
       (words[immediate + 1] ? 0 : 0x400) |
       (offset ? 0 : 0x800) |
-      (isInPage(target) ? 0x1000 : 0)
+      (isInPage(target) ? 0x1000 : 0) |
+      (variant.flat ? 0x2000 : 0)
     );
   }
 
@@ -434,10 +441,12 @@ function knownContext(
     ...general,
     bits: variant.bits,
     mode64: variant.mode64,
+    flat: variant.flat,
     rip: () => inPage(offset, 'offset'),
     nextRip: () => inPage(end, 'next'),
     // Code this near to where addresses end to be canonical is not translated (interpreter/block-cache.ts).
     mayFaultAt(target) {
+      if (variant.flat) return false;
       if (pageOffset(l, target.node, ripBase) !== undefined && variant.mode64) return false;
       const isChecked = checked.has(target.node);
       checked.add(target.node);

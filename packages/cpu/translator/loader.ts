@@ -2,7 +2,7 @@
 // lead to them.
 
 import type { BlockStore, DroppedCode } from '../decode/block-store.ts';
-import { MODE_SINGLE } from '../interpreter/block-cache.ts';
+import { MODE_SINGLE_STEP } from '../state/decoding-mode.ts';
 import { vcpuBase } from '../state/memory-map.ts';
 import { ChangingPages } from './changing-pages.ts';
 import type { Eviction } from './code-cache.ts';
@@ -88,7 +88,7 @@ export class TranslationLoader {
   /** The block at an address is entered often; or, early, not as often, and a translation is wanted if one is kept. */
   request(gpa: number, mode: number, isEarly = false): void {
     // Single steps stay what they are.
-    if (mode & MODE_SINGLE) return;
+    if (mode & MODE_SINGLE_STEP) return;
     const version = this.#blocks.pageVersion(gpa);
     if (isEarly) {
       if (this.#changing.rests(gpa)) return;

@@ -1,5 +1,6 @@
-// Values as something unknown plus a constant: which addresses are how far apart. Modulo the width of their type, so that
-// what is computed from the one by adding the difference is the other one.
+// Values as something unknown plus a constant: which addresses are how far apart. Modulo the width of their type, or modulo
+// 4 GiB for addresses of 32 bits: what is computed from the one by adding the difference is the other one, unless they wrap
+// around between the two.
 
 import type { Local, Node } from '../../lift/ir.ts';
 import { operationKind } from './purity.ts';
@@ -17,6 +18,8 @@ export class AffineValues {
   readonly #variables: ReadonlySet<Local>;
   readonly #values = new Map<Local, Affine>();
   readonly #roots = new Map<string, number>();
+  /** Roots of what has been extended to 64 bits, and of what that was. */
+  readonly #extended = new Map<number, number>();
   #last = 0;
   /** Variables set inside arms, with what was known before. */
   readonly #trail: { local: Local; before: Affine | undefined }[] = [];
@@ -63,7 +66,8 @@ export class AffineValues {
   /** Worth looking at where it is set: addresses are sums. */
   #isPlain(value: Node): boolean {
     if (value.kind === 'local' || value.kind === 'const') return true;
-    return value.kind === 'op' && /^i(32|64)\.(add|sub)$/.test(value.op);
+    if (value.kind !== 'op') return false;
+    return /^i(32|64)\.(add|sub|wrap_i64|extend_i32_u)$/.test(value.op) || isCut(value);
   }
 
   of(node: Node): Affine {
@@ -95,6 +99,7 @@ export class AffineValues {
     if (operationKind(node.op) !== 'pure' || node.lanes) return this.#unknown();
     const args = node.args.map((arg) => this.of(arg));
     const [a, b] = args as [Affine, Affine];
+    if (isCut(node) && a.root) return { root: this.#extend(this.#wrap(a.root)), plus: a.plus };
     switch (node.op) {
       case 'i32.add':
       case 'i64.add':
@@ -106,12 +111,22 @@ export class AffineValues {
         if (!b.root) return this.#sum(a.root, a.plus - b.plus);
         return this.#sum(this.#root(node.op, a.root, b.root), a.plus - b.plus);
       case 'i32.wrap_i64':
-        return a.root ? { root: this.#root(node.op, a.root), plus: a.plus } : this.#unknown();
+        return a.root ? { root: this.#wrap(a.root), plus: a.plus } : this.#unknown();
+      case 'i64.extend_i32_u':
+        return a.root ? { root: this.#extend(a.root), plus: a.plus } : this.#unknown();
     }
     return { root: this.#root(node.op, ...args.flatMap((x) => [x.root, x.plus])), plus: 0 };
   }
   #sum(root: number, plus: number): Affine {
     return Math.abs(plus) < CONSTANT_MAX ? { root, plus } : this.#unknown();
+  }
+  #wrap(of: number): number {
+    return this.#extended.get(of) ?? this.#root('wrap', of);
+  }
+  #extend(of: number): number {
+    const root = this.#root('extend', of);
+    this.#extended.set(root, of);
+    return root;
   }
   /** Equal operations on equal operands have the same unknown part. */
   #root(...parts: readonly (string | number)[]): number {
@@ -123,4 +138,10 @@ export class AffineValues {
     }
     return root;
   }
+}
+
+/** The low 32 bits of a value are taken. */
+function isCut({ op, args }: Node & { kind: 'op' }): boolean {
+  const [, mask] = args;
+  return op === 'i64.and' && mask?.kind === 'const' && mask.value === 0xffff_ffffn;
 }

@@ -1,6 +1,6 @@
 // One look at the TLB for several accesses off one base. An access whose address is near one that was looked up reads that
 // entry's tag and addend again instead of its own: if it lies in another page, the tag does not match and the slow path
-// does the whole of it. What a tag and its addend promise stays true until something flushes the TLB, which nothing does
+// does the whole of it; so it does for one that 32 bits wrap around to. What a tag and its addend promise stays true until something flushes the TLB, which nothing does
 // that the code of a block calls (settled-state.ts); whoever fills entries leaves the old promise as good as it was.
 //
 // Knows what access.ts makes: an entry, its addend, the host address, its tag, the offset from it.
