@@ -140,3 +140,14 @@ test('code that is written through a look that a read made is noticed', () => {
   const code = [0x8a, 0x03, 0xfe, 0x43, 5, 0x80, 0xc2, 1, 0xff, 0xc9, 0x75, 0xf4, 0xf4];
   compare({ rbx: CODE_ADDRESS + 2 }, code);
 });
+
+/** mov ecx,-256; l: mov edx,ecx; movzx esi,byte [rdx+rbx]; add ecx,8; movzx edi,byte [rcx+rbx]; jmp l */
+const SUMS_OF_32_BITS = [
+  0xb9, 0x00, 0xff, 0xff, 0xff, 0x89, 0xca, 0x0f, 0xb6, 0x34, 0x1a, 0x83, 0xc1, 8, 0x0f, 0xb6, 0x3c, 0x19, 0xeb, 0xf1,
+]; // biome-ignore format: as the comment above
+
+test('an index of 32 bits that wraps around is 4 GiB away, not near', () => {
+  const { reason, regions } = compare({ rbx: DATA_ADDRESS + 0x100 - 0xffff_ff00 }, SUMS_OF_32_BITS);
+  assert.notEqual(reason, HALTED);
+  assert.ok(regions > 0, 'translated');
+});

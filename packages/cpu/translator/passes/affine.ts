@@ -1,6 +1,5 @@
-// Values as something unknown plus a constant: which addresses are how far apart. Modulo the width of their type, or modulo
-// 4 GiB for addresses of 32 bits: what is computed from the one by adding the difference is the other one, unless they wrap
-// around between the two.
+// Values as something unknown plus a constant: which addresses are how far apart. A guess: sums are taken modulo 4 GiB
+// where 32 bits are cut out of something, so that addresses which wrap around between the two count as near.
 
 import type { Local, Node } from '../../lift/ir.ts';
 import { operationKind } from './purity.ts';

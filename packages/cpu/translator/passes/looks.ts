@@ -1,14 +1,14 @@
 // One look at the TLB for several accesses off one base. An access whose address is near one that was looked up reads that
-// entry's tag and addend again instead of its own: if it lies in another page, the tag does not match and the slow path
-// does the whole of it; so it does for one that 32 bits wrap around to. What a tag and its addend promise stays true until something flushes the TLB, which nothing does
-// that the code of a block calls (settled-state.ts); whoever fills entries leaves the old promise as good as it was.
+// entry's tag and addend again instead of its own. It compares the tag with its own address: if that lies in another page,
+// or has wrapped around to one, the slow path does the whole of it. So nearness is a guess that need not be right. What a
+// tag and its addend promise stays true until something flushes the TLB, which nothing does that the code of a block calls
+// (settled-state.ts); whoever fills entries leaves the old promise as good as it was.
 //
-// Knows what access.ts makes: an entry, its addend, the host address, its tag, the offset from it.
+// Knows what access.ts makes: an entry, its addend, its tag.
 
 import type { FunctionRef } from '../../lift/function.ts';
 import type { Local, Node, Statement } from '../../lift/ir.ts';
 import { eachOperand, mapOperands } from '../../lift/traverse.ts';
-import { constant } from '../../lift/value.ts';
 import { TLB_INDEX } from '../../microcode/tlb.ts';
 import { TLB_ENTRY } from '../../state/layout.ts';
 import { type Affine, AffineValues } from './affine.ts';
@@ -36,12 +36,6 @@ interface Parts {
   readonly mayWrite: boolean;
 }
 
-/** A value computed from a tag or an addend, and the constant in it. */
-interface Computed {
-  readonly local: Local;
-  readonly plus: number;
-}
-
 const NO_LOOKS: readonly Look[] = [];
 
 class LookSharer {
@@ -50,13 +44,9 @@ class LookSharer {
   /** By the unknown part of the address, the latest first. */
   readonly #looks = new Map<number, readonly Look[]>();
   readonly #parts = new Map<Local, Parts | undefined>();
-  /** By the unknown part of the value. */
-  readonly #computed = new Map<number, Computed>();
   /** Changes of the maps inside arms. */
   readonly #trail: (() => void)[] = [];
   #depth = 0;
-  /** Tags and addends. */
-  readonly #fromTlb = new Set<Local>();
   /** Locals that are left out, and what is read instead: neither ever changes. */
   readonly #aliases = new Map<Local, Node>();
 
@@ -166,7 +156,6 @@ class LookSharer {
       if (look) return this.#entry(s, look);
       if (isPart(value) && value.offset === TLB_ENTRY.addend && this.#addend(s, value, list, n))
         return undefined;
-      if (value.kind === 'op' && this.#isFromParts(value)) return this.#compute(s, value);
     }
     this.#values.set(local, value);
     return s;
@@ -210,7 +199,6 @@ class LookSharer {
     }
     const parts = { tag: tag.local, addend: local, mayWrite: tag.mayWrite };
     this.#put(this.#parts, address.local, parts);
-    this.#fromTlb.add(tag.local).add(local);
     return false;
   }
   #tagBehind(list: readonly Statement[], n: number, entry: Local) {
@@ -223,37 +211,6 @@ class LookSharer {
         return { local: s.local, mayWrite: offset === TLB_ENTRY.writeTag };
     }
     return undefined;
-  }
-
-  #isFromParts({ op, args }: Node & { kind: 'op' }): boolean {
-    const [, last] = args;
-    return (
-      (op === 'i64.sub' || op === 'i32.add') &&
-      last?.kind === 'local' &&
-      this.#fromTlb.has(last.local)
-    );
-  }
-  /** A host address, or an offset in the page: as far from another one as the addresses are from each other. */
-  #compute(s: Statement & { kind: 'set' }, value: Node & { kind: 'op' }): Statement | undefined {
-    const { local } = s;
-    const { type } = value;
-    const { root, plus } = this.#values.of(value);
-    const known = this.#computed.get(root);
-    if (!known) {
-      this.#put(this.#computed, root, { local, plus });
-      return s;
-    }
-    if (known.plus === plus) {
-      this.#alias(local, known.local);
-      return undefined;
-    }
-    const base: Node = { kind: 'local', type, local: known.local };
-    const difference = constant(type, plus - known.plus).node;
-    return {
-      kind: 'set',
-      local,
-      value: { kind: 'op', type, op: `${type}.add`, args: [base, difference] },
-    };
   }
 }
 
