@@ -1,12 +1,12 @@
 // The differential fuzzer: random programs on the interpreter, the translator and the host's processor.
-//   npm run fuzz -- --seed N --cases N --engines interpreter,translator,native
+//   npm run fuzz -- --seed N --cases N --engines interpreter,translator,native [--world flat]
 //   npm run fuzz -- --seed N --case K [--keep 1,4,9-12]      one program, or some of its items: what reproduces a failure
 
 import { parseArgs } from 'node:util';
 import { disassemble } from '../../packages/cpu/decode/disassembler.ts';
 import { CODE, TEST } from '../silicon/layout.ts';
 import { whyNoSilicon } from '../silicon/native.ts';
-import { WORLDS } from '../silicon/worlds.ts';
+import { WORLD_NAMES, WORLDS, type WorldName } from '../silicon/worlds.ts';
 import { engineDifferences, goesAstray, hostDifferences, type Placed, place } from './compare.ts';
 import {
   ENGINES,
@@ -38,6 +38,8 @@ export interface FuzzOptions {
   readonly from?: number;
   readonly cases: number;
   readonly engines: readonly EngineName[];
+  /** The only surroundings to make programs for; without it, all. */
+  readonly world?: WorldName | undefined;
   readonly failuresMax?: number;
   readonly progress?: (report: FuzzReport) => void;
 }
@@ -100,7 +102,7 @@ export function fuzz(options: FuzzOptions): FuzzReport {
   ) {
     const count = Math.min(BATCH, from + options.cases - at);
     const batch = Array.from({ length: count }, (_, n) => {
-      const program = makeProgram(seed, at + n, usesHost);
+      const program = makeProgram(seed, at + n, usesHost, options.world);
       return place(program, program.kept);
     });
     const hosts = usesHost ? runOnHost(batch.map((p) => p.test)) : [];
@@ -185,7 +187,7 @@ export function formatFailure(failure: Failure, options: FuzzOptions): string {
     ? `--from ${options.from ?? 0} --cases ${index + 1 - (options.from ?? 0)}`
     : `--case ${index} --keep ${formatKept(placed.kept)}`;
   return [
-    `npm run fuzz -- --seed ${options.seed} ${which} --engines ${options.engines.join(',')}`,
+    `npm run fuzz -- --seed ${options.seed} ${which} --engines ${options.engines.join(',')}${options.world ? ` --world ${options.world}` : ''}`,
     ...(needsHistory ? ['(alone it does not differ)'] : []),
     describe(placed),
     ...lines.map((line) => `  ${line}`),
@@ -194,7 +196,12 @@ export function formatFailure(failure: Failure, options: FuzzOptions): string {
 }
 
 function runOne(options: FuzzOptions, index: number, keep: string | undefined): void {
-  const program = makeProgram(options.seed, index, options.engines.includes('native'));
+  const program = makeProgram(
+    options.seed,
+    index,
+    options.engines.includes('native'),
+    options.world,
+  );
   const kept = keep === undefined ? program.kept : parseKept(keep, program.items.length);
   const placed = place(program, kept);
   console.log(describe(placed));
@@ -212,6 +219,7 @@ export function main(args: readonly string[]): void {
       cases: { type: 'string', default: '10000' },
       from: { type: 'string', default: '0' },
       engines: { type: 'string', default: 'interpreter,translator' },
+      world: { type: 'string' },
       failures: { type: 'string', default: '10' },
       case: { type: 'string' },
       keep: { type: 'string' },
@@ -225,6 +233,7 @@ export function main(args: readonly string[]): void {
     from: Number(values.from),
     cases: Number(values.cases),
     engines,
+    world: WORLD_NAMES.find((name) => name === values.world),
     failuresMax: Number(values.failures),
   };
   if (values.case !== undefined) {

@@ -11,9 +11,8 @@ import { FormPicker } from './forms.ts';
 import { BUILT_AT, type Fixup, type Item, NO_FLAGS } from './item.ts';
 import { aimOf, CODE_MAX, initialState } from './state.ts';
 import {
-  backEdge, bump, type Counter, call, definer, division, GUARD_REGISTER, indirect, jumpIf, loadFlags, loadRegister, onlyLate,
-  patch,
-  returnItem,
+  backEdge, bump, type Counter, call, definer, division, GUARD_REGISTER, indirect, jumpIf, loadFlags, loadRegister,
+  loadSegment, onlyLate, patch, returnItem,
 } from './templates.ts'; // biome-ignore format: a list
 import { flagEffects, keepNeededDefiners } from './undefined-flags.ts';
 
@@ -46,11 +45,16 @@ export interface Program {
   readonly translation: Translation;
 }
 
-/** Program number `index` of a seed. `forHost`: only what a host processor gives the same by the manual. */
-export function makeProgram(seed: number | string, index: number, forHost: boolean): Program {
+/** Program number `index` of a seed. `forHost`: only what a host processor gives the same by the manual; `world`: in no other. */
+export function makeProgram(
+  seed: number | string,
+  index: number,
+  forHost: boolean,
+  world?: WorldName,
+): Program {
   for (let part = 0; ; part++) {
     const random = new Random(`fuzz ${seed} ${index} ${part}`);
-    const program = new Maker(random, forHost).make();
+    const program = new Maker(random, forHost, world).make();
     if (program) return program;
   }
 }
@@ -75,15 +79,17 @@ class Maker {
   #nextPlace = FIRST_PLACE;
   /** How often the program stores into its own code. */
   readonly #patchPercent: number;
+  /** And how often it loads a segment register. */
+  readonly #segmentPercent: number;
   /** Stores into items that come later. */
   readonly #latePatches: number[] = [];
 
-  constructor(random: Random, forHost: boolean) {
+  constructor(random: Random, forHost: boolean, world: WorldName | undefined) {
     this.#r = random;
     this.#forHost = forHost;
     const roll = random.below(100);
-    this.#worldName =
-      roll < 70 ? 'long' : roll < 88 ? 'flat' : random.pick(['segmented', 'small', 'mixed']);
+    const other = random.pick(['segmented', 'small', 'mixed'] as const);
+    this.#worldName = world ?? (roll < 70 ? 'long' : roll < 88 ? 'flat' : other);
     this.#world = WORLDS[this.#worldName];
     this.#aim = aimOf(random, this.#worldName);
     this.#counter = {
@@ -91,6 +97,7 @@ class Maker {
       inRegister: this.#world.bits === 64 && random.chance(65),
     };
     this.#patchPercent = random.chance(20) ? 25 : 1;
+    this.#segmentPercent = this.#worldName === 'flat' && random.chance(50) ? 10 : 0;
     this.#picker = new FormPicker(random, this.#world, forHost);
     this.#protected = new Set([
       STACK_POINTER,
@@ -171,6 +178,7 @@ class Maker {
       const kind = r.pick(['jump', 'push and return'] as const);
       this.#add(...indirect(world, r, [this.#ahead(), this.#ahead()], kind));
     } else if (r.chance(this.#patchPercent)) this.#patchSomething();
+    else if (r.chance(this.#segmentPercent)) this.#add(...loadSegment(r));
     else if (roll < 24) this.#add(...division(world, r));
     else if (roll < 25 && world.bits !== 16) this.#add(...loadFlags(r));
     else if (roll < 27 && pointers.length) this.#add(bump(world, r, r.pick(pointers)[0]));

@@ -2,10 +2,10 @@
 // their guard, stores into the program's own code. Encodings: SDM vol 2, the instruction's page.
 
 import { littleEndian } from '../silicon/encode.ts';
-import { DATA, PAGE } from '../silicon/layout.ts';
+import { DATA, PAGE, selector } from '../silicon/layout.ts';
 import type { Random } from '../silicon/random.ts';
 import { ARITHMETIC_FLAGS, FLAG_BITS } from '../silicon/undefined.ts';
-import { segmentBase, type World } from '../silicon/worlds.ts';
+import { SEGMENT_NAMES, type SegmentName, segmentBase, type World } from '../silicon/worlds.ts';
 import { type Fixup, type FlagEffects, type Item, NO_FLAGS } from './item.ts';
 
 /** A doubleword that every back edge counts down: a program ends when it is used up. */
@@ -247,4 +247,26 @@ export function loadRegister(world: World, r: Random, register: number, value: b
   if (isSigned && r.chance(60))
     return plain([0x48 | b, 0xc7, 0xc0 | low, ...littleEndian(value & 0xffff_ffffn, 4)]);
   return plain([0x48 | b, 0xb8 | low, ...littleEndian(value, 8)]);
+}
+
+const FLAT_SELECTORS = [selector('data32Flat'), selector('available')];
+/** By which segment: what a program can live with for a while. */
+const ODD_SELECTORS: Readonly<Record<Exclude<SegmentName, 'cs'>, readonly number[]>> = (() => {
+  const stack = [selector('limited'), selector('down'), selector('shifted')];
+  const data = [...stack, selector('readOnlyFlat')];
+  const other = [...data, selector('wrapping'), selector('data32'), 0];
+  return { es: other, ss: stack, ds: data, fs: other, gs: other };
+})();
+
+/** Loads a data segment register of a 32-bit program: with a flat segment, or one that is nearly flat. */
+export function loadSegment(r: Random): Item[] {
+  const name = r.pick(['es', 'ds', 'ds', 'ss', 'ss', 'fs', 'gs'] as const);
+  const value = r.pick(r.chance(45) ? FLAT_SELECTORS : ODD_SELECTORS[name]);
+  const register = r.below(3);
+  const load = [0xb8 | register, ...littleEndian(BigInt(value), 4)];
+  const popCode = { es: [0x07], ss: [0x17], ds: [0x1f], fs: [0x0f, 0xa1], gs: [0x0f, 0xa9] }[name];
+  const number = SEGMENT_NAMES.indexOf(name);
+  return r.chance(60)
+    ? [plain(load), plain([0x8e, 0xc0 | (number << 3) | register])]
+    : [plain([0x68, ...littleEndian(BigInt(value), 4)]), plain(popCode)];
 }

@@ -101,6 +101,8 @@ export interface LdtSegment {
   readonly isAbsent?: boolean;
   /** The bit that is software's. */
   readonly isAvailable?: boolean;
+  /** Came after the cases were recorded: only programs of tests/fuzz load it. */
+  readonly isForPrograms?: boolean;
 }
 const FLAT = { base: 0, limit: 0xf_ffff, isBig: true, inPages: true } as const;
 
@@ -118,6 +120,11 @@ export const LDT = {
   absent: { ...FLAT, kind: 0, isAbsent: true },
   wrapping: { ...FLAT, base: DATA + 0x2_0000, kind: 0 },
   available: { ...FLAT, kind: 0, isAvailable: true },
+  // Nearly flat: what these lack, programs notice only now and then.
+  limited: { ...FLAT, limit: STACK >> 12, kind: 0, isForPrograms: true },
+  down: { ...FLAT, limit: (DATA - PAGE) >> 12, kind: 1, isForPrograms: true },
+  shifted: { ...FLAT, base: 0x40, kind: 0, isForPrograms: true },
+  readOnlyFlat: { ...FLAT, kind: 0, isRestricted: true, isForPrograms: true },
 } as const satisfies Readonly<Record<string, LdtSegment>>;
 export const LDT_SEGMENTS: readonly LdtSegment[] = Object.values(LDT);
 

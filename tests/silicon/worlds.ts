@@ -1,6 +1,6 @@
 // The surroundings in which a case runs: code size and segments. Each is what a user program under Linux can have.
 
-import { DATA, LDT, LDT_SEGMENTS, selector } from './layout.ts';
+import { DATA, LDT_SEGMENTS, selector } from './layout.ts';
 
 /** Segment registers in the manual's encoding order. */
 export const SEGMENT_NAMES = ['es', 'cs', 'ss', 'ds', 'fs', 'gs'] as const;
@@ -78,9 +78,9 @@ export function isStackBig(world: World): boolean {
   return !(value & 4) || !!LDT_SEGMENTS[value >> 3]!.isBig;
 }
 
-/** Selectors that a case may load: all kinds of segments, absent ones, null, and some that do not exist. */
+/** Selectors that a recorded case may load: all kinds of segments, absent ones, null, and some that do not exist. */
 export const SELECTORS: readonly number[] = [
-  ...Object.keys(LDT).map((name) => selector(name as keyof typeof LDT)),
+  ...LDT_SEGMENTS.flatMap((s, n) => (s.isForPrograms ? [] : [(n << 3) | 7])),
   selector('code32Flat'), selector('data32Flat'), selector('code64'),
   0, 0, 1, 3, flat & ~3, 0x2c, 0x9f, 0xffff, 0x08, selector('data32') & ~3,
 ]; // biome-ignore format: a list
