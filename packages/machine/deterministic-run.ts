@@ -13,7 +13,10 @@ import type { WorkerEnd } from './protocol.ts';
 import type { Assemble } from './worker.ts';
 
 /** What such a computer needs of its host. */
-export type RunHost<Store> = Pick<WorkerHost<Store>, 'openStore' | 'openFolder' | 'sha256'>;
+export type RunHost<Store> = Pick<
+  WorkerHost<Store>,
+  'openStore' | 'openFolder' | 'sha256' | 'setAside'
+>;
 
 export class DeterministicRun {
   readonly computer: Computer;

@@ -20,7 +20,10 @@ export interface WorkerHandle {
 
 /** The side of the thread that makes machines. */
 export interface Host {
-  /** `onGone` is called once, when the worker no longer exists; after all of its reports. */
+  /**
+   * Takes the memory of kernel and initrd from `start`. `onGone` is called once, when the worker no longer exists; after all of its
+   * reports.
+   */
   startWorker(
     start: WorkerStart,
     onReport: (report: Report) => void,
@@ -55,6 +58,11 @@ export interface WorkerHost<Store> {
   collectGarbage(): void;
   /** Starts a worker that runs `runTicker`. */
   startTicker(start: TickerStart): void;
+  /**
+   * Puts bytes where they take no memory; the function reads them again, as often as it is called. Undefined, or no such
+   * function: there is no such place.
+   */
+  setAside?(bytes: Uint8Array): (() => Uint8Array<ArrayBuffer>) | undefined;
   openStore(disk: ComputerConfig['disks'][number]): Store;
   sha256(): Hasher;
   openFolder(share: ComputerConfig['shares'][number]): HostFolder;

@@ -135,8 +135,9 @@ export interface MachineOptions {
 
 /** What the worker gets: checked, complete, and made of things that can be cloned. */
 export interface ComputerConfig {
-  readonly kernel: Uint8Array;
-  readonly initrd: Uint8Array | undefined;
+  /** The machine's own copies: hosts hand their memory to the worker, and a boot may leave them empty. */
+  readonly kernel: Uint8Array<ArrayBuffer>;
+  readonly initrd: Uint8Array<ArrayBuffer> | undefined;
   readonly append: string;
   readonly ramBytes: number;
   readonly cpuCount: number;
@@ -209,8 +210,8 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
   }
   const deterministic = checkDeterministic(options);
   return {
-    kernel: shared(options.kernel),
-    initrd: options.initrd && shared(options.initrd),
+    kernel: new Uint8Array(options.kernel),
+    initrd: options.initrd && new Uint8Array(options.initrd),
     append,
     cpuCount: cpus,
     cpu: checkCpu(options.cpu ?? CPU_MODEL_DEFAULT),
@@ -238,14 +239,6 @@ export function checkOptions(options: MachineOptions): ComputerConfig {
 }
 
 /** Also for what no type checker saw. */
-/** Bytes that go to a worker without a copy for the way and one more for the worker. */
-function shared(bytes: Uint8Array): Uint8Array {
-  if (bytes.buffer instanceof SharedArrayBuffer) return bytes;
-  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
-  copy.set(bytes);
-  return copy;
-}
-
 function checkAccel(accel: Accel): Accel {
   if (ACCELS.includes(accel)) return accel;
   throw new MachineError('BAD_OPTION', `there is no engine '${String(accel)}'`, {

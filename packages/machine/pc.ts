@@ -1,9 +1,10 @@
 // Puts a PC together: processors with their memory, the board, and the host's ends of its wires.
 
 import type { Clock } from '@mimic/base';
-import { type KernelFiles, Pc } from '@mimic/board';
+import { Pc } from '@mimic/board';
 import { adoptEngine, type SharedGuestMemory, type Slices } from '@mimic/cpu';
 import { type BlockStore as DiskStore, VirtioFilesystem9p, VirtioNet } from '@mimic/devices';
+import { BootFiles } from './boot-files.ts';
 import type { Computer, ComputerWires, PartReport, Processor, ProcessorView } from './computer.ts';
 import { entropyFrom } from './entropy.ts';
 import type { WorkerHost } from './host.ts';
@@ -37,7 +38,7 @@ class PcComputer implements Computer {
   readonly memory: SharedGuestMemory;
   readonly #processors: Processors;
   readonly #board: Pc;
-  readonly #files: KernelFiles;
+  readonly #files: BootFiles;
   readonly #newHasher: () => Hasher;
   /** Input waits until the guest's driver wants to be interrupted for it. */
   readonly #holdsInput: boolean;
@@ -89,11 +90,7 @@ class PcComputer implements Computer {
       port.onRoom = () => wires.consoleRoom(index);
     }
     this.#holdsInput = config.earlySerialInput === 'hold';
-    this.#files = {
-      kernel: config.kernel,
-      ...(config.initrd === undefined ? {} : { initrd: config.initrd }),
-      commandLine: config.append,
-    };
+    this.#files = new BootFiles(config, host);
   }
 
   get slices(): Slices | undefined {
@@ -116,7 +113,7 @@ class PcComputer implements Computer {
     this.processor.hold();
     this.#listensSinceNs = this.#holdsInput ? Infinity : 0;
     this.#board.reset();
-    this.#processors.start(this.#board.boot(this.#files));
+    this.#processors.start(this.#files.use((files) => this.#board.boot(files)));
   }
 
   pressPowerButton(): boolean {

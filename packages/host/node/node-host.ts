@@ -44,9 +44,14 @@ export function nodeHost(workerUrl: URL = MACHINE_WORKER, options: NodeHostOptio
       if (priorities) haveCompilersStandBack();
       const { port1, port2 } = new MessageChannel();
       const engine = workerUrl === MACHINE_WORKER ? port2 : undefined;
+      const { kernel, initrd } = start.config;
       const worker = new Worker(workerUrl, {
         workerData: { start, engine, priorities } satisfies MachineData,
-        transferList: engine ? [engine] : [],
+        transferList: [
+          ...(engine ? [engine] : []),
+          kernel.buffer,
+          ...(initrd ? [initrd.buffer] : []),
+        ],
         resourceLimits: heapLimits('machine'),
         name: 'mimic machine',
       });

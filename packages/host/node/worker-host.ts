@@ -15,6 +15,7 @@ import { type Assemble, runMachine } from '@mimic/machine/computer';
 import type { OpenImage } from './disk-image.ts';
 import { FileStore } from './file-store.ts';
 import { NodeHostFolder, type SharedFolder } from './host-folder.ts';
+import { setAside } from './set-aside.ts';
 import {
   collectGarbage,
   heapLimits,
@@ -70,6 +71,7 @@ export async function runInWorker(assemble: Assemble<FileStore>): Promise<void> 
       const hash = createHash('sha256');
       return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest('hex') };
     },
+    setAside: (bytes) => setAside(bytes),
     openStore: (disk) => new FileStore(disk.descriptor as OpenImage),
     // Workers that never come to their event loop's end: they go when this worker goes.
     startProcessor: (start, link) => {
