@@ -38,10 +38,9 @@ export function receiveTranslation(link: TranslatorLink): TranslatorMessage | un
 
 /**
  * Megabytes of young objects for each kind of worker. V8 would let them grow to 100 and more, and none of these threads
- * comes back to its event loop, where V8 would shrink them again (decision 0018). An ended worker's stay for some seconds.
+ * comes back to its event loop, where V8 would shrink them again (decision 0018).
  */
 const YOUNG_GENERATION_MB = {
-  engine: 8,
   machine: 3,
   processor: 3,
   translator: 6,
@@ -52,7 +51,6 @@ const YOUNG_GENERATION_MB = {
  * collections: 30 % at 256, fourfold at its own default (decision 0021). The machine's devices hold what guests ask for.
  */
 const OLD_GENERATION_MB = {
-  engine: 256,
   machine: 1024,
   processor: 256,
   translator: 256,
