@@ -10,6 +10,7 @@ import type { FunctionRef } from '../packages/cpu/lift/function.ts';
 import type { Local, Statement } from '../packages/cpu/lift/ir.ts';
 import { newLocal } from '../packages/cpu/lift/lift.ts';
 import { printStatements } from '../packages/cpu/lift/print.ts';
+import { DECODING_MODE } from '../packages/cpu/state/decoding-mode.ts';
 import { S } from '../packages/cpu/state/layout.ts';
 import { planMemory, RAM_BASE } from '../packages/cpu/state/memory-map.ts';
 import { REGISTER_NAMES } from '../packages/cpu/state/register-names.ts';
@@ -27,7 +28,6 @@ export const PAGE: string = join(ROOT, 'docs', 'design', 'translation-stages.md'
 
 const RAM_BYTES = 4 << 20;
 const CODE = 0x10_0000;
-const MODE_64 = 2;
 /** Sums doublewords: add eax, [rsi]; add rsi, 4; dec ecx; jnz back; hlt. */
 const LOOP = [0x03, 0x06, 0x48, 0x83, 0xc6, 4, 0xff, 0xc9, 0x75, 0xf6, 0xf4];
 const INSTRUCTIONS = 4;
@@ -73,7 +73,7 @@ function lifted(memory: WebAssembly.Memory): { before: string; after: string } {
     // A source lifts one instruction of each shape.
     const source = new InstructionSource(memory, engine().handlers, undefined);
     source.onLift = (statements) => seen.push(statements);
-    after.push(source.read(CODE, Number(gva) - CODE, MODE_64, locals)!.statements!);
+    after.push(source.read(CODE, Number(gva) - CODE, DECODING_MODE.code64, locals)!.statements!);
   }
   const names = namesOf({ registers, ripBase, next, tlb });
   const print = (lists: readonly (readonly Statement[])[]) =>
@@ -92,7 +92,7 @@ function compiled(memory: WebAssembly.Memory): {
   const region = buildRegion({
     source,
     gpa: CODE,
-    mode: MODE_64,
+    mode: DECODING_MODE.code64,
     lengthMax: INSTRUCTIONS,
     hasRun: () => true,
     isEntered: () => false,
@@ -203,7 +203,7 @@ function compile(): void {
     counts: false,
     lengthMax: INSTRUCTIONS,
   });
-  const made = translator.translate([{ gpa: CODE, mode: MODE_64, version: 0 }]);
+  const made = translator.translate([{ gpa: CODE, mode: DECODING_MODE.code64, version: 0 }]);
   process.stdout.write(`${made[0]?.regions[0]?.name}\n`);
 }
 

@@ -91,7 +91,7 @@ export function runOnQemu(name: GuestName, bits: 32 | 64): { image: Uint8Array; 
 
 /** What the same image logs on our processor. */
 export function runOnMimic(image: Uint8Array): string {
-  return runFirmware(image, INSTRUCTIONS_MAX).log;
+  return runFirmware(image, { instructionsMax: INSTRUCTIONS_MAX }).log;
 }
 
 /** What a line of QEMU's log is where QEMU goes by the manual; each rule with the section that it breaks. */

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { engine } from '../interpreter/engine.ts';
 import { PSEUDO_HANDLERS, R } from '../interpreter/record.ts';
 import { World } from '../smp/world.ts';
+import { DECODING_MODE } from '../state/decoding-mode.ts';
 import {
   PAGE,
   PAGE_FLAGS_BASE,
@@ -17,7 +18,6 @@ import { BlockStore, TRANSLATED_BLOCK_BYTES } from './block-store.ts';
 
 const RAM_BYTES = 16 << 20;
 const CODE = 0x10_0000;
-const MODE_64 = 2;
 const NOP = 0x90;
 const RET = 0xc3;
 const noNextPage = () => undefined;
@@ -39,7 +39,7 @@ function setup() {
   const hasCode = () => (bytes[PAGE_FLAGS_BASE + CODE / 4096]! & PAGE.hasCode) !== 0;
   const region = (version: number) => ({
     entries: [CODE, CODE + 1],
-    mode: MODE_64,
+    mode: DECODING_MODE.code64,
     handler: firstFunction + 5000,
     slot: 5000,
     start: CODE,
@@ -54,14 +54,14 @@ function setup() {
 test('what one vCPU has decoded the other finds, and what one drops is gone for both', () => {
   const { a, b, handlerOf, hasCode } = setup();
   assert.ok(!hasCode());
-  const block = a.find(CODE, MODE_64, noNextPage);
+  const block = a.find(CODE, DECODING_MODE.code64, noNextPage);
   assert.ok(hasCode());
-  assert.equal(b.find(CODE, MODE_64, noNextPage), block);
+  assert.equal(b.find(CODE, DECODING_MODE.code64, noNextPage), block);
   assert.equal(b.counters.decoded, 0);
   b.invalidate(CODE + 1, 1);
   assert.equal(handlerOf(block), PSEUDO_HANDLERS.lookUp);
   assert.ok(!hasCode());
-  assert.notEqual(a.find(CODE, MODE_64, noNextPage), block);
+  assert.notEqual(a.find(CODE, DECODING_MODE.code64, noNextPage), block);
 });
 
 test('an instruction that crosses has a block for each page that lies behind', () => {
@@ -71,59 +71,59 @@ test('an instruction that crosses has a block for each page that lies behind', (
   write(at, [0xb0]);
   write(0x20_0000, [1]);
   write(0x30_0000, [2]);
-  const one = a.find(at, MODE_64, () => 0x20_0000);
-  const two = a.find(at, MODE_64, () => 0x30_0000);
+  const one = a.find(at, DECODING_MODE.code64, () => 0x20_0000);
+  const two = a.find(at, DECODING_MODE.code64, () => 0x30_0000);
   assert.notEqual(one, two);
   assert.equal(
-    a.find(at, MODE_64, () => 0x20_0000),
+    a.find(at, DECODING_MODE.code64, () => 0x20_0000),
     one,
   );
   assert.equal(
-    a.find(at, MODE_64, () => 0x30_0000),
+    a.find(at, DECODING_MODE.code64, () => 0x30_0000),
     two,
   );
   a.invalidate(0x20_0000, 1);
   assert.notEqual(
-    a.find(at, MODE_64, () => 0x20_0000),
+    a.find(at, DECODING_MODE.code64, () => 0x20_0000),
     one,
   );
   assert.equal(
-    a.find(at, MODE_64, () => 0x30_0000),
+    a.find(at, DECODING_MODE.code64, () => 0x30_0000),
     two,
   );
 });
 
 test('a translated block is there for those who have loaded it', () => {
   const { a, b, handlerOf, region } = setup();
-  const interpreted = a.find(CODE, MODE_64, noNextPage);
+  const interpreted = a.find(CODE, DECODING_MODE.code64, noNextPage);
   const translated = region(a.pageVersion(CODE));
   assert.ok(a.install(translated));
-  const found = a.find(CODE, MODE_64, noNextPage);
+  const found = a.find(CODE, DECODING_MODE.code64, noNextPage);
   assert.ok(found > TRANSLATED_RECORDS_BASE);
-  assert.equal(b.find(CODE, MODE_64, noNextPage), interpreted);
+  assert.equal(b.find(CODE, DECODING_MODE.code64, noNextPage), interpreted);
   assert.ok(b.install(translated));
-  assert.equal(b.find(CODE, MODE_64, noNextPage), found);
-  const second = a.find(CODE + 1, MODE_64, noNextPage);
+  assert.equal(b.find(CODE, DECODING_MODE.code64, noNextPage), found);
+  const second = a.find(CODE + 1, DECODING_MODE.code64, noNextPage);
   assert.equal(second, found + TRANSLATED_BLOCK_BYTES);
   assert.equal(handlerOf(second), handlerOf(found));
-  assert.equal(b.find(CODE + 1, MODE_64, noNextPage), second);
+  assert.equal(b.find(CODE + 1, DECODING_MODE.code64, noNextPage), second);
   a.invalidate(CODE, 1);
   assert.equal(a.counters.droppedTranslated, 1);
   for (const store of [a, b])
     for (const at of [CODE, CODE + 1])
-      assert.ok(store.find(at, MODE_64, noNextPage) < TRANSLATED_RECORDS_BASE);
+      assert.ok(store.find(at, DECODING_MODE.code64, noNextPage) < TRANSLATED_RECORDS_BASE);
 });
 
 test('a translation of what the page is no longer is not taken', () => {
   const { a, b, region } = setup();
-  a.find(CODE, MODE_64, noNextPage);
+  a.find(CODE, DECODING_MODE.code64, noNextPage);
   const version = a.pageVersion(CODE);
   b.invalidate(CODE + 1, 1);
   assert.ok(!a.install(region(version)), 'written since');
   // Nobody notices writes to a page without code: a version from then says nothing.
   const without = a.pageVersion(CODE);
   assert.ok(!a.install(region(without)), 'no code on the page');
-  a.find(CODE, MODE_64, noNextPage);
+  a.find(CODE, DECODING_MODE.code64, noNextPage);
   assert.ok(!a.install(region(without)), 'code since');
   assert.ok(a.install(region(a.pageVersion(CODE))));
 });

@@ -6,6 +6,7 @@ import { engine, type Processors } from '../interpreter/engine.ts';
 import { instantiate } from '../interpreter/instance.ts';
 import { EXIT_REASON } from '../interpreter/service.ts';
 import type { CpuModel } from '../model/cpu-model.ts';
+import { DECODING_MODE, MODE_SINGLE_STEP } from '../state/decoding-mode.ts';
 import {
   at,
   EVENT,
@@ -30,6 +31,12 @@ const RAM_BYTES = 16 << 20;
 const PAGE_TABLES = 0x1000;
 /** A program that runs on is a failure, not a hang. */
 const SLICES_MAX = 1000;
+/** What S.mode is behind a reset, by code size. */
+const FLAT_MODES = {
+  16: DECODING_MODE.code16,
+  32: DECODING_MODE.flat32,
+  64: DECODING_MODE.code64,
+} as const;
 
 /**
  * Engine that tests use: the interpreter; with `MIMIC_TEST_ENGINE=translator`, each instruction that `step` runs is a
@@ -197,10 +204,10 @@ export class TestCpu {
     this.set('stopOnFault', 1);
     for (const name of ['generation', 'userGeneration', 'supervisorGeneration'] as const)
       this.set(name, 1);
-    this.set('context', 16 | (cpl === 3 ? 8 : 0) | (bits === 64 ? 2 : bits === 32 ? 1 : 0));
+    this.set('context', 16 | (cpl === 3 ? 8 : 0) | FLAT_MODES[bits]);
     this.set('tlbsUsed', 15);
     this.set('codeBits', bits);
-    this.set('mode', bits === 64 ? 2 : bits === 32 ? 1 : 0);
+    this.set('mode', FLAT_MODES[bits]);
     this.set('stackMask', bits === 64 ? -1n : bits === 32 ? 0xffff_ffffn : 0xffffn);
     this.set('cpl', cpl);
     this.set('rflags', 2);
@@ -282,12 +289,15 @@ export class TestCpu {
   }
   /** Runs exactly `count` instructions, one block each, unless a fault comes first. Gives an EXIT_REASON. */
   step(count: number): number {
-    const mode = this.get('mode') as number;
-    this.set('mode', mode | 4);
+    let mode = this.get('mode') as number;
     let reason: number = EXIT_REASON.budget;
     for (let n = 0; n < count && reason === EXIT_REASON.budget; n++) {
-      if (EACH_TRANSLATED) this.set('mode', this.#translateHere(mode) ? mode : mode | 4);
+      const isTranslated = EACH_TRANSLATED && this.#translateHere(mode);
+      const alone = isTranslated ? mode : mode | MODE_SINGLE_STEP;
+      this.set('mode', alone);
       reason = this.#instance.run(1);
+      const now = this.get('mode') as number;
+      if (now !== alone) mode = now;
     }
     this.set('mode', mode);
     return reason;
@@ -296,7 +306,9 @@ export class TestCpu {
   #translateHere(mode: number): boolean {
     const rip = this.get('rip') as bigint;
     const linear =
-      mode === 2 ? rip : BigInt.asUintN(32, rip + (this.get('segBase', SEGMENT.cs) as bigint));
+      mode === DECODING_MODE.code64
+        ? rip
+        : BigInt.asUintN(32, rip + (this.get('segBase', SEGMENT.cs) as bigint));
     const gpa = Number(this.#instance.call('translateFetch', BigInt.asIntN(64, linear)) as bigint);
     if (this.get('fault')) {
       this.set('fault', 0);

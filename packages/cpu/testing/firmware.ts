@@ -3,7 +3,7 @@
 
 import { ManualClock } from '@mimic/base';
 import type { ExitReason, Vcpu } from '../vcpu.ts';
-import { makeLoneVcpu } from './lone-vcpu.ts';
+import { type LoneVcpu, makeLoneVcpu } from './lone-vcpu.ts';
 
 const FIRMWARE_BASE = 0xf0000;
 const LOG_PORT = 0xe9;
@@ -22,7 +22,11 @@ export interface FirmwareRun {
   readonly vcpu: Vcpu;
 }
 
-export function runFirmware(image: Uint8Array, instructionsMax = INSTRUCTIONS_MAX): FirmwareRun {
+/** `look` is called behind each instruction. */
+export function runFirmware(
+  image: Uint8Array,
+  options: { readonly instructionsMax?: number; readonly look?: (lone: LoneVcpu) => void } = {},
+): FirmwareRun {
   let log = '';
   let count = 0;
   const asked: number[] = [];
@@ -47,14 +51,18 @@ export function runFirmware(image: Uint8Array, instructionsMax = INSTRUCTIONS_MA
     endOfInterrupt: () => undefined,
   };
   const clock = new ManualClock();
-  const { vcpu, ram } = makeLoneVcpu({ bus, clock, random: () => 4n });
+  const lone = makeLoneVcpu({ bus, clock, random: () => 4n });
+  const { vcpu, ram } = lone;
   ram.write(FIRMWARE_BASE, image);
   vcpu.apic.setVirtualWireMode();
   vcpu.writeRegister('cs.base', BigInt(FIRMWARE_BASE));
   let reason: ExitReason = 'budget';
-  for (let n = 0; n < instructionsMax && reason === 'budget'; n += 10_000) {
-    clock.advance(10_000);
-    reason = vcpu.run(10_000);
+  const { look, instructionsMax = INSTRUCTIONS_MAX } = options;
+  const slice = look ? 1 : 10_000;
+  for (let n = 0; n < instructionsMax && reason === 'budget'; n += slice) {
+    clock.advance(slice);
+    reason = look ? vcpu.step() : vcpu.run(slice);
+    look?.(lone);
     if (reason === 'halted' && (vcpu.readRegister('rflags') ?? 0n) & RFLAGS_IF) {
       ask(WAKE_VECTOR);
       reason = 'budget';

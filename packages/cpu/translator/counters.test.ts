@@ -4,13 +4,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BlockStore, type DroppedCode } from '../decode/block-store.ts';
 import { engine } from '../interpreter/engine.ts';
+import { DECODING_MODE } from '../state/decoding-mode.ts';
 import { PAGE_VERSIONS_BASE, planMemory, RAM_BASE } from '../state/memory-map.ts';
 import { changingCode, readCounters } from './counters.ts';
 import { translatorOptions } from './in-thread.ts';
 import { TranslationLoader } from './loader.ts';
 import { Translator } from './translator.ts';
 
-const MODE_64 = 2;
 const CODE_GPA = 0x1000;
 const RAM_BYTES = 16 << 20;
 /** add eax, 1; add ebx, 1; dec ecx; jnz $-10; hlt */
@@ -29,7 +29,7 @@ function newTable(): WebAssembly.Table {
   const Table = WebAssembly.Table as unknown as new (options: object) => WebAssembly.Table;
   return new Table({ initial: 1, element: 'anyfunc' });
 }
-const request = { gpa: CODE_GPA, mode: MODE_64, version: 0 };
+const request = { gpa: CODE_GPA, mode: DECODING_MODE.code64, version: 0 };
 
 test('counters say what was translated and refused, from whatever thread reads them', () => {
   const { memory, options } = setUp();
@@ -79,7 +79,7 @@ test('a request that finds no room is counted as put off', () => {
   const exports = { table: newTable(), forgetJumps: () => {} };
   const source = { request: () => false, take: () => [], letGo: () => {} };
   const loader = new TranslationLoader({ source, memory, blocks, exports, index: 0 });
-  loader.request(CODE_GPA, MODE_64);
+  loader.request(CODE_GPA, DECODING_MODE.code64);
   const { requests, putOff } = loader.counters;
   assert.deepEqual({ requests, putOff }, { requests: 1, putOff: 1 });
 });
@@ -88,7 +88,7 @@ test('a write to code is told with what it dropped; one beside the block with no
   const { memory, blocks } = setUp();
   const dropped: DroppedCode[] = [];
   blocks.onDrop = (what) => dropped.push(what);
-  blocks.find(CODE_GPA, MODE_64, () => undefined);
+  blocks.find(CODE_GPA, DECODING_MODE.code64, () => undefined);
   blocks.invalidate(CODE_GPA + 0x100, 4);
   assert.deepEqual(dropped, []);
   blocks.invalidate(CODE_GPA + 2, 1);

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BlockTable } from '../decode/block-table.ts';
+import { DECODING_MODE } from '../state/decoding-mode.ts';
 import { RECORDS_BASE } from '../state/memory-map.ts';
 import { CODE_ADDRESS, STACK_ADDRESS, TestCpu } from '../testing/check.ts';
 import { PendingRequests } from './pending.ts';
@@ -12,7 +13,6 @@ import type { TranslatedRegion } from './translator.ts';
 
 const HALTED = 2;
 const PAGE = 0x1000;
-const [MODE_32, MODE_64] = [1, 2];
 const NEVER = 0x7fff_ffff;
 
 /** Runs code at CODE_ADDRESS, with more at further places, up to its HLT. */
@@ -35,7 +35,7 @@ function runAgain(
   cpu.set('rip', BigInt(CODE_ADDRESS));
   cpu.set('activity', 0);
   cpu.set('rflags', 2);
-  for (const place of places) cpu.loader.request(CODE_ADDRESS + place, MODE_64);
+  for (const place of places) cpu.loader.request(CODE_ADDRESS + place, DECODING_MODE.code64);
   cpu.loader.load();
   cpu.set('instructionCount', 0n);
   return { cpu, state: stateOf(cpu, cpu.runToEnd(5000)) };
@@ -148,6 +148,7 @@ test('a 32-bit region in a segment that does not begin at a page is entered behi
     const cpu = new TestCpu({}, { hotThreshold: NEVER });
     cpu.reset(32);
     cpu.set('segBase', BigInt(base), 1);
+    cpu.call('updateMode');
     // mov ecx,200; l: call f; inc ebx; dec ecx; jnz l; hlt. f: add eax,ebx; ret
     const main = [0xb9, 200, 0, 0, 0, ...call(5, PAGE), 0x43, 0x49, 0x75, 0xf7, 0xf4];
     cpu.write(CODE_ADDRESS + base, main);
@@ -165,7 +166,7 @@ test('a 32-bit region in a segment that does not begin at a page is entered behi
   const interpreted = run(cpu);
   assert.equal(interpreted.reason, HALTED);
   assert.equal(interpreted.eax, BigInt((199 * 200) / 2));
-  cpu.loader.request(CODE_ADDRESS + base, MODE_32);
+  cpu.loader.request(CODE_ADDRESS + base, DECODING_MODE.code32);
   cpu.loader.load();
   assert.deepEqual(run(cpu), interpreted);
   assert.equal(cpu.loader.counters.regions, 1);
@@ -186,7 +187,7 @@ function counting(rounds: number) {
     cpu.set('activity', 0);
     assert.equal(cpu.runToEnd(100_000), HALTED);
   };
-  const count = () => table.countWord(gpa, MODE_64)!;
+  const count = () => table.countWord(gpa, DECODING_MODE.code64)!;
   return { cpu, words, count, run };
 }
 
@@ -213,14 +214,15 @@ function pending() {
   const memory = new WebAssembly.Memory({ initial: 1600, maximum: 1600, shared: true });
   const words = new Int32Array(memory.buffer);
   const ask = (gpa: number) =>
-    assert.ok(new RequestRing(memory, 0).push({ gpa, mode: MODE_64, version: 1 }));
+    assert.ok(new RequestRing(memory, 0).push({ gpa, mode: DECODING_MODE.code64, version: 1 }));
   const table = new BlockTable(memory, 0);
   table.clear();
   const enter = (gpa: number, times: number) => {
-    if (table.countWord(gpa, MODE_64) === undefined) table.insert(gpa, MODE_64, RECORDS_BASE);
-    words[table.countWord(gpa, MODE_64)!] = times;
+    if (table.countWord(gpa, DECODING_MODE.code64) === undefined)
+      table.insert(gpa, DECODING_MODE.code64, RECORDS_BASE);
+    words[table.countWord(gpa, DECODING_MODE.code64)!] = times;
   };
-  const entered = (gpa: number) => words[table.countWord(gpa, MODE_64)!];
+  const entered = (gpa: number) => words[table.countWord(gpa, DECODING_MODE.code64)!];
   const requests = new PendingRequests(memory, 1);
   const take = () => {
     const taken: number[] = [];
@@ -230,7 +232,7 @@ function pending() {
   return { ask, enter, entered, take, requests };
 }
 const region = (entries: number[], inner: number[]) =>
-  ({ entries, inner, mode: MODE_64, version: 1 }) as unknown as TranslatedRegion;
+  ({ entries, inner, mode: DECODING_MODE.code64, version: 1 }) as unknown as TranslatedRegion;
 
 test('where a region is entered is not translated again, asked for before or after', () => {
   const { ask, take, requests } = pending();

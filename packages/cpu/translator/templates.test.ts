@@ -8,13 +8,18 @@ import type { Local } from '../lift/ir.ts';
 import { newLocal } from '../lift/lift.ts';
 import { printStatements } from '../lift/print.ts';
 import { Random } from '../lift/testing/random-program.ts';
+import { DECODING_MODE } from '../state/decoding-mode.ts';
 import { PAGE_BYTES, planMemory, RAM_BASE } from '../state/memory-map.ts';
 import { translatedAccess } from './access.ts';
 import { InstructionSource } from './instructions.ts';
 import { RegisterLocals } from './registers.ts';
 
 const PAGE = 0x10_0000;
-const MODES = { 16: 0, 32: 1, 64: 2 } as const;
+const MODES = {
+  16: [DECODING_MODE.code16],
+  32: [DECODING_MODE.code32, DECODING_MODE.flat32],
+  64: [DECODING_MODE.code64],
+} as const;
 /** Of each recorded instruction so many have other last bytes: immediates, displacements, registers. */
 const VARIANTS = 5;
 const BYTES = [0, 1, 0x10, 0x7f, 0x80, 0xff] as const;
@@ -61,13 +66,15 @@ test('a template gives for each instruction what lifting that one gives', () => 
       const offset = n % 4 ? random.below(PAGE_BYTES - 15) : n * 16;
       ram.fill(0x90);
       ram.set(bytes, offset);
-      const want = read(newSource(), offset, MODES[bits]);
-      const got = read(warm, offset, MODES[bits]);
-      assert.equal(got, want, `${line.text}, ${Buffer.from(bytes).toString('hex')} at ${offset}`);
-      if (want === undefined) continue;
-      compared++;
-      if (!seen.has(want)) different++;
-      seen.add(want);
+      for (const mode of MODES[bits]) {
+        const want = read(newSource(), offset, mode);
+        const got = read(warm, offset, mode);
+        assert.equal(got, want, `${line.text}, ${Buffer.from(bytes).toString('hex')} at ${offset}`);
+        if (want === undefined) continue;
+        compared++;
+        if (!seen.has(want)) different++;
+        seen.add(want);
+      }
     }
   }
   assert.ok(compared > 5000 && different > compared / 2, `${different} of ${compared}`);

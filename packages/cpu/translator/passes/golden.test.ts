@@ -13,6 +13,7 @@ import { verify } from '../../lift/verify.ts';
 import { multiplyHighSigned } from '../../microcode/divide.ts';
 import { updateMode } from '../../microcode/mode.ts';
 import { checkUnit } from '../../microcode/unit-check.ts';
+import { DECODING_MODE } from '../../state/decoding-mode.ts';
 import { S } from '../../state/layout.ts';
 import { removeDead } from './dead.ts';
 import { optimise } from './index.ts';
@@ -314,12 +315,28 @@ const CODE: Readonly<Record<string, readonly number[]>> = {
   ],
 };
 
-test('all passes on machine code', () => {
-  const cases = Object.entries(CODE).map(([what, bytes]) => {
+const FLAT_CODE: Readonly<Record<string, readonly number[]>> = {
+  'push ebp; mov ebp, esp; push ebx; mov eax, [ebp+8]': [0x55, 0x89, 0xe5, 0x53, 0x8b, 0x45, 0x08],
+  'mov eax, [ecx+edx*4-4]; mov [ecx+edx*4], al': [0x8b, 0x44, 0x91, 0xfc, 0x88, 0x04, 0x91],
+  'mov ax, [bx+si]': [0x67, 0x66, 0x8b, 0x00],
+};
+
+function checkMachineCode(
+  name: string,
+  code: Readonly<Record<string, readonly number[]>>,
+  mode: number,
+): void {
+  const cases = Object.entries(code).map(([what, bytes]) => {
     const page = new Uint8Array(4096).fill(0xf4);
     page.set(bytes);
-    const { statements, context, places } = blocksOf(page, [0])[0]!;
+    const { statements, context, places } = blocksOf(page, [0], { mode })[0]!;
     return { what, before: statements, context, given: places.map((place) => place.local) };
   });
-  checkGolden('machine-code', cases, optimise);
-});
+  checkGolden(name, cases, optimise);
+}
+
+test('all passes on machine code', () =>
+  checkMachineCode('machine-code', CODE, DECODING_MODE.code64));
+
+test('all passes on machine code of flat segments: nothing checks DS and SS', () =>
+  checkMachineCode('flat-code', FLAT_CODE, DECODING_MODE.flat32));

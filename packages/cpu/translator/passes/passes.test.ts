@@ -155,7 +155,7 @@ test('recorded machine code does the same behind each pass, and is shorter', () 
   const cases: Case[] = [];
   let instructions = 0;
   for (const [n, { page, entries }] of recordedPages().entries()) {
-    for (const block of blocksOf(page, entries, BLOCK_LENGTH)) {
+    for (const block of blocksOf(page, entries, { lengthMax: BLOCK_LENGTH })) {
       instructions += block.count;
       cases.push({ ...block, what: `page ${n}, block at ${block.offset}` });
     }

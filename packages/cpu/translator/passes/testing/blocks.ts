@@ -4,6 +4,7 @@ import { engine } from '../../../interpreter/engine.ts';
 import { calleesOf } from '../../../lift/assemble.ts';
 import type { Statement } from '../../../lift/ir.ts';
 import { newLocal } from '../../../lift/lift.ts';
+import { DECODING_MODE } from '../../../state/decoding-mode.ts';
 import { S } from '../../../state/layout.ts';
 import { planMemory, RAM_BASE } from '../../../state/memory-map.ts';
 import { translatedAccess } from '../../access.ts';
@@ -16,7 +17,6 @@ import type { Place } from './run.ts';
 const RAM_BYTES = 4 << 20;
 const CODE_ADDRESS = 0x10_0000;
 const PAGE_BYTES = 4096;
-const MODE_64 = 2;
 /** What straight code may call: it leaves registers alone. */
 const SLOW_PATHS: ReadonlySet<unknown> = new Set([
   readTranslated,
@@ -35,8 +35,16 @@ export interface Block {
   readonly offset: number;
 }
 
-/** Blocks that begin at these offsets of a page of 64-bit code; they go on up to a jump or an instruction that calls. */
-export function blocksOf(page: Uint8Array, entries: readonly number[], lengthMax = 100): Block[] {
+/**
+ * Blocks that begin at these offsets of a page of code, 64-bit code unless told otherwise; they go on up to a jump or an
+ * instruction that calls.
+ */
+export function blocksOf(
+  page: Uint8Array,
+  entries: readonly number[],
+  options: { readonly lengthMax?: number; readonly mode?: number } = {},
+): Block[] {
+  const { lengthMax = 100, mode = DECODING_MODE.code64 } = options;
   const layout = planMemory({ ramBytes: RAM_BYTES, vcpuCount: 1 });
   const memory = new WebAssembly.Memory({
     initial: layout.wasmPages,
@@ -49,7 +57,7 @@ export function blocksOf(page: Uint8Array, entries: readonly number[], lengthMax
   const seen = new Set<number>();
   const result: Block[] = [];
   for (const entry of entries) {
-    const block = blockAt(entry, { source, seen, lengthMax });
+    const block = blockAt(entry, { source, seen, lengthMax, mode });
     if (block.count) result.push(block);
   }
   return result;
@@ -60,6 +68,7 @@ interface Surroundings {
   /** Offsets that are in a block already. */
   readonly seen: Set<number>;
   readonly lengthMax: number;
+  readonly mode: number;
 }
 
 function blockAt(entry: number, o: Surroundings): Block {
@@ -70,7 +79,7 @@ function blockAt(entry: number, o: Surroundings): Block {
   let count = 0;
   for (let offset = entry; count < o.lengthMax && !o.seen.has(offset); count++) {
     o.seen.add(offset);
-    const instruction = o.source.read(CODE_ADDRESS, offset, MODE_64, locals);
+    const instruction = o.source.read(CODE_ADDRESS, offset, o.mode, locals);
     if (!instruction?.statements || !isStraight(instruction.statements)) break;
     statements.push(...instruction.statements);
     offset += instruction.length;
