@@ -16,6 +16,7 @@ function run(beyond: number) {
   cpu.reset(32);
   cpu.write(CODE_ADDRESS, CODE);
   cpu.set('segLimit', CODE_ADDRESS + CODE.length - 1 - beyond, CS);
+  cpu.call('updateMode');
   cpu.set('rip', BigInt(CODE_ADDRESS));
   const reason = cpu.runFreely(100);
   const vector = (cpu.get('fault') as number) & 0xff;

@@ -161,7 +161,9 @@ export class TestCpu {
 
   #find(gpa: number, mode: number, pageLinear = this.get('codePageLinear') as bigint): number {
     return this.blocks.find(gpa, mode, () => {
-      const next = BigInt.asIntN(64, pageLinear + 4096n);
+      const bits = this.get('codeBits') === 64 ? 64 : 32;
+      const behind = pageLinear + 4096n;
+      const next = bits === 64 ? BigInt.asIntN(64, behind) : BigInt.asUintN(32, behind);
       const page = this.#instance.call('translateFetch', next) as bigint;
       return this.get('fault') ? undefined : Number(page);
     });
