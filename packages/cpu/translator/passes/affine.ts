@@ -1,5 +1,6 @@
-// Values as something unknown plus a constant: which addresses are how far apart. A guess: sums are taken modulo 4 GiB
-// where 32 bits are cut out of something, so that addresses which wrap around between the two count as near.
+// Values as something unknown plus a constant: which addresses are how far apart. Modulo 4 GiB, since 32 bits may be cut out of
+// a sum: addresses that wrap around between the two count as near. Nothing whose low 32 bits depend on more of its operands
+// than theirs may be compared, then.
 
 import type { Local, Node } from '../../lift/ir.ts';
 import { operationKind } from './purity.ts';
@@ -10,6 +11,8 @@ export interface Affine {
   readonly plus: number;
 }
 
+/** Their low 32 bits follow from those of their operands; all of 32 bits that i32 operations give do so, too. */
+const IS_MODULAR = /^(i32\.|i64\.(add|sub|mul|shl|and|or|xor|extend)(_|\d|$))/;
 /** Sums stay exact. */
 const CONSTANT_MAX = 2 ** 50;
 
@@ -95,7 +98,8 @@ export class AffineValues {
     return value;
   }
   #operation(node: Node & { kind: 'op' }): Affine {
-    if (operationKind(node.op) !== 'pure' || node.lanes) return this.#unknown();
+    if (operationKind(node.op) !== 'pure' || node.lanes || !IS_MODULAR.test(node.op))
+      return this.#unknown();
     const args = node.args.map((arg) => this.of(arg));
     const [a, b] = args as [Affine, Affine];
     if (isCut(node) && a.root) return { root: this.#extend(this.#wrap(a.root)), plus: a.plus };

@@ -1,8 +1,9 @@
 // One look at the TLB for several accesses off one base. An access whose address is near one that was looked up reads that
 // entry's tag and addend again instead of its own. It compares the tag with its own address: if that lies in another page,
-// or has wrapped around to one, the slow path does the whole of it. So nearness is a guess that need not be right. What a
-// tag and its addend promise stays true until something flushes the TLB, which nothing does that the code of a block calls
-// (settled-state.ts); whoever fills entries leaves the old promise as good as it was.
+// or has wrapped around to one, the slow path does the whole of it. So nearness need be right only modulo 4 GiB, lest the
+// tag of an empty entry be met (TLB_EMPTY_DISTANCE). What a tag and its addend promise stays true until something flushes
+// the TLB, which nothing does that the code of a block calls (settled-state.ts); whoever fills entries leaves the old promise
+// as good as it was.
 //
 // Knows what access.ts makes: an entry, its addend, its tag.
 
