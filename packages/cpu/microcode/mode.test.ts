@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { DECODING_MODE } from '../state/decoding-mode.ts';
 import { type S, SEGMENT } from '../state/layout.ts';
 import { TestCpu } from '../testing/check.ts';
 
@@ -48,3 +49,47 @@ for (const from of [64, 32] as const)
                   assert.deepEqual(outcomes[0], outcomes[1]);
                 }
     });
+
+/** What DS, ES or SS may be loaded with: flat, and without one thing that makes a segment flat. */
+const DATA = [
+  { base: 0n, limit: 0xffff_ffff, attributes: 0xc0_9300 },
+  { base: 0x10n, limit: 0xffff_ffff, attributes: 0xc0_9300 },
+  { base: 0n, limit: 0xffff_efff, attributes: 0xc0_9300 },
+  { base: 0n, limit: 0xffff_ffff, attributes: 0xc0_9100 },
+  { base: 0n, limit: 0xffff_ffff, attributes: 0xc0_9700 },
+  { base: 0n, limit: 0xffff_ffff, attributes: 0x80_9300 },
+  { base: 0n, limit: 0, attributes: 0 },
+] as const;
+
+for (const bits of [64, 32, 16] as const)
+  test(`a load of ES, SS or DS in ${bits}-bit code, with any segment before`, () => {
+    const cpu = new TestCpu();
+    const load = (segment: number, { base, limit, attributes }: (typeof DATA)[number]) => {
+      cpu.set('segBase', base, segment);
+      cpu.set('segLimit', limit, segment);
+      cpu.set('segAttributes', attributes, segment);
+    };
+    const flat = new Set<number>();
+    for (const segment of [SEGMENT.es, SEGMENT.ss, SEGMENT.ds])
+      for (const before of DATA)
+        for (const [n, now] of DATA.entries())
+          for (const flags of [2, 2 | TF]) {
+            const outcomes = (['updateSegments', 'updateMode'] as const).map((name) => {
+              cpu.reset(64);
+              cpu.set('segAttributes', CODE[bits], SEGMENT.cs);
+              cpu.set('rflags', flags);
+              load(segment, before);
+              cpu.call('updateMode');
+              load(segment, now);
+              cpu.call(name);
+              return derived(cpu);
+            });
+            assert.deepEqual(outcomes[0], outcomes[1]);
+            const isFlat = ((outcomes[0]!.mode as number) & 3) === DECODING_MODE.flat32;
+            // Whether data segments have the B bit makes no difference.
+            const hasSmallStack = segment === SEGMENT.ss && n === 5;
+            assert.equal(isFlat, bits === 32 && (n === 0 || n === 5) && !hasSmallStack);
+            if (isFlat) flat.add(segment);
+          }
+    assert.equal(flat.size, bits === 32 ? 3 : 0);
+  });
