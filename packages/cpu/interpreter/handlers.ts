@@ -10,6 +10,7 @@ import { Value } from '../lift/value.ts';
 import { checkUnit } from '../microcode/unit-check.ts';
 import { STRATEGIES, type Strategies } from './access.ts';
 import { bindOperand, recordContext, type Variant } from './operands.ts';
+import { HANDLER_TYPE } from './record.ts';
 
 /** A form with its place in the table: what the decoder finds. */
 export interface TableForm {
@@ -198,8 +199,8 @@ export function buildHandlers(
     hot,
     functions: cold.map((h, i) => ({
       name: `${i}: ${h.name}`,
-      params: ['i32'],
-      result: 'i32',
+      params: HANDLER_TYPE.params.slice(1),
+      result: HANDLER_TYPE.results[0],
       faults: true,
       build: () => {},
       statements: h.statements,

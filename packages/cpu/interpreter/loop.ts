@@ -20,11 +20,12 @@ import { deliverDebugTrap, deliverFault } from '../microcode/exception.ts';
 import { settleFlags } from '../microcode/flag-note.ts';
 import { ON_FAULT, S, SEGMENT } from '../state/layout.ts';
 import type { CodeWriter } from '../wasm/module.ts';
+import { wasmOp } from '../wasm/opcodes.ts';
 import { inlined } from './access.ts';
 import { findBlock, recentBlock } from './block-cache.ts';
 import type { HandlerTable } from './handlers.ts';
 import { verifyNextPage } from './next-page.ts';
-import { PSEUDO_HANDLERS, R, RECORD_BYTES } from './record.ts';
+import { HANDLER_TYPE, PSEUDO_HANDLERS, R, RECORD_BYTES } from './record.ts';
 import { EXIT_REASON, serviceEvents } from './service.ts';
 
 /** Tells the host of the fault in S.fault, which is about to be delivered. */
@@ -68,7 +69,7 @@ export function buildLoop(table: HandlerTable, access: AccessStrategy = inlined)
       ...hotCallees(table),
     ],
     emit(functionIndex, module) {
-      const handlerType = module.typeIndex({ params: ['i32', 'i32'], results: ['i32'] });
+      const handlerType = module.typeIndex(HANDLER_TYPE);
       const labels: Readonly<Record<InstructionExit, number>> = {
         jump: LABEL.jumped,
         fault: LABEL.fault,
@@ -232,6 +233,8 @@ class LoopEmitter {
     this.#code
       .localGet(0)
       .localGet(record)
+      .localGet(0)
+      .memoryOp(wasmOp('i64.load'), S.rip.offset)
       .localGet(e.local(this.#handler))
       .i32(firstNumber)
       .byte(0x6b)

@@ -56,6 +56,13 @@ export const PSEUDO_HANDLERS = {
 } as const;
 
 /**
+ * Type of handlers and of translated regions: the vCPU; the record to run, or for a region called by another one the
+ * ENTRY_POINT; rip, which handlers do not look at. Through memory, rip would reach the next region only when
+ * the host has found out where that is (docs/design/translator.md).
+ */
+export const HANDLER_TYPE = { params: ['i32', 'i32', 'i64'], results: ['i32'] } as const;
+
+/**
  * Where translated code is entered: the slot of the region's function in the table, and above it the number of the entry.
  * It is the immediate of the record that the interpreter runs to get there, and what the jump cache holds.
  */

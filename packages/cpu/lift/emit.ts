@@ -13,6 +13,8 @@ export interface EmitOptions {
   readonly functionIndex: (callee: FunctionRef) => number;
   /** Emits what an instruction exit does here. */
   readonly exit: (emitter: Emitter, exit: InstructionExit, target: number | undefined) => void;
+  /** Told of each set, in the order of the code. */
+  readonly set?: (local: Local) => void;
 }
 
 /** What exits with the target `id` do before they leave: said once for all of them, between the first and the last. */
@@ -199,6 +201,7 @@ export class Emitter {
         else {
           this.expression(s.value);
           code.localSet(this.local(s.local));
+          this.#options.set?.(s.local);
         }
         return;
       case 'store':

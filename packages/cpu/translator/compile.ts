@@ -1,6 +1,7 @@
 // A region as one WebAssembly function: structured control flow over its blocks, between the frame's way in and its way
 // out (frame.ts). It is called like a handler and says how it ended, or goes straight on to the region that follows.
 
+import { HANDLER_TYPE } from '../interpreter/record.ts';
 import { EXIT_CODES } from '../lift/assemble.ts';
 import { Emitter } from '../lift/emit.ts';
 import type { FunctionRef } from '../lift/function.ts';
@@ -17,8 +18,9 @@ import { type FrameOptions, GO_ON, PLACE, RegionFrame } from './frame.ts';
 import type { RegionInstruction } from './instructions.ts';
 import { optimise } from './passes/index.ts';
 import type { Region, RegionBlock } from './region.ts';
+import { RegisterBits, type RegisterLiveness, registerLiveness } from './register-liveness.ts';
 
-const LABEL = { loops: 1_000_000, blocks: 2_000_000 } as const;
+const LABEL = { loops: 1_000_000, blocks: 2_000_000, loads: 3_000_000 } as const;
 
 export interface CompileOptions extends FrameOptions {
   readonly functionIndex: (callee: FunctionRef) => number;
@@ -50,6 +52,8 @@ class RegionCompiler {
   readonly #flow: FlowGraph;
   readonly #flags: FlagLiveness;
   readonly #flagNote: FlagNote;
+  readonly #bits: RegisterBits;
+  readonly #registers: RegisterLiveness;
   readonly #e: Emitter;
   readonly #code: CodeWriter;
   readonly #frame: RegionFrame;
@@ -57,31 +61,46 @@ class RegionCompiler {
   readonly #inherited = new Map<number, FlagState>();
   readonly #kept = new Set<Local>();
   #block: RegionBlock;
+  /** Registers that may not be in the vCPU's state, where code is emitted now. */
+  #dirty = 0;
 
   constructor(region: Region, options: CompileOptions) {
     this.#region = region;
     this.#options = options;
     this.#flow = analyse(region.entries, (offset) => region.blocks.get(offset)!.successors);
-    this.#flags = flagLiveness(region.blocks, this.#flow.order, region.registers, {
-      staysInside: (to) => this.#staysInside(to),
-      isBackEdge: (from, to) => this.#flow.isBackEdge(from, to),
-      returnsTo: (from) => this.#returnsTo(from),
-    });
-    this.#flagNote = new FlagNote(region.registers);
+    const { blocks, registers } = region;
+    const { order, isBackEdge } = this.#flow;
+    const flow = {
+      staysInside: (to: number) => this.#staysInside(to),
+      isBackEdge,
+      returnsTo: (from: number) => this.#returnsTo(from),
+    };
+    this.#flags = flagLiveness(blocks, order, registers, flow);
+    this.#flagNote = new FlagNote(registers);
+    this.#bits = new RegisterBits(registers);
+    this.#registers = registerLiveness(blocks, order, this.#bits, flow);
     this.#block = region.blocks.get(region.entries[0]!)!;
     this.#e = new Emitter({
-      params: ['i32', 'i32'],
+      params: HANDLER_TYPE.params,
       functionIndex: options.functionIndex,
       exit: (_e, exit, target) => this.#exit(exit, target),
+      set: (local) => {
+        this.#dirty |= this.#bits.of(local);
+      },
     });
     this.#code = this.#e.code;
-    this.#frame = new RegionFrame(region, options, { emitter: this.#e, flagNote: this.#flagNote });
+    this.#frame = new RegionFrame(region, options, {
+      emitter: this.#e,
+      flagNote: this.#flagNote,
+      bits: this.#bits,
+    });
     this.#countEntries();
   }
 
   compile(): FunctionBody {
     const { roots } = this.#flow;
-    this.#frame.enter(roots.map((offset) => this.#flags.liveAt(offset)));
+    const flags = roots.map((offset) => this.#flags.liveAt(offset));
+    this.#frame.enter(flags, this.#loadedFirst);
     this.#frame.open();
     this.#tree(ROOT);
     this.#code.unreachable();
@@ -132,15 +151,35 @@ class RegionCompiler {
     if (isHeader) e.close();
   }
 
-  /** From ROOT to one of the places that it leads to. */
+  /** Registers that are loaded before it is seen which place the region is entered at: those that all want, or where loops come
+   *  through ROOT, with registers in their locals, those that any wants. */
+  get #loadedFirst(): number {
+    const wanted = this.#flow.roots.map((offset) => this.#registers.liveAt(offset));
+    if (this.#flow.goesRound) return wanted.reduce((all, some) => all | some);
+    return wanted.reduce((all, some) => all & some);
+  }
+  /** From ROOT to one of the places that it leads to, with what that wants and has not been loaded yet. */
   #dispatch(): void {
-    const depths = this.#flow.roots.map((offset) => this.#e.depth(LABEL.blocks + offset));
+    const { roots } = this.#flow;
+    const first = this.#loadedFirst;
+    const missing = roots.map((offset) => this.#registers.liveAt(offset) & ~first);
+    const stubs = roots.filter((_, n) => missing[n]);
+    for (const offset of stubs.toReversed()) this.#e.open('block', LABEL.loads + offset);
+    const depths = roots.map((offset, n) =>
+      this.#e.depth((missing[n] ? LABEL.loads : LABEL.blocks) + offset),
+    );
     if (depths.length === 1) this.#code.br(depths[0]!);
     else this.#code.localGet(this.#e.local(this.#frame.which)).brTable(depths, depths[0]!);
+    for (const offset of stubs) {
+      this.#e.close();
+      this.#frame.load(missing[roots.indexOf(offset)]!);
+      this.#code.br(this.#e.depth(LABEL.blocks + offset));
+    }
   }
 
   #emitBlock(block: RegionBlock): void {
     this.#block = block;
+    this.#dirty = this.#registers.dirtyAt(block.offset);
     const sinker = this.#sinker(block);
     let statements: Statement[] = [];
     const flush = () => {
@@ -255,12 +294,14 @@ class RegionCompiler {
         if (this.#options.counts) l.set(S.budget, l.get(S.budget).sub(retired));
       }),
     );
-    this.#frame.spill();
+    this.#frame.spill(this.#dirty);
+    this.#dirty = 0;
     code
       .localGet(0)
       .localGet(this.#e.local(this.#region.base))
       .i32(recordOf(instruction))
       .op(wasmOp('i32.add'))
+      .i64(0n)
       .i32(tableIndex(instruction.handler))
       .callIndirect(handlerType)
       .localSet(this.#e.local(this.#frame.status));
@@ -275,7 +316,10 @@ class RegionCompiler {
         l.exit('again', PROCEED);
       });
     });
-    this.#frame.reload(this.#flags.liveBehind(instruction));
+    this.#frame.reload(
+      this.#flags.liveBehind(instruction),
+      this.#registers.liveBehind(instruction),
+    );
     this.#frame.lift((l) => {
       l.if(ended, () => {
         l.if(ended.eq(EXIT_CODES.fault), () => l.exit('fault', CLEAN));
@@ -318,16 +362,16 @@ class RegionCompiler {
     const isClean = target === CLEAN;
     if (exit === 'fault') {
       const isDetour = target !== undefined && !isClean && this.#e.detour(target);
-      if (!isDetour) this.#frame.goOutWithFault(isClean);
+      if (!isDetour) this.#frame.goOutWithFault(isClean, this.#dirty);
     } else if (exit === 'jump' && target !== undefined && !isClean) this.#jump(target, false);
     else if (exit === 'jump') {
       this.#frame.lift((l) => this.#frame.countRetired(l, 1));
       this.#return();
-      this.#frame.goOut(isClean);
+      this.#frame.goOut(isClean, this.#dirty);
     } else if (target === GO_ON) this.#frame.callNext();
     else if (target !== undefined && target >= RETURNS) this.#branchTo(target - RETURNS);
     else if (target === PROCEED) this.#frame.goOutToRip();
-    else this.#frame.goOutToLoop(isClean);
+    else this.#frame.goOutToLoop(isClean, this.#dirty);
   }
   /** A return to behind a call of the region stays in it; one that closes a loop only while there is nothing else to do. */
   #return(): void {
@@ -370,7 +414,7 @@ class RegionCompiler {
       return;
     }
     this.#frame.lift((l) => l.assign(this.#region.next, this.#frame.rip(offset)));
-    this.#frame.goOut(isClean);
+    this.#frame.goOut(isClean, this.#dirty);
   }
 }
 

@@ -3,8 +3,9 @@
 // needs its value; leaving the region needs all, but a note of what they come from will do (flag-note.ts), and where nothing
 // was set yet they are still where they were.
 
-import type { Node, Statement } from '../lift/ir.ts';
-import { eachExpression, eachOperand, eachStatement, innerLists } from '../lift/traverse.ts';
+import type { Local, Statement } from '../lift/ir.ts';
+import { eachStatement } from '../lift/traverse.ts';
+import { type Flow, scanBlock } from './block-scan.ts';
 import type { RegionInstruction } from './instructions.ts';
 import type { RegionBlock } from './region.ts';
 import type { RegisterLocals } from './registers.ts';
@@ -38,14 +39,6 @@ export interface FlagLiveness {
   isDirtyAt(block: number): boolean;
 }
 
-/** Ways between blocks. */
-export interface Flow {
-  staysInside(to: number): boolean;
-  isBackEdge(from: number, to: number): boolean;
-  /** Where a jump to an address that is not known may lead in the region. */
-  returnsTo(from: number): readonly number[];
-}
-
 export function flagLiveness(
   blocks: ReadonlyMap<number, RegionBlock>,
   order: readonly number[],
@@ -54,7 +47,7 @@ export function flagLiveness(
 ): FlagLiveness {
   const happenings = new Map<number, readonly Happening[]>();
   for (const offset of order)
-    happenings.set(offset, new Scan(blocks.get(offset)!, registers, flow).run());
+    happenings.set(offset, happeningsOf(blocks.get(offset)!, registers, flow));
   const dirty = dirtyBlocks(order, happenings);
   const live = new Map<number, number>(order.map((offset) => [offset, 0]));
   const behind = new Map<RegionInstruction, number>();
@@ -112,88 +105,46 @@ function dirtyBlocks(
   return dirty;
 }
 
-class Scan {
-  readonly #block: RegionBlock;
-  readonly #registers: RegisterLocals;
-  readonly #flow: Flow;
-  readonly #happenings: Happening[] = [];
-  #isDirty: State = 'as before';
-  /** Flags that the expressions looked at read. */
-  #found = 0;
-
-  constructor(block: RegionBlock, registers: RegisterLocals, flow: Flow) {
-    this.#block = block;
-    this.#registers = registers;
-    this.#flow = flow;
-  }
-
-  run(): readonly Happening[] {
-    for (const instruction of this.#block.instructions) {
-      if (instruction.statements) this.#list(instruction.statements, false);
-      else {
-        // One that has nothing to do with flags is as a way out: what delivers its fault may want them.
-        if (instruction.keepsFlags) this.#leave();
-        else this.#happenings.push({ kind: 'handler', instruction, isDirty: this.#isDirty });
-        this.#isDirty = false;
-      }
-    }
-    const last = this.#block.instructions.at(-1)!;
-    if (last.fallsThrough) this.#goTo(last.offset + last.length);
-    return this.#happenings;
-  }
-
-  #leave(): void {
-    this.#happenings.push({ kind: 'leave', isDirty: this.#isDirty });
-  }
-  #goTo(target: number): void {
-    const from = this.#block.offset;
-    const isInside = this.#flow.staysInside(target);
-    if (isInside) this.#happenings.push({ kind: 'edge', target, isDirty: this.#isDirty });
-    // An event may end a loop at its back edge.
-    if (!isInside || this.#flow.isBackEdge(from, target)) this.#leave();
-  }
-
-  #list(statements: readonly Statement[], isConditional: boolean): void {
-    for (const s of statements) {
-      const reads = this.#reads(s);
-      if (reads) this.#happenings.push({ kind: 'read', flags: reads });
-      if (!isConditional) this.#perhaps(s);
-      for (const inner of innerLists(s)) this.#list(inner, true);
-      if (!isConditional) this.#perhaps(s);
-      if (s.kind === 'set' && !isConditional) this.#set(s);
-      else if (s.kind === 'exit') this.#exit(s);
-    }
-  }
-  #reads(s: Statement): number {
-    this.#found = 0;
-    eachExpression(s, this.#node);
-    return this.#found;
-  }
-  readonly #node = (node: Node): void => {
-    if (node.kind === 'local') this.#found |= this.#registers.of(node.local)?.flag ?? 0;
-    else eachOperand(node, this.#node);
+function happeningsOf(
+  block: RegionBlock,
+  registers: RegisterLocals,
+  flow: Flow,
+): readonly Happening[] {
+  const found: Happening[] = [];
+  let isDirty: State = 'as before';
+  const flagOf = (local: Local) => registers.of(local)?.flag ?? 0;
+  // From the beginning of a statement on that may set some, the flags are values.
+  const perhaps = (s: Statement) => {
+    if (!flagsSetInside(s, registers)) return;
+    isDirty = true;
+    found.push({ kind: 'perhaps' });
   };
-  #set(s: Statement & { kind: 'set' }): void {
-    const flags = this.#registers.of(s.local)?.flag ?? 0;
-    if (!flags) return;
-    this.#isDirty = true;
-    this.#happenings.push({ kind: 'set', flags });
-  }
-  /** From the beginning of such a statement on, the flags are values. */
-  #perhaps(s: Statement): void {
-    if (!flagsSetInside(s, this.#registers)) return;
-    this.#isDirty = true;
-    this.#happenings.push({ kind: 'perhaps' });
-  }
-  #exit(s: Statement & { kind: 'exit' }): void {
-    if (s.exit === 'jump' && s.target !== undefined) {
-      this.#goTo(s.target);
-      return;
-    }
-    this.#leave();
-    if (s.exit === 'jump')
-      for (const target of this.#flow.returnsTo(this.#block.offset)) this.#goTo(target);
-  }
+  const leave = () => found.push({ kind: 'leave', isDirty });
+  scanBlock(block, flow, {
+    read(local) {
+      const flags = flagOf(local);
+      if (flags) found.push({ kind: 'read', flags });
+    },
+    begin: perhaps,
+    end: perhaps,
+    set(local, isSure) {
+      const flags = isSure ? flagOf(local) : 0;
+      if (!flags) return;
+      isDirty = true;
+      found.push({ kind: 'set', flags });
+    },
+    leave,
+    edge(target) {
+      found.push({ kind: 'edge', target, isDirty });
+    },
+    handler(instruction) {
+      // One that has nothing to do with flags is as a way out: what delivers its fault may want them.
+      if (instruction.keepsFlags) leave();
+      else found.push({ kind: 'handler', instruction, isDirty });
+      isDirty = false;
+    },
+  });
+  return found;
 }
 
 /** Flags that statements inside this one may set. */

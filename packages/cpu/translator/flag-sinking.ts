@@ -165,6 +165,8 @@ export class FlagSinker {
         return;
       }
       if (promoted?.flag) this.#pending.delete(promoted.flag);
+      // Faults behind it write other registers back.
+      else if (promoted) this.#stub = undefined;
       out.push(value === s.value ? s : { ...s, value });
       return;
     }
@@ -183,6 +185,7 @@ export class FlagSinker {
     }
     if (inside) this.#keeper = 'values';
     out.push(mapStatement(s, this.#substitute, this.#inner));
+    if (setsRegisters(s, this.#context.registers)) this.#stub = undefined;
   }
 
   /** A note in front of a statement that may leave is less than one at each of its exits, and costs TurboFan nothing. */
@@ -349,4 +352,8 @@ export function localsOf({ pending }: FlagState): ReadonlySet<Local> {
       if (node.kind === 'local') found.add(node.local);
     });
   return found;
+}
+
+function setsRegisters(s: Statement, registers: RegisterLocals): boolean {
+  return someStatement([s], (inner) => inner.kind === 'set' && !!registers.of(inner.local));
 }

@@ -16,11 +16,24 @@ import { NOTE } from './flag-liveness.ts';
 import type { FlagNote } from './flag-note.ts';
 import { linkStatements } from './link.ts';
 import type { Region } from './region.ts';
+import type { RegisterBits } from './register-liveness.ts';
 
-/** Labels of the ways out, from the innermost. `clean`: the vCPU's state knows the flags. */
-const LABEL = { fault: 1, out: 2, cleanFault: 3, cleanOut: 4, proceed: 5, link: 6 } as const;
-/** What is done at the end of the way out; 0 when nothing else is said: on to the local `next`. */
-const WAY = { next: 0, leave: 1, fault: 2 } as const;
+/** Labels of the ways out behind those that write registers back, from the innermost: with a fault, to the loop, to the local
+ *  `next`, to S.rip; and of what all but the first two come to. */
+const LABEL = { fault: 1, loop: 2, next: 3, proceed: 4, link: 5 } as const;
+type Way = 'fault' | 'loop' | 'next';
+/** Labels of ways that several places take with the same registers to write back, and how many there can be: what takes
+ *  another way writes them where it leaves. */
+const WRITE_BACK = 100;
+const WRITE_BACKS_MAX = 24;
+
+/** What is done on the way out before its end. */
+interface WriteBack {
+  readonly way: Way;
+  /** The vCPU's state knows the flags. */
+  readonly isClean: boolean;
+  readonly dirty: number;
+}
 
 /** The local that tells where in its block an instruction stands: offset in the page, whether its memory operand goes through
  *  SS, and how many instructions of the block have retired and not been counted. */
@@ -47,7 +60,7 @@ export class RegionFrame {
   readonly #code: CodeWriter;
   readonly #flagNote: FlagNote;
   readonly #budgetAtEntry: Local = newLocal('i32');
-  readonly #way: Local = newLocal('i32');
+  readonly #bits: RegisterBits;
   /** Where the instruction that may fault stands: PLACE. */
   readonly place: Local = newLocal('i32');
   /** What a handler said; the entry point of the region that follows. */
@@ -60,15 +73,16 @@ export class RegionFrame {
   constructor(
     region: Region,
     options: FrameOptions,
-    { emitter, flagNote }: { emitter: Emitter; flagNote: FlagNote },
+    { emitter, flagNote, bits }: { emitter: Emitter; flagNote: FlagNote; bits: RegisterBits },
   ) {
+    this.#bits = bits;
     this.#region = region;
     this.#options = options;
     this.#e = emitter;
     this.#code = emitter.code;
     this.#flagNote = flagNote;
     const { ripBase, next, tlb, base, registers } = region;
-    const own = [this.place, this.#budgetAtEntry, this.#way, this.status, this.which];
+    const own = [this.place, this.#budgetAtEntry, this.status, this.which];
     own.push(ripBase, next, tlb, base, ...flagNote.locals);
     this.locals = [...own, ...registers.all.map((p) => p.local)];
     for (const local of this.locals) emitter.local(local);
@@ -92,9 +106,9 @@ export class RegionFrame {
 
   // --- in ---
 
-  /** Turns back if the region is no longer valid or an event waits; then registers into locals, and flags that are wanted
-   *  at its entries (NOTE: their note). */
-  enter(wanted: readonly number[]): void {
+  /** Turns back if the region is no longer valid or an event waits; then registers of a set into locals, and flags that are
+   *  wanted at its entries (NOTE: their note). */
+  enter(wanted: readonly number[], registers: number): void {
     const { baseGlobal, validAt } = this.#options;
     const base = this.#region.base;
     this.#code.globalGet(baseGlobal).localSet(this.#e.local(base));
@@ -124,7 +138,7 @@ export class RegionFrame {
     this.#settle(wanted);
     const flags = wanted.reduce((all, some) => all | some, 0);
     if (flags & NOTE) this.#e.body(this.#flagNote.load());
-    this.reload(flags);
+    this.reload(flags, registers);
   }
 
   /** Computes flags that came as a note, at entries where some are read. */
@@ -144,10 +158,10 @@ export class RegionFrame {
     });
   }
 
-  /** Which of the entries it is, and where the page is. */
+  /** Which of the entries it is, and where the page is (HANDLER_TYPE). */
   #findPlace(l: Lift): void {
     const { entries, ripBase, mode } = this.#region;
-    const rip = l.get(S.rip);
+    const rip = new Value({ kind: 'local', type: 'i64', local: newLocal('i64', 2) });
     if (entries.length === 1) {
       l.assign(ripBase, rip.sub(BigInt(entries[0]!)));
       return;
@@ -167,19 +181,24 @@ export class RegionFrame {
     l.assign(this.which, number);
   }
 
-  /** Registers, and those of the flags, into locals. */
-  reload(flags: number): void {
+  /** The TLB in force, and sets of flags and registers, into locals. */
+  reload(flags: number, registers: number): void {
+    this.#load(S.tlb.offset, this.#region.tlb);
+    for (const { offset, local, flag } of this.#region.registers.all)
+      if (flag & flags) this.#load(offset, local);
+    this.load(registers);
+  }
+  /** A set of registers into locals. */
+  load(registers: number): void {
+    for (const promoted of this.#region.registers.all)
+      if (!promoted.flag && this.#bits.has(registers, promoted))
+        this.#load(promoted.offset, promoted.local);
+  }
+  #load(offset: number, local: Local): void {
     this.#code
       .localGet(0)
-      .memoryOp(wasmOp('i32.load'), S.tlb.offset)
-      .localSet(this.#e.local(this.#region.tlb));
-    for (const { offset, type, local, flag } of this.#region.registers.all) {
-      if (flag && !(flag & flags)) continue;
-      this.#code
-        .localGet(0)
-        .memoryOp(wasmOp(`${type}.load`), offset)
-        .localSet(this.#e.local(local));
-    }
+      .memoryOp(wasmOp(`${local.type}.load`), offset)
+      .localSet(this.#e.local(local));
   }
 
   /** Events without a maskable interrupt that must wait for RFLAGS.IF. */
@@ -192,30 +211,26 @@ export class RegionFrame {
 
   /** Opens what the ways out branch to; `close` emits them behind the region's code. */
   open(): void {
-    const { link, proceed, cleanOut, cleanFault, out, fault } = LABEL;
-    for (const label of [link, proceed, cleanOut, cleanFault, out, fault])
-      this.#e.open('block', label);
+    const { link, proceed, next, loop, fault } = LABEL;
+    for (const label of [link, proceed, next, loop, fault]) this.#e.open('block', label);
+    for (let n = WRITE_BACKS_MAX; n > 0; n--) this.#e.open('block', WRITE_BACK + n - 1);
   }
 
   close(): void {
     const e = this.#e;
-    const { fault, out, cleanFault, proceed } = LABEL;
-    const noteFault = () => this.#code.i32(WAY.fault).localSet(e.local(this.#way));
-    e.close();
-    if (this.#taken.has(fault)) noteFault();
-    e.close();
-    if (this.#taken.has(fault) || this.#taken.has(out)) {
-      this.#e.body(this.#flagNote.store());
-      this.#code.br(e.depth(LABEL.cleanOut));
+    for (let n = 0; n < WRITE_BACKS_MAX; n++) {
+      e.close();
+      const writeBack = this.#writeBacks[n];
+      if (writeBack) this.#writeBack(writeBack);
     }
     e.close();
-    if (this.#taken.has(cleanFault)) noteFault();
+    if (this.#taken.has('fault')) this.#leaveWithFault();
     e.close();
-    this.spill();
-    this.#leave();
-    this.#code.br(e.depth(LABEL.link));
+    if (this.#taken.has('loop')) this.#leaveToLoop();
     e.close();
-    if (this.#taken.has(proceed)) this.#proceed();
+    if (this.#taken.has('next')) this.#leaveToNext();
+    e.close();
+    if (this.#proceeds) this.#proceed();
     e.close();
     this.lift((l) => {
       linkStatements(l, this.value(this.#region.next), (entryPoint) => {
@@ -227,44 +242,61 @@ export class RegionFrame {
   }
 
   /** Ways that something goes; what would be done on others is left out. */
-  readonly #taken = new Set<number>();
-  #take(way: number): void {
+  readonly #taken = new Set<Way>();
+  #proceeds = false;
+  readonly #writeBacks: WriteBack[] = [];
+  #take(writeBack: WriteBack): void {
+    const { way, isClean, dirty } = writeBack;
+    const isSame = (o: WriteBack) => o.way === way && o.isClean === isClean && o.dirty === dirty;
+    let n = this.#writeBacks.findIndex(isSame);
+    if (n < 0 && this.#writeBacks.length < WRITE_BACKS_MAX)
+      n = this.#writeBacks.push(writeBack) - 1;
     this.#taken.add(way);
-    this.#code.br(this.#e.depth(way));
+    if (n < 0) this.#writeBack(writeBack);
+    else this.#code.br(this.#e.depth(WRITE_BACK + n));
+  }
+  #writeBack({ way, isClean, dirty }: WriteBack): void {
+    if (!isClean) this.#e.body(this.#flagNote.store());
+    this.spill(dirty);
+    this.#code.br(this.#e.depth(LABEL[way]));
   }
 
+  // `dirty`: registers that may not be in the vCPU's state.
+
   /** Out with a fault of the instruction at `place`. */
-  goOutWithFault(isClean: boolean): void {
-    this.#take(isClean ? LABEL.cleanFault : LABEL.fault);
+  goOutWithFault(isClean: boolean, dirty: number): void {
+    this.#take({ way: 'fault', isClean, dirty });
   }
   /** Out, to the local `next`. */
-  goOut(isClean: boolean): void {
-    this.#take(isClean ? LABEL.cleanOut : LABEL.out);
+  goOut(isClean: boolean, dirty: number): void {
+    this.#take({ way: 'next', isClean, dirty });
   }
   /** Out to the loop; S.rip has been set. */
-  goOutToLoop(isClean: boolean): void {
-    this.#code.i32(WAY.leave).localSet(this.#e.local(this.#way));
-    this.goOut(isClean);
+  goOutToLoop(isClean: boolean, dirty: number): void {
+    this.#take({ way: 'loop', isClean, dirty });
   }
   /** Behind an instruction that changed what code runs, with all state where it belongs: on to S.rip. */
   goOutToRip(): void {
-    this.#take(LABEL.proceed);
+    this.#proceeds = true;
+    this.#code.br(this.#e.depth(LABEL.proceed));
   }
   callNext(): void {
     const { handlerType } = this.#options;
     this.#code
       .localGet(0)
       .localGet(this.#e.local(this.status))
+      .localGet(this.#e.local(this.#region.next))
       .localGet(this.#e.local(this.status))
       .i32(ENTRY_POINT.slot)
       .op(wasmOp('i32.and'))
       .returnCallIndirect(handlerType);
   }
 
-  /** Registers; flags have a note. */
-  spill(): void {
-    for (const { offset, type, local, isWritten, flag } of this.#region.registers.all) {
-      if (!isWritten || flag) continue;
+  /** A set of registers into the vCPU's state; flags have a note. */
+  spill(registers: number): void {
+    for (const promoted of this.#region.registers.all) {
+      const { offset, type, local, isWritten, flag } = promoted;
+      if (flag || !isWritten || !this.#bits.has(registers, promoted)) continue;
       this.#code
         .localGet(0)
         .localGet(this.#e.local(local))
@@ -295,27 +327,32 @@ export class RegionFrame {
     l.return(EXIT_CODES.jump);
   }
 
-  #leave(): void {
-    const { next, ripBase } = this.#region;
+  #leaveToLoop(): void {
     this.lift((l) => {
-      const way = this.value(this.#way);
-      l.unlikely(way, () => {
-        l.if(way.eq(WAY.leave), () => {
-          this.#account(l);
-          this.#returnJump(l);
-        });
-        this.countRetired(l, 0);
-        this.#account(l);
-        const at = this.value(this.place);
-        l.set(S.rip, this.value(ripBase).add(at.and(PLACE.offset).u64()));
-        const fault = l.get(S.fault);
-        const isStack = at.and(PLACE.throughSs).nez();
-        l.if(fault.and(FAULT_NON_CANONICAL).nez().and(isStack), () => l.set(S.fault, fault.sub(1)));
-        l.return(TRANSLATED_FAULT);
-      });
       this.#account(l);
-      l.set(S.rip, this.value(next));
+      this.#returnJump(l);
     });
+  }
+
+  #leaveWithFault(): void {
+    this.lift((l) => {
+      this.countRetired(l, 0);
+      this.#account(l);
+      const at = this.value(this.place);
+      l.set(S.rip, this.value(this.#region.ripBase).add(at.and(PLACE.offset).u64()));
+      const fault = l.get(S.fault);
+      const isStack = at.and(PLACE.throughSs).nez();
+      l.if(fault.and(FAULT_NON_CANONICAL).nez().and(isStack), () => l.set(S.fault, fault.sub(1)));
+      l.return(TRANSLATED_FAULT);
+    });
+  }
+
+  #leaveToNext(): void {
+    this.lift((l) => {
+      this.#account(l);
+      l.set(S.rip, this.value(this.#region.next));
+    });
+    this.#code.br(this.#e.depth(LABEL.link));
   }
 
   /** On to S.rip, unless the loop has something to do first. */

@@ -4,7 +4,7 @@
 
 import { enteredAt, type TranslatedBlocks } from '../decode/block-store.ts';
 import type { HandlerNumbers } from '../interpreter/handlers.ts';
-import { RECORD_BYTES } from '../interpreter/record.ts';
+import { HANDLER_TYPE, RECORD_BYTES } from '../interpreter/record.ts';
 import type { FunctionRef } from '../lift/function.ts';
 import { PAGE_BYTES, PAGE_VERSIONS_BASE } from '../state/memory-map.ts';
 import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
@@ -369,7 +369,7 @@ class RegionModule {
   constructor(options: { wasmPagesMax: number }) {
     this.#module = new ModuleBuilder({ memoryPagesMax: options.wasmPagesMax });
     this.#module.importTable();
-    this.handlerType = this.#module.typeIndex({ params: ['i32', 'i32'], results: ['i32'] });
+    this.handlerType = this.#module.typeIndex(HANDLER_TYPE);
   }
 
   functionIndex(ref: FunctionRef): number {
@@ -394,8 +394,7 @@ class RegionModule {
   }
   encode(): Uint8Array<ArrayBuffer> {
     for (const { name, body } of this.#bodies) {
-      const type = { params: ['i32' as const, 'i32' as const], results: ['i32' as const] };
-      const index = this.#module.declareFunction(name, type);
+      const index = this.#module.declareFunction(name, HANDLER_TYPE);
       this.#module.defineFunction(index, body);
       this.#module.exportFunction(name, index);
     }
