@@ -65,7 +65,10 @@ export function heapLimits(worker: keyof typeof YOUNG_GENERATION_MB): ResourceLi
   };
 }
 
-/** A full collection, where the host's thread has asked V8 for the means (node-host.ts). */
+/**
+ * A full collection, where the host's thread has asked V8 for the means (node-host.ts). As if memory were short, which
+ * collects at least twice: else V8 keeps the pages that it has emptied, and half empty ones as they are.
+ */
 export function collectGarbage(): void {
-  globalThis.gc?.();
+  globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
 }
