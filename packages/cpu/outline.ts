@@ -9,6 +9,7 @@ export {
   ownFeatures,
 } from './model/cpu-model.ts';
 export type { CpuModelName } from './model/features.ts';
+export { codeBitsOf } from './state/decoding-mode.ts';
 export { VCPU_COUNT_MAX } from './state/memory-map.ts';
 export { sampleVcpu, type VcpuSample } from './state/sample.ts';
 export {

@@ -2,6 +2,7 @@
 
 import type { Access, Pc } from '@mimic/board';
 import type { ExitReason, TranslationEvent, Vcpu } from '@mimic/cpu';
+import { codeBitsOf } from '@mimic/cpu/outline';
 import type { TraceKind } from './protocol.ts';
 
 /** Mnemonics of the exceptions that have an error code or a name. SDM vol 3A table 6-1. */
@@ -139,7 +140,7 @@ export class Tracer {
         const what = event.kind === 'taken' ? 'translated' : 'outdated';
         const size = `${instructions} instructions, ${bytes} bytes`;
         this.#write(
-          `jit ${what} ${hex(entries[0]!)} mode ${modeText(mode)} ${size}, slot ${slot}${others}`,
+          `jit ${what} ${hex(entries[0]!)} mode ${codeBitsOf(mode)} ${size}, slot ${slot}${others}`,
         );
         break;
       }
@@ -172,9 +173,4 @@ export class Tracer {
 
 function hex(gpa: number): string {
   return `0x${gpa.toString(16).padStart(9, '0')}`;
-}
-
-/** A decoding mode: bits 0 and 1 say how wide code is. */
-function modeText(mode: number): string {
-  return ['16', '32', '64'][mode & 3] ?? String(mode);
 }
