@@ -619,8 +619,13 @@ export class Vcpu {
       decodeBlock: (gpa: number, mode: number) =>
         blocks.find(gpa >>> 0, mode, () => this.#nextCodePage()),
       blockIsHot: (gpa: number, mode: number, isEarly: number) => {
-        this.translations?.request(gpa >>> 0, mode, isEarly === 1);
+        const linearPage = Number(BigInt.asUintN(64, this.#i64(S.codePageLinear)) >> 12n);
+        this.translations?.request(gpa >>> 0, mode, { isEarly: isEarly === 1, linearPage });
         this.translations?.loadEarly();
+        return undefined;
+      },
+      resolveLink: (memory: number, link: number, entryPoint: number) => {
+        this.translations?.resolveLink(memory, link, entryPoint);
         return undefined;
       },
       takeInterrupt: () => {

@@ -31,6 +31,13 @@ export const blockIsHot: FunctionRef = imported('blockIsHot', {
   isEarly: 'i32',
 });
 
+/** A region has gone to a link (translator/links.ts) that has not been resolved, or leads to another region by now. */
+export const resolveLink: FunctionRef = imported('resolveLink', {
+  memory: 'i32',
+  link: 'i32',
+  entryPoint: 'i32',
+});
+
 /** Places of the table that a block may be in: a cache line of the host. */
 const WAYS = 4;
 export const BLOCK_SET_BYTES: number = WAYS * BLOCK_HASH_ENTRY_BYTES;

@@ -22,7 +22,7 @@ import { ON_FAULT, S, SEGMENT } from '../state/layout.ts';
 import type { CodeWriter } from '../wasm/module.ts';
 import { wasmOp } from '../wasm/opcodes.ts';
 import { inlined } from './access.ts';
-import { findBlock, recentBlock } from './block-cache.ts';
+import { findBlock, recentBlock, resolveLink } from './block-cache.ts';
 import type { HandlerTable } from './handlers.ts';
 import { verifyNextPage } from './next-page.ts';
 import { HANDLER_TYPE, PSEUDO_HANDLERS, R, RECORD_BYTES } from './record.ts';
@@ -65,6 +65,7 @@ export function buildLoop(table: HandlerTable, access: AccessStrategy = inlined)
       deliverDebugTrap,
       verifyNextPage,
       reportFault,
+      resolveLink,
       settleFlags,
       ...hotCallees(table),
     ],

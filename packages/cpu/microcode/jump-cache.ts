@@ -30,6 +30,12 @@ export function jumpCacheEntry(l: Lift, rip: Value): Value {
   return l.let(l.cpu.add(mixed.shl(Math.log2(JUMP_CACHE_ENTRY.size))));
 }
 
+/** Number of the entry for rip. */
+export function jumpCacheIndex(rip: bigint): number {
+  const low = Number(BigInt.asUintN(32, rip));
+  return ((low >>> 12) ^ low) & (JUMP_CACHE_ENTRIES - 1);
+}
+
 /** Computes S.context anew: after a change of mode, privilege, CS or generation. */
 export const updateContext: FunctionRef = fn('updateContext', {
   params: {},

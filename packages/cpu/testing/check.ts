@@ -147,8 +147,13 @@ export class TestCpu {
         this.blocks.invalidate(gpa >>> 0, bytes) as undefined,
       decodeBlock: (gpa: number, mode: number) => this.#decode(gpa >>> 0, mode),
       blockIsHot: (gpa: number, mode: number, isEarly: number) => {
-        this.loader.request(gpa >>> 0, mode, isEarly === 1);
+        const linearPage = Number(BigInt.asUintN(64, this.get('codePageLinear') as bigint) >> 12n);
+        this.loader.request(gpa >>> 0, mode, { isEarly: isEarly === 1, linearPage });
         this.loader.loadEarly();
+        return undefined;
+      },
+      resolveLink: (memory: number, link: number, entryPoint: number) => {
+        this.loader.resolveLink(memory, link, entryPoint);
         return undefined;
       },
       takeInterrupt: () => -1,

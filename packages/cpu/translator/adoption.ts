@@ -83,7 +83,7 @@ export class Adoption {
   #fill(region: KeptRegion, { gpa, mode }: TranslationRequest, place: RegionPlace): boolean {
     const { source, memories } = this.#parts;
     const page = gpa - (gpa % PAGE_BYTES);
-    memories.writeMoved(memories.page(page), region.moved, place);
+    memories.begin(memories.page(page), region, place);
     const { records } = planOfKept(region);
     return region.handled.every((offset, n) => {
       const record = source.record(page, offset, mode);

@@ -10,6 +10,8 @@ import type { RegionBlock } from './region.ts';
 export interface Flow {
   staysInside(to: number): boolean;
   isBackEdge(from: number, to: number): boolean;
+  /** Whether it is looked first where the way leads now. */
+  isLink(from: number, to: number): boolean;
   /** Where a jump to an address that is not known may lead in the region. */
   returnsTo(from: number): readonly number[];
 }
@@ -40,7 +42,7 @@ export function scanBlock(block: RegionBlock, flow: Flow, visitor: BlockVisitor)
     const isInside = flow.staysInside(target);
     if (isInside) visitor.edge(target);
     // An event may end a loop at its back edge.
-    if (!isInside || flow.isBackEdge(from, target)) visitor.leave();
+    if (!isInside || flow.isBackEdge(from, target) || flow.isLink(from, target)) visitor.leave();
   };
   const exit = (s: Statement & { kind: 'exit' }): void => {
     if (s.exit === 'jump' && s.target !== undefined) {

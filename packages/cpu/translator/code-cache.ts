@@ -3,7 +3,7 @@
 // when every vCPU has let go of them (decision 0019).
 
 import { ENTRY_POINT, RECORD_BYTES } from '../interpreter/record.ts';
-import { GENERATION_SHIFT } from '../microcode/jump-cache.ts';
+import { GENERATION_SHIFT, jumpCacheIndex } from '../microcode/jump-cache.ts';
 import { JUMP_CACHE_BYTES, JUMP_CACHE_ENTRY, JUMP_CACHE_OFFSET, S } from '../state/layout.ts';
 import {
   TRANSLATED_RECORDS_BASE,
@@ -48,6 +48,7 @@ export class CodeCache {
   readonly #used = { slots: 0, recordBytes: 0, bytes: 0 };
   #nextSlot: number;
   readonly #slotEnd: number;
+  readonly #bySlot = new Map<number, TranslatedRegion>();
   /** Oldest first. */
   #modules: Module[] = [];
   #leaving: { readonly id: number; readonly modules: readonly Module[] } | undefined;
@@ -92,8 +93,14 @@ export class CodeCache {
     }
   }
 
+  /** The region of an ENTRY_POINT, if it has been handed out and is not on its way out. */
+  regionAt(entryPoint: number): TranslatedRegion | undefined {
+    return this.#bySlot.get(entryPoint & ENTRY_POINT.slot);
+  }
+
   /** A module is handed out. */
   add(module: Module): void {
+    for (const region of module.regions) this.#bySlot.set(region.slot, region);
     this.#modules.push(module);
     this.#used.bytes += module.bytes;
   }
@@ -117,6 +124,7 @@ export class CodeCache {
       left.slots -= module.places.length;
       for (const { recordBytes } of module.places) left.recordBytes -= recordBytes;
     }
+    for (const { regions } of modules) for (const { slot } of regions) this.#bySlot.delete(slot);
     const gone = new Set(modules);
     // What is in use counts as new from here on.
     this.#modules = order.filter((module) => !gone.has(module));
@@ -198,6 +206,18 @@ export function slotsInUse(memory: WebAssembly.Memory, vcpuCount: number): Set<n
     }
   }
   return slots;
+}
+
+/** ENTRY_POINT that a vCPU went to lately for an address, maybe in another address space. Reads while it runs: a hint. */
+export function cachedJump(
+  memory: WebAssembly.Memory,
+  vcpu: number,
+  rip: bigint,
+): number | undefined {
+  const view = new DataView(memory.buffer);
+  const entry = vcpuBase(vcpu) + JUMP_CACHE_OFFSET + jumpCacheIndex(rip) * JUMP_CACHE_ENTRY.size;
+  const isIt = view.getBigUint64(entry + JUMP_CACHE_ENTRY.rip, true) === rip;
+  return isIt ? view.getUint32(entry + JUMP_CACHE_ENTRY.entryPoint, true) : undefined;
 }
 
 /** Whether a region's block is still there: a write to its code drops it. */

@@ -16,7 +16,10 @@ import { FlagNote } from './flag-note.ts';
 import { CLEAN, type FaultStub, FlagSinker, type FlagState, localsOf } from './flag-sinking.ts';
 import { type FrameOptions, GO_ON, PLACE, RegionFrame } from './frame.ts';
 import type { RegionInstruction } from './instructions.ts';
+import { checkLink, linkAt } from './links.ts';
+import { MOVED_BYTES } from './moved-numbers.ts';
 import { optimise } from './passes/index.ts';
+import { linkOf } from './places.ts';
 import type { Region, RegionBlock } from './region.ts';
 import { RegisterBits, type RegisterLiveness, registerLiveness } from './register-liveness.ts';
 
@@ -74,6 +77,7 @@ class RegionCompiler {
       staysInside: (to: number) => this.#staysInside(to),
       isBackEdge,
       returnsTo: (from: number) => this.#returnsTo(from),
+      isLink: (from: number, to: number) => this.#isLink(from, to),
     };
     this.#flags = flagLiveness(blocks, order, registers, flow);
     this.#flagNote = new FlagNote(registers);
@@ -117,7 +121,7 @@ class RegionCompiler {
   #returnsTo(from: number): readonly number[] {
     const last = this.#region.blocks.get(from)!.instructions.at(-1)!;
     if (!last.returns || !last.statements) return [];
-    return this.#region.returnPoints.filter((to) => this.#staysInside(to));
+    return this.#region.returnPoints(from).filter((to) => this.#staysInside(to));
   }
   /** Ways into each block: one that has a single one takes over the flags as they are. */
   #countEntries(): void {
@@ -234,8 +238,10 @@ class RegionCompiler {
         liveAtReturns: this.#returnsTo(from).reduce((set, to) => set | this.#flags.liveAt(to), 0),
         liveAt: (to) => (this.#staysInside(to) ? this.#flags.liveAt(to) : undefined),
         inherits: (to) => this.#entriesOf.get(to) === 1,
-        lookForEvents: (to, stores, isClean) =>
-          this.#flow.isBackEdge(from, to) ? this.#lookForEvents(to, stores, isClean) : [],
+        leaveBefore: (to, stores, isClean) => [
+          ...(this.#flow.isBackEdge(from, to) ? this.#lookForEvents(to, stores, isClean) : []),
+          ...(this.#isLink(from, to) ? this.#checkLink(from, to, { stores, isClean }) : []),
+        ],
         leaveFor: (to) =>
           this.#frame.statements((l) => l.assign(this.#region.next, this.#frame.rip(to))),
         passOn: (to, state) => {
@@ -262,6 +268,31 @@ class RegionCompiler {
       const events = l.get(S.events);
       l.unlikely(events, () => l.if(this.#frame.eventsNow(l, events), leave));
       if (this.#options.counts) l.unlikely(l.get(S.budget).lts(this.#region.length), leave);
+    });
+  }
+
+  /** Control comes from elsewhere into the code of a link. */
+  #isLink(from: number, to: number): boolean {
+    return linkOf(to) !== 0 && linkOf(to) !== linkOf(from);
+  }
+  /** Leaves for where a link leads if that is not what it has a copy of. */
+  #checkLink(
+    from: number,
+    to: number,
+    o: { readonly stores: readonly Statement[]; readonly isClean: boolean },
+  ): readonly Statement[] {
+    const { base, moved, next } = this.#region;
+    const link = linkOf(to);
+    return this.#frame.statements((l) => {
+      const rip = l.let(this.#frame.rip(to));
+      const at = linkAt(link, moved.length * MOVED_BYTES);
+      checkLink(l, { base: this.#frame.value(base), at, link, rip }, () => {
+        l.append(o.stores);
+        l.assign(next, rip);
+        // Where a loop closes it has been counted.
+        if (!this.#flow.isBackEdge(from, to)) this.#frame.countRetired(l, 1);
+        l.exit('again', o.isClean ? LEAVE.clean : LEAVE.noted);
+      });
     });
   }
 
@@ -371,6 +402,8 @@ class RegionCompiler {
     } else if (target === GO_ON) this.#frame.callNext();
     else if (target !== undefined && target >= RETURNS) this.#branchTo(target - RETURNS);
     else if (target === PROCEED) this.#frame.goOutToRip();
+    else if (target === LEAVE.clean || target === LEAVE.noted)
+      this.#frame.goOut(target === LEAVE.clean, this.#dirty);
     else this.#frame.goOutToLoop(isClean, this.#dirty);
   }
   /** A return to behind a call of the region stays in it; one that closes a loop only while there is nothing else to do. */
@@ -432,5 +465,7 @@ function localsRead({ stores }: FaultStub): Local[] {
 
 /** Target of an 'again' that goes on at S.rip. */
 const PROCEED = -3;
+/** Targets of an 'again' that leaves for the local `next`: the vCPU's state knows the flags, or they are noted. */
+const LEAVE = { clean: -4, noted: -5 } as const;
 /** Plus an offset of the page: an 'again' that goes on there, in the region. */
 const RETURNS = 1_000_000_000;

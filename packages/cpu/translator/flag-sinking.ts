@@ -33,12 +33,8 @@ export interface SinkContext {
   readonly liveAtReturns: number;
   /** The place has no other way in: it takes over what is pending, and nothing is stored. */
   inherits(target: number): boolean;
-  /** The jump closes a loop, where events are looked for: statements that leave for the target if there is one, with `stores` before; none otherwise. */
-  lookForEvents(
-    target: number,
-    stores: readonly Statement[],
-    isClean: boolean,
-  ): readonly Statement[];
+  /** Where the region may have to be left in front of the target: statements that leave for it then, with `stores` before; else none. */
+  leaveBefore(target: number, stores: readonly Statement[], isClean: boolean): readonly Statement[];
   /** Says where the region is left for. */
   leaveFor(target: number): readonly Statement[];
   /** Told of each jump to a place that inherits. */
@@ -121,11 +117,7 @@ export class FlagSinker {
     if (live === undefined) return this.#noted();
     const pending = new Map(this.#pending);
     const stores = this.#storesFor(live);
-    const check = this.#context.lookForEvents(
-      target,
-      live & NOTE ? [] : this.#noted(),
-      this.isClean,
-    );
+    const check = this.#context.leaveBefore(target, live & NOTE ? [] : this.#noted(), this.isClean);
     if (check.length || !this.#context.inherits(target)) return [...stores, ...check];
     this.#context.passOn(target, { pending, keeper: this.#keeper });
     return [];

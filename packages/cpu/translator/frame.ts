@@ -15,6 +15,8 @@ import { wasmOp } from '../wasm/opcodes.ts';
 import { NOTE } from './flag-liveness.ts';
 import type { FlagNote } from './flag-note.ts';
 import { linkStatements } from './link.ts';
+import { pageDistance } from './links.ts';
+import { linkOf, offsetOf, placeIn } from './places.ts';
 import type { Region } from './region.ts';
 import type { RegisterBits } from './register-liveness.ts';
 
@@ -35,9 +37,9 @@ interface WriteBack {
   readonly dirty: number;
 }
 
-/** The local that tells where in its block an instruction stands: offset in the page, whether its memory operand goes through
+/** The local that tells where in its block an instruction stands: its place, whether its memory operand goes through
  *  SS, and how many instructions of the block have retired and not been counted. */
-export const PLACE = { offset: 0xffff, throughSs: 0x1_0000, retiredShift: 17 } as const;
+export const PLACE = { place: 0xffff, throughSs: 0x1_0000, retiredShift: 17 } as const;
 
 /** Entries that a word has bits for. */
 const WHICH_BITS = 32;
@@ -99,9 +101,28 @@ export class RegionFrame {
   value(local: Local): Value {
     return new Value({ kind: 'local', type: local.type, local });
   }
-  /** rip of an offset in the page. */
-  rip(offset: number): Value {
-    return this.value(this.#region.ripBase).add(BigInt(offset));
+  /** rip of a place. */
+  rip(place: number): Value {
+    const { ripBase, links, mode } = this.#region;
+    const link = links[linkOf(place) - 1];
+    const distance = (link ? pageDistance(link) : 0) + offsetOf(place);
+    const rip = this.value(ripBase).add(BigInt(distance));
+    // 32 bits may wrap around on the way to another page.
+    return link && isFlatMode(mode) ? rip.and(0xffff_ffffn) : rip;
+  }
+  /** rip of the instruction at `place`. */
+  #ripOfPlace(l: Lift, place: Value): Value {
+    const { ripBase, links, mode } = this.#region;
+    const own = this.value(ripBase).add(place.and(PLACE.place).u64());
+    if (!links.length) return own;
+    const number = l.let(place.and(PLACE.place).shru(Math.log2(placeIn(1, 0))));
+    const distance = l.var('i64', 0n);
+    for (const [n, link] of links.entries()) {
+      const fromPlace = BigInt(pageDistance(link) - placeIn(n + 1, 0));
+      l.if(number.eq(n + 1), () => distance.set(fromPlace));
+    }
+    const rip = own.add(distance.get());
+    return isFlatMode(mode) ? rip.and(0xffff_ffffn) : rip;
   }
 
   // --- in ---
@@ -339,7 +360,7 @@ export class RegionFrame {
       this.countRetired(l, 0);
       this.#account(l);
       const at = this.value(this.place);
-      l.set(S.rip, this.value(this.#region.ripBase).add(at.and(PLACE.offset).u64()));
+      l.set(S.rip, this.#ripOfPlace(l, at));
       const fault = l.get(S.fault);
       const isStack = at.and(PLACE.throughSs).nez();
       l.if(fault.and(FAULT_NON_CANONICAL).nez().and(isStack), () => l.set(S.fault, fault.sub(1)));

@@ -24,6 +24,7 @@ import {
   type MovedNumbers,
   movedNumberOf,
 } from './moved-numbers.ts';
+import { linkOf, offsetOf } from './places.ts';
 import { RegisterLocals } from './registers.ts';
 import { straighten } from './straighten.ts';
 import {
@@ -40,7 +41,7 @@ const SCRATCH = 0;
 
 export interface RegionInstruction {
   readonly name: string;
-  /** Offset in the page, and length in bytes. */
+  /** Place in the region (places.ts), and length in bytes. */
   readonly offset: number;
   readonly length: number;
   /** What it means with registers in locals; undefined: its handler runs it, with registers in the vCPU's state. */
@@ -56,9 +57,9 @@ export interface RegionInstruction {
   readonly ends: boolean;
   /** Interrupts are held back until the instruction behind it has run. */
   readonly shadows: boolean;
-  /** Page offsets that it may jump to. */
+  /** Places of the region that it may jump to. */
   readonly targets: readonly number[];
-  /** A call within the page: the return will come here. */
+  /** A call to a place of the region: the return will come here. */
   readonly returnsTo: number | undefined;
   /** A return. */
   readonly returns: boolean;
@@ -96,11 +97,24 @@ interface Template
   readonly isCall: boolean;
 }
 
+/** Where an instruction is read, if not simply in the region's page. */
+export interface ReadAt {
+  readonly place: number;
+  /** Its address less that of the region's page. */
+  readonly distance: number;
+  /** Place of the region that a jump to an address leads to, given as a distance; undefined: to none. */
+  readonly placeOf: (distance: number) => number | undefined;
+}
+
 /** An instruction at its place. */
 interface Decoded {
   readonly table: TableForm;
   readonly variant: Required<Variant>;
-  readonly offset: number;
+  readonly place: number;
+  /** As in ReadAt. */
+  readonly distance: number;
+  /** The place that it jumps to. */
+  readonly target: number | undefined;
   readonly length: number;
   /** Its displacement and its immediate, if they may move. */
   readonly movedDisplacement: MovedNumber | undefined;
@@ -149,6 +163,7 @@ export class InstructionSource {
     offset: number,
     mode: number,
     locals: RegionLocals,
+    at: ReadAt = inPage(offset),
   ): RegionInstruction | undefined {
     if (!this.isRam(page)) return undefined;
     const codeBits = codeBitsOf(mode);
@@ -172,19 +187,24 @@ export class InstructionSource {
     const { table } = d.candidate;
     if (!table.instruction.supported) return undefined;
     const { length } = d;
-    this.#writer.write(SCRATCH, d, offset, codeBits === 64);
-    const movable = this.#movable(d, offset, codeBits);
-    const decoded = { table, variant, offset, length, ...movable };
+    const { place, distance, placeOf } = at;
+    this.#writer.write(SCRATCH, d, distance, codeBits === 64);
+    const isJump = table.form.operands.some(({ source }) => source === 'relative');
+    const target = isJump
+      ? placeOf(distance + length + this.#scratch.getInt32(R.immediate, true))
+      : undefined;
+    const movable = this.#movable(d, at, codeBits);
+    const decoded = { table, variant, place, distance, target, length, ...movable };
     return this.#instruction(this.#template(decoded, locals.access.isShared), decoded, locals);
   }
 
   /** Numbers that may move. In 64-bit code an immediate that is an address has 64 bits. */
-  #movable(d: DecodedInstruction, offset: number, codeBits: number): Movable {
+  #movable(d: DecodedInstruction, { place, distance }: ReadAt, codeBits: number): Movable {
     if (codeBits === 16) return NOT_MOVABLE;
     const kind = codeBits === 64 ? 'address64' : 'address32';
     const field = (at: number) => this.#scratch.getBigInt64(at, true);
-    const displacement = { kind, at: offset + d.displacementAt } as const;
-    const relative = { kind: 'relative', at: displacement.at, plus: offset + d.length } as const;
+    const displacement = { kind, at: place + d.displacementAt } as const;
+    const relative = { kind: 'relative', at: displacement.at, plus: distance + d.length } as const;
     return {
       movedDisplacement:
         d.displacementAt < 0
@@ -193,7 +213,7 @@ export class InstructionSource {
       movedImmediate:
         d.bits < codeBits
           ? undefined
-          : movedNumberOf(field(R.immediate), { kind, at: offset + d.immediateAt }),
+          : movedNumberOf(field(R.immediate), { kind, at: place + d.immediateAt }),
     };
   }
 
@@ -236,11 +256,10 @@ export class InstructionSource {
     return template;
   }
   /** What else than its record and its form an instruction's meaning depends on; lifting drops zeros. */
-  #rest({ variant, offset, length }: Decoded, isShared: boolean): number {
+  #rest({ variant, distance, target }: Decoded, isShared: boolean): number {
     const [displacement, immediate] = [R.displacement / 4, R.immediate / 4];
     const words = this.#words;
     const isZero = !(words[displacement]! | words[displacement + 1]!);
-    const target = offset + length + words[immediate]!;
     return (
       (variant.bits >> 3) |
       (variant.isMemory ? 0x10 : 0) |
@@ -250,8 +269,8 @@ export class InstructionSource {
       (isZero ? 0x100 : 0) |
       (words[immediate] ? 0 : 0x200) |
       (words[immediate + 1] ? 0 : 0x400) |
-      (offset ? 0 : 0x800) |
-      (isInPage(target) ? 0x1000 : 0) |
+      (distance ? 0 : 0x800) |
+      (target === undefined ? 0 : 0x1000) |
       (variant.flat ? 0x2000 : 0)
     );
   }
@@ -306,13 +325,14 @@ export class InstructionSource {
     decoded: Decoded,
     { registers, ripBase, next, access, moved }: RegionLocals,
   ): RegionInstruction | undefined {
-    const { offset, length } = decoded;
+    const { place: offset, distance, target, length } = decoded;
     const { body, ends } = template;
     // Inlined handlers have no function that could be called: the region ends in front of such an instruction.
-    if (!body && !this.#handlers.isFunction(template.handler)) return undefined;
+    // A handler asks its record where it is, which has its offset in the region's page.
+    const isLinked = linkOf(offset) !== 0;
+    if (!body && (isLinked || !this.#handlers.isFunction(template.handler))) return undefined;
     const end = offset + length;
-    const target = end + this.#scratch.getInt32(R.immediate, true);
-    const behind = end < PAGE_BYTES ? end : undefined;
+    const behind = offsetOf(end) < PAGE_BYTES ? end : undefined;
     // What a handler runs has its numbers in its record.
     if (!body)
       moved?.numbers.push(...[decoded.movedDisplacement, decoded.movedImmediate].filter(isDefined));
@@ -328,9 +348,9 @@ export class InstructionSource {
           given: [ripBase, next, access.tlb],
           immediate: this.#scratch.getBigInt64(R.immediate, true),
           displacement: this.#scratch.getBigInt64(R.displacement, true),
-          offset,
-          next: end,
-          target,
+          offset: distance,
+          next: distance + length,
+          target: target ?? 0,
           ...(moved && { read: movedFields(moved, template, decoded) }),
         }),
       handler: template.handler,
@@ -339,9 +359,9 @@ export class InstructionSource {
       isStack: template.isStack,
       ends,
       shadows: template.shadows,
-      targets: body && template.jumps ? [target] : [],
+      targets: body && template.jumps ? [target!] : [],
       returnsTo: template.isCall && template.jumps ? behind : undefined,
-      continuesAt: template.isCall || ends ? behind : undefined,
+      continuesAt: !isLinked && (template.isCall || ends) ? behind : undefined,
       returns: template.returns,
       fallsThrough: template.fallsThrough,
     };
@@ -380,6 +400,11 @@ function movedFields(
 
 function isDefined(number: MovedNumber | undefined): number is MovedNumber {
   return number !== undefined;
+}
+
+function inPage(offset: number): ReadAt {
+  const placeOf = (distance: number) => (isInPage(distance) ? distance : undefined);
+  return { place: offset, distance: offset, placeOf };
 }
 
 function isInPage(offset: number): boolean {
@@ -428,12 +453,12 @@ function knownContext(
   record: Value,
   o: Decoded & { locals: RegionLocals; uses: Uses; immediate: number },
 ): InstructionContext {
-  const { variant, offset, length, uses } = o;
-  const end = offset + length;
+  const { variant, distance, length, uses } = o;
+  const end = distance + length;
   const { ripBase, next } = o.locals;
   const general = recordContext(l, record, variant, () => {});
   const checked = new Set<Node>();
-  const inPage = (at: number, field: 'offset' | 'next') =>
+  const here = (at: number, field: 'offset' | 'next') =>
     new Value({ kind: 'local', type: 'i64', local: ripBase }).add(
       hole(constant('i64', at).node, field, uses.place),
     );
@@ -442,8 +467,8 @@ function knownContext(
     bits: variant.bits,
     mode64: variant.mode64,
     flat: variant.flat,
-    rip: () => inPage(offset, 'offset'),
-    nextRip: () => inPage(end, 'next'),
+    rip: () => here(distance, 'offset'),
+    nextRip: () => here(end, 'next'),
     // Code this near to where addresses end to be canonical is not translated (interpreter/block-cache.ts).
     mayFaultAt(target) {
       if (variant.flat) return false;
@@ -454,11 +479,9 @@ function knownContext(
     },
     jump(target) {
       const known = pageOffset(l, target.node, ripBase);
-      if (known !== undefined && isInPage(known)) {
-        // All but this depends on where the instruction is.
-        if (known !== end + o.immediate) uses.place.isRead = true;
-        uses.targets.push(known);
-        l.exit('jump', known);
+      if (known === end + o.immediate && o.target !== undefined) {
+        uses.targets.push(o.target);
+        l.exit('jump', o.target);
         return;
       }
       const to = l.let(target);

@@ -2,7 +2,9 @@
 // the same offsets, the bytes that it was made from; addresses that a kernel moves at each boot it reads from its own
 // memory (MovedNumbers), so they may differ. Nothing else of a guest is in its code.
 
-import { areMoved, isInMoved, type MovedNumber } from './moved-numbers.ts';
+import { isCopyOf, type Link } from './links.ts';
+import { areMoved, type MovedNumber, movedIn } from './moved-numbers.ts';
+import { linkOf, offsetOf } from './places.ts';
 import type { Region } from './region.ts';
 
 /** A region of a kept module; places are offsets in its page. Can be cloned. */
@@ -20,6 +22,8 @@ export interface KeptRegion {
   readonly code: Uint8Array;
   /** Numbers that it reads from its memory. */
   readonly moved: readonly MovedNumber[];
+  /** Functions of other pages that it has a copy of. */
+  readonly links: readonly Link[];
   /** Places of instructions that handlers run, in the order of their records. */
   readonly handled: readonly number[];
   readonly start: number;
@@ -57,26 +61,33 @@ export interface TranslationStore {
 /** What to know of a region in order to find it again. */
 export function keptRegion(
   region: Region,
-  o: Pick<KeptRegion, 'name' | 'number' | 'handled' | 'bytes'> & { readonly page: Uint8Array },
+  o: Pick<KeptRegion, 'name' | 'number' | 'handled' | 'bytes'> & {
+    /** Its page, and those that it links to. */
+    readonly pages: readonly Uint8Array[];
+  },
 ): KeptRegion {
-  const { page, ...rest } = o;
-  const entries = region.entries;
-  const inner = [...region.blocks.keys()].filter((offset) => !entries.includes(offset));
-  const pieces = piecesOf(region);
-  const code = new Uint8Array(pieces.reduce((sum, n, at) => sum + (at % 2 ? n : 0), 0));
-  for (let n = 0, at = 0; n < pieces.length; at += pieces[n + 1]!, n += 2)
-    code.set(page.subarray(pieces[n]!, pieces[n]! + pieces[n + 1]!), at);
-  const { mode, moved, start, end, length: instructions } = region;
+  const { pages, ...rest } = o;
+  const { mode, moved, start, end, length: instructions, entries } = region;
+  const isInner = (place: number) => !linkOf(place) && !entries.includes(place);
+  const inner = [...region.blocks.keys()].filter(isInner);
+  const links = region.links.map(({ target }, n) => ({
+    target,
+    ...codeOf(region, n + 1, pages[n + 1]!),
+  }));
   return {
     ...rest,
     page: region.page,
-    ...{ mode, entries, inner, pieces, code, moved, start, end, instructions },
+    ...codeOf(region, 0, pages[0]!),
+    ...{ mode, entries, inner, moved, links, start, end, instructions },
   };
 }
 
-/** Places and lengths of a region's code in order, without overlaps. */
-function piecesOf({ blocks }: Region): number[] {
-  const instructions = [...blocks.values()].flatMap((block) => block.instructions);
+/** Offsets and lengths of a region's code in its page (0) or in that of a link, in order, without overlaps; and the bytes. */
+function codeOf({ blocks }: Region, link: number, page: Uint8Array): Pick<Link, 'pieces' | 'code'> {
+  const instructions = [...blocks.values()]
+    .flatMap((block) => block.instructions)
+    .filter(({ offset }) => linkOf(offset) === link)
+    .map(({ offset, length }) => ({ offset: offsetOf(offset), length }));
   const pieces: number[] = [];
   let end = -1;
   for (const { offset, length } of instructions.toSorted((a, b) => a.offset - b.offset)) {
@@ -84,18 +95,16 @@ function piecesOf({ blocks }: Region): number[] {
     end = Math.max(end, offset + length);
     pieces[pieces.length - 1] = end - pieces.at(-2)!;
   }
-  return pieces;
+  const code = new Uint8Array(pieces.reduce((sum, n, at) => sum + (at % 2 ? n : 0), 0));
+  for (let n = 0, at = 0; n < pieces.length; at += pieces[n + 1]!, n += 2)
+    code.set(page.subarray(pieces[n]!, pieces[n]! + pieces[n + 1]!), at);
+  return { pieces, code };
 }
 
-/** Whether a region holds for a page. */
+/** Whether a region holds for a page; what it links to is seen when it goes there. */
 export function holdsFor(region: KeptRegion, page: Uint8Array): boolean {
-  const { pieces, code, moved } = region;
-  for (let n = 0, at = 0; n < pieces.length; n += 2) {
-    const end = pieces[n]! + pieces[n + 1]!;
-    for (let place = pieces[n]!; place < end; place++, at++)
-      if (page[place] !== code[at] && !isInMoved(moved, place)) return false;
-  }
-  return areMoved(page, moved);
+  const moved = movedIn(region.moved, 0);
+  return isCopyOf(region, page, moved) && areMoved(page, moved);
 }
 
 /** A kept region, and the number of its module. */

@@ -4,6 +4,7 @@
 // (region-memory.ts).
 
 import type { Local } from '../lift/ir.ts';
+import { linkOf, offsetOf } from './places.ts';
 
 /** In a region's memory. */
 export const MOVED_BYTES = 8;
@@ -28,12 +29,22 @@ const LENGTH: Readonly<Record<MovedKind, number>> = {
 
 export interface MovedNumber {
   readonly kind: MovedKind;
-  /** Offset in the page. */
+  /** Place in the region (places.ts). */
   readonly at: number;
   /** What the meaning of the instruction adds to it: 0, or the offset of what it is relative to. */
   readonly plus: number;
   /** Extended to 64 bits with zeros, not with its sign. */
   readonly isUnsigned: boolean;
+}
+
+/** A number by the offset in its page, and its place among those of the region. */
+export interface IndexedNumber extends MovedNumber {
+  readonly n: number;
+}
+/** The numbers in the code of a region's page (0) or of a link. */
+export function movedIn(moved: readonly MovedNumber[], link: number): IndexedNumber[] {
+  const all = moved.map((number, n) => ({ ...number, at: offsetOf(number.at), n }));
+  return all.filter((_, n) => linkOf(moved[n]!.at) === link);
 }
 
 /** Those that a region reads. */

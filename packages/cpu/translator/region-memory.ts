@@ -6,29 +6,42 @@ import { RECORD_BYTES } from '../interpreter/record.ts';
 import { PAGE_BYTES, RAM_BASE } from '../state/memory-map.ts';
 import type { RegionPlace } from './code-cache.ts';
 import type { KeptRegion } from './kept.ts';
-import { MOVED_BYTES, type MovedNumber, movedNumber } from './moved-numbers.ts';
+import { LINK_BYTES, LinkWords, linkAt } from './links.ts';
+import {
+  type IndexedNumber,
+  MOVED_BYTES,
+  type MovedNumber,
+  movedIn,
+  movedNumber,
+} from './moved-numbers.ts';
 import type { Region } from './region.ts';
 import type { TranslatedRegion, TranslationRequest } from './translator.ts';
 
 /** Bytes from its beginning. */
 export interface RegionMemoryPlan {
+  readonly links: number;
   readonly blocks: number;
   readonly records: number;
   readonly bytes: number;
 }
 
-export function planOf({ moved, entries, length, simple }: Region): RegionMemoryPlan {
-  return plan({ moved: moved.length, entries: entries.length, handled: length - simple });
+export function planOf({ length, simple, ...region }: Region): RegionMemoryPlan {
+  return plan(region, length - simple);
 }
-export function planOfKept({ moved, entries, handled }: KeptRegion): RegionMemoryPlan {
-  return plan({ moved: moved.length, entries: entries.length, handled: handled.length });
+export function planOfKept(region: KeptRegion): RegionMemoryPlan {
+  return plan(region, region.handled.length);
 }
 
-/** `moved`: numbers that it reads; `handled`: instructions that handlers run. */
-function plan(counts: { moved: number; entries: number; handled: number }): RegionMemoryPlan {
-  const blocks = Math.ceil((counts.moved * MOVED_BYTES) / RECORD_BYTES) * RECORD_BYTES;
-  const records = blocks + counts.entries * TRANSLATED_BLOCK_BYTES;
-  return { blocks, records, bytes: records + counts.handled * RECORD_BYTES };
+/** `handled`: instructions that handlers run. */
+function plan(
+  { moved, entries, links }: Record<'moved' | 'entries' | 'links', readonly unknown[]>,
+  handled: number,
+): RegionMemoryPlan {
+  const linksAt = linkAt(1, moved.length * MOVED_BYTES);
+  const end = linksAt + links.length * LINK_BYTES;
+  const blocks = Math.ceil(end / RECORD_BYTES) * RECORD_BYTES;
+  const records = blocks + entries.length * TRANSLATED_BLOCK_BYTES;
+  return { links: linksAt, blocks, records, bytes: records + handled * RECORD_BYTES };
 }
 
 /** Name under which a module imports the address of one of its regions' memory. */
@@ -40,12 +53,14 @@ export function memoryName(number: number): string {
 export class RegionMemories {
   readonly #u8: Uint8Array;
   readonly #i64: BigInt64Array;
+  readonly #links: LinkWords;
   readonly #firstFunction: number;
 
   /** `firstFunction`: number of the handler that is entry 0 of the table. */
   constructor(o: { readonly memory: WebAssembly.Memory; readonly firstFunction: number }) {
     this.#u8 = new Uint8Array(o.memory.buffer);
     this.#i64 = new BigInt64Array(o.memory.buffer);
+    this.#links = new LinkWords(o.memory);
     this.#firstFunction = o.firstFunction;
   }
 
@@ -56,14 +71,25 @@ export class RegionMemories {
   write(bytes: Uint8Array, { records }: RegionPlace, offset: number): void {
     this.#u8.set(bytes, records + offset);
   }
-  writeMoved(page: Uint8Array, moved: readonly MovedNumber[], { records }: RegionPlace): void {
-    for (const [n, number] of moved.entries())
-      this.#i64[(records + n * MOVED_BYTES) / 8] = movedNumber(page, number);
+  /** The numbers of its own page, and its links, which are to be resolved. */
+  begin(
+    page: Uint8Array,
+    region: { moved: readonly MovedNumber[]; links: readonly unknown[] },
+    at: RegionPlace,
+  ): void {
+    const { moved, links } = region;
+    this.writeMoved(page, movedIn(moved, 0), at.records);
+    this.#links.clear(at.records + linkAt(1, moved.length * MOVED_BYTES), links.length);
+  }
+  /** `memory`: address of the region's. */
+  writeMoved(page: Uint8Array, moved: readonly IndexedNumber[], memory: number): void {
+    for (const { n, ...number } of moved)
+      this.#i64[(memory + n * MOVED_BYTES) / 8] = movedNumber(page, number);
   }
 
   /** A region on the page of a request, in its place. */
   placed(region: KeptRegion, request: TranslationRequest, place: RegionPlace): TranslatedRegion {
-    const { mode, name, instructions, bytes } = region;
+    const { mode, name, instructions, bytes, links, moved } = region;
     const page = request.gpa - (request.gpa % PAGE_BYTES);
     const inPage = (offset: number) => page + offset;
     return {
@@ -76,6 +102,9 @@ export class RegionMemories {
       handler: this.#firstFunction + place.slot,
       slot: place.slot,
       records: place.records + planOfKept(region).blocks,
+      memory: place.records,
+      links,
+      moved,
       name,
       instructions,
       bytes,

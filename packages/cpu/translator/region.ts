@@ -6,7 +6,9 @@ import { newLocal } from '../lift/lift.ts';
 import { PAGE_BYTES } from '../state/memory-map.ts';
 import { translatedAccess } from './access.ts';
 import type { InstructionSource, RegionInstruction, RegionLocals } from './instructions.ts';
+import { LINKS_MAX, pageDistance } from './links.ts';
 import type { MovedNumber, MovedNumbers } from './moved-numbers.ts';
+import { linkOf, offsetOf, placeIn } from './places.ts';
 import { RegisterLocals } from './registers.ts';
 
 /** Instructions of one region at most. */
@@ -17,6 +19,9 @@ export const REGION_ENTRIES_MAX = 40;
 
 /** Each return compares with so many places at most. */
 const RETURN_POINTS_MAX = 4;
+/** Instructions of one link, and of all, at most. */
+const LINK_LENGTH_MAX = 60;
+const LINKED_LENGTH_MAX = 120;
 
 export interface RegionBlock {
   readonly offset: number;
@@ -29,7 +34,7 @@ export interface Region {
   /** Guest-physical address of its page. */
   readonly page: number;
   readonly mode: number;
-  /** Page offsets where it can be entered; the first is the one that was asked for. */
+  /** Page offsets where it can be entered; the first is the one that was asked for. All other numbers are places (places.ts). */
   readonly entries: readonly number[];
   readonly blocks: ReadonlyMap<number, RegionBlock>;
   readonly registers: RegisterLocals;
@@ -39,9 +44,11 @@ export interface Region {
   /** Address of the region's own memory; what it begins with. */
   readonly base: Local;
   readonly moved: readonly MovedNumber[];
-  /** Page offsets behind calls of the region to code of the region: where its returns mostly lead. */
-  readonly returnPoints: readonly number[];
-  /** First and last byte offsets in the page, the latter exclusive. */
+  /** Places behind calls of the region to code of the region: where a return there mostly leads. */
+  readonly returnPoints: (from: number) => readonly number[];
+  /** Functions of other pages that it has a copy of; in its numbers they count from 1. */
+  readonly links: readonly RegionLink[];
+  /** First and last byte offsets of its own code in the page, the latter exclusive. */
   readonly start: number;
   readonly end: number;
   /** Instructions, and those among them that need no handler. */
@@ -57,6 +64,19 @@ export function buildRegion(options: RegionOptions & { readonly gpa: number }): 
   return builder.finish();
 }
 
+/** Where a link leads, as far as is known. */
+export interface Linkable {
+  /** Guest-physical address, and the range in its page that it may have its code from. */
+  readonly gpa: number;
+  readonly start: number;
+  readonly end: number;
+  readonly hasRun: (gpa: number) => boolean;
+}
+export interface RegionLink extends Linkable {
+  /** Its address, less that of the region's page. */
+  readonly target: number;
+}
+
 interface RegionOptions {
   readonly source: InstructionSource;
   readonly mode: number;
@@ -68,6 +88,8 @@ interface RegionOptions {
   readonly hasRun: (gpa: number) => boolean;
   /** Whether another region is entered at an address: there it goes on, and the code is not made twice. */
   readonly isEntered: (gpa: number) => boolean;
+  /** What is at an address outside of its page, given as the distance from that, if it may be linked to. */
+  readonly linkTo?: (distance: number) => Linkable | undefined;
 }
 
 class RegionBuilder {
@@ -75,7 +97,13 @@ class RegionBuilder {
   readonly #page: number;
   readonly #lifted = new Map<number, RegionInstruction | undefined>();
   readonly #leaders = new Set<number>();
-  readonly #returnPoints = new Set<number>();
+  /** By the link that is called. */
+  readonly #returnPoints = new Map<number, Set<number>>();
+  readonly #links: RegionLink[] = [];
+  /** By link: instructions so far. */
+  readonly #linked: number[] = [];
+  /** Addresses that cannot be linked to. */
+  readonly #notLinked = new Set<number>();
   readonly #entries = new Set<number>();
   /** Functions that it calls: they are in it although they are entered elsewhere, too. */
   readonly #callees = new Set<number>();
@@ -93,7 +121,7 @@ class RegionBuilder {
   }
 
   explore(entry: number): void {
-    const { source, mode, lengthMax, isShared, moves } = this.#options;
+    const { lengthMax, isShared, moves } = this.#options;
     const locals: RegionLocals = {
       registers: this.#registers,
       ripBase: this.#ripBase,
@@ -107,9 +135,7 @@ class RegionBuilder {
     while (this.#work.length && this.#lifted.size < lengthMax) {
       let offset = this.#work.pop()!;
       while (!this.#lifted.has(offset) && this.#lifted.size < lengthMax) {
-        const instruction = this.#isOurs(offset)
-          ? source.read(this.#page, offset, mode, locals)
-          : undefined;
+        const instruction = this.#isOurs(offset) ? this.#read(offset, locals) : undefined;
         this.#lifted.set(offset, instruction);
         if (!instruction) break;
         this.#follow(instruction);
@@ -119,7 +145,50 @@ class RegionBuilder {
     }
   }
 
+  #read(place: number, locals: RegionLocals): RegionInstruction | undefined {
+    const { source, mode } = this.#options;
+    const number = linkOf(place);
+    const link = this.#links[number - 1];
+    const offset = offsetOf(place);
+    const page = link ? link.gpa - (link.gpa % PAGE_BYTES) : this.#page;
+    const distance = link ? pageDistance(link) + offset : offset;
+    const placeOf = (to: number) => this.#placeOf(to, number);
+    const instruction = source.read(page, offset, mode, locals, { place, distance, placeOf });
+    if (!instruction || !link) return instruction;
+    this.#linked[number - 1]!++;
+    return offset + instruction.length <= link.end ? instruction : undefined;
+  }
+
+  /** The place that a jump from a link (or 0) leads to, given its distance from the page. */
+  #placeOf(to: number, from: number): number | undefined {
+    if (to >= 0 && to < PAGE_BYTES) return to;
+    const own = this.#links[from - 1];
+    const offset = own ? to - pageDistance(own) : -1;
+    if (own && offset >= own.start && offset < own.end) return placeIn(from, offset);
+    const known = this.#links.findIndex(({ target }) => target === to);
+    const number = known >= 0 ? known + 1 : this.#link(to);
+    return number === undefined ? undefined : placeIn(number, to & (PAGE_BYTES - 1));
+  }
+  #link(target: number): number | undefined {
+    const { linkTo } = this.#options;
+    if (!linkTo || this.#links.length === LINKS_MAX || this.#notLinked.has(target))
+      return undefined;
+    const found = linkTo(target);
+    if (!found) {
+      this.#notLinked.add(target);
+      return undefined;
+    }
+    this.#linked.push(0);
+    return this.#links.push({ ...found, target });
+  }
+  #isLinkFull(number: number): boolean {
+    const all = this.#linked.reduce((sum, count) => sum + count, 0);
+    return this.#linked[number - 1]! >= LINK_LENGTH_MAX || all >= LINKED_LENGTH_MAX;
+  }
+
   #isOurs(offset: number): boolean {
+    const number = linkOf(offset);
+    if (number) return !this.#isLinkFull(number) && offsetOf(offset) < this.#links[number - 1]!.end;
     if (offset >= PAGE_BYTES) return false;
     const [entry] = this.#entries;
     if (offset === entry || this.#callees.has(offset)) return true;
@@ -128,16 +197,24 @@ class RegionBuilder {
 
   /** Notes where an instruction leads to. */
   #follow({ targets, fallsThrough, returnsTo, continuesAt }: RegionInstruction): void {
-    const hasRun = (offset: number) => this.#options.hasRun(this.#page + offset);
+    const hasRun = (place: number) => {
+      const link = this.#links[linkOf(place) - 1];
+      if (!link) return this.#options.hasRun(this.#page + place);
+      return link.hasRun(link.gpa - (link.gpa % PAGE_BYTES) + offsetOf(place));
+    };
     for (const target of targets) {
       if (returnsTo !== undefined) this.#callees.add(target);
       if (this.#leaders.has(target)) continue;
       this.#leaders.add(target);
       // What a jump without a condition leads to has run, or will have.
-      if (!fallsThrough || hasRun(target)) this.#work.push(target);
+      if (fallsThrough && !hasRun(target)) continue;
+      // The page's own code comes first.
+      if (linkOf(target)) this.#work.unshift(target);
+      else this.#work.push(target);
     }
-    if (returnsTo !== undefined && this.#returnPoints.size < RETURN_POINTS_MAX) {
-      this.#returnPoints.add(returnsTo);
+    const points = returnsTo === undefined ? undefined : this.#returnPointsOf(targets[0]!);
+    if (returnsTo !== undefined && points && points.size < RETURN_POINTS_MAX) {
+      points.add(returnsTo);
       this.#leaders.add(returnsTo);
       this.#work.unshift(returnsTo);
     }
@@ -149,26 +226,36 @@ class RegionBuilder {
     }
   }
 
+  #returnPointsOf(place: number): Set<number> {
+    const number = linkOf(place);
+    const known = this.#returnPoints.get(number) ?? new Set();
+    this.#returnPoints.set(number, known);
+    return known;
+  }
+
   finish(): Region | undefined {
     const lifted = this.#lifted;
     const [entry] = this.#entries;
     if (!lifted.get(entry!)) return undefined;
     const all = [...lifted.values()].filter((i) => i !== undefined);
     const isLifted = (offset: number) => lifted.get(offset) !== undefined;
+    const own = all.filter(({ offset }) => !linkOf(offset));
+    const returnPoints = (from: number) => [...this.#returnPointsOf(from)].filter(isLifted);
     return {
       page: this.#page,
       mode: this.#options.mode,
       entries: [...this.#entries].filter(isLifted),
-      blocks: cutBlocks(lifted, this.#leaders, this.#returnPoints),
-      returnPoints: [...this.#returnPoints].filter(isLifted),
+      blocks: cutBlocks(lifted, this.#leaders, returnPoints),
+      returnPoints,
+      links: this.#links,
       registers: this.#registers,
       ripBase: this.#ripBase,
       next: this.#next,
       tlb: this.#tlb,
       base: this.#moved.base,
       moved: this.#moved.numbers,
-      start: Math.min(...all.map((i) => i.offset)),
-      end: Math.max(...all.map((i) => i.offset + i.length)),
+      start: Math.min(...own.map((i) => i.offset)),
+      end: Math.max(...own.map((i) => i.offset + i.length)),
       length: all.length,
       simple: all.filter((i) => i.statements).length,
     };
@@ -178,7 +265,7 @@ class RegionBuilder {
 function cutBlocks(
   lifted: ReadonlyMap<number, RegionInstruction | undefined>,
   leaders: ReadonlySet<number>,
-  returnPoints: ReadonlySet<number>,
+  returnPoints: (from: number) => readonly number[],
 ): Map<number, RegionBlock> {
   const blocks = new Map<number, RegionBlock>();
   for (const leader of leaders) {
@@ -189,7 +276,7 @@ function cutBlocks(
       if (!instruction) break;
       instructions.push(instruction);
       const { targets, returns } = instruction;
-      for (const target of returns ? returnPoints : targets)
+      for (const target of returns ? returnPoints(leader) : targets)
         if (lifted.get(target)) successors.add(target);
       if (!instruction.fallsThrough) break;
       offset += instruction.length;

@@ -5,7 +5,7 @@ import { REQUEST_RINGS_BASE, SHARED } from '../smp/shared-words.ts';
 import type { TranslationRequest } from './translator.ts';
 
 const ENTRIES = 1024;
-const ENTRY_WORDS = 4;
+const ENTRY_WORDS = 6;
 const HEAD = 0;
 const TAIL = 1;
 /** Beside the tail: the last eviction that the vCPU has let go of. */
@@ -18,14 +18,16 @@ const SLEEP_MAX_MS = 1000;
 export class RequestRing {
   readonly #words: Int32Array;
   readonly #base: number;
+  readonly #index: number;
 
   constructor(memory: WebAssembly.Memory, index: number) {
+    this.#index = index;
     this.#words = new Int32Array(memory.buffer);
     this.#base = REQUEST_RINGS_BASE / 4 + index * RING_WORDS;
   }
 
   /** The vCPU's side. */
-  push({ gpa, mode, version, isEarly }: TranslationRequest): boolean {
+  push({ gpa, mode, version, isEarly, linearPage = 0 }: TranslationRequest): boolean {
     const words = this.#words;
     const tail = Atomics.load(words, this.#at(TAIL));
     if (((tail - Atomics.load(words, this.#at(HEAD))) | 0) >= ENTRIES) return false;
@@ -34,6 +36,8 @@ export class RequestRing {
     words[entry + 1] = mode;
     words[entry + 2] = version | 0;
     words[entry + 3] = isEarly ? 1 : 0;
+    words[entry + 4] = (linearPage % 2 ** 32) | 0;
+    words[entry + 5] = linearPage / 2 ** 32;
     Atomics.store(words, this.#at(TAIL), (tail + 1) | 0);
     Atomics.add(words, SHARED.requests, 1);
     Atomics.notify(words, SHARED.requests);
@@ -59,6 +63,8 @@ export class RequestRing {
       mode: words[entry + 1]!,
       version: words[entry + 2]! >>> 0,
       isEarly: words[entry + 3] === 1,
+      linearPage: (words[entry + 4]! >>> 0) + words[entry + 5]! * 2 ** 32,
+      vcpu: this.#index,
     };
     Atomics.store(words, this.#at(HEAD), (head + 1) | 0);
     return request;

@@ -4,7 +4,7 @@
 
 import { enteredAt, type TranslatedBlocks } from '../decode/block-store.ts';
 import type { HandlerNumbers } from '../interpreter/handlers.ts';
-import { HANDLER_TYPE, RECORD_BYTES } from '../interpreter/record.ts';
+import { ENTRY_POINT, HANDLER_TYPE, RECORD_BYTES } from '../interpreter/record.ts';
 import type { FunctionRef } from '../lift/function.ts';
 import { PAGE_BYTES, PAGE_VERSIONS_BASE } from '../state/memory-map.ts';
 import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
@@ -12,6 +12,7 @@ import { Adoption } from './adoption.ts';
 import {
   CODE_BYTES_MAX,
   CodeCache,
+  cachedJump,
   type Eviction,
   isInForce,
   type RegionPlace,
@@ -21,7 +22,7 @@ import { compileRegion } from './compile.ts';
 import { publishCounters } from './counters.ts';
 import { InstructionSource, type RegionInstruction } from './instructions.ts';
 import { holdsFor, type KeptRegion, keptRegion, type TranslationStore } from './kept.ts';
-import { buildRegion, REGION_LENGTH_MAX, type Region } from './region.ts';
+import { buildRegion, type Linkable, REGION_LENGTH_MAX, type Region } from './region.ts';
 import { memoryName, planOf, RegionMemories } from './region-memory.ts';
 
 /** A region with fewer instructions that need no handler gains nothing: even a lone RET is worth it, between two regions. */
@@ -36,12 +37,17 @@ export interface TranslationRequest {
   /** Guest-physical address of its first instruction, and its decoding mode. */
   readonly gpa: number;
   readonly mode: number;
+  /** Number of the linear page that it was in then, and the vCPU that found it. */
+  readonly linearPage?: number;
+  readonly vcpu?: number;
   /** Version of its page when it was found to be hot: what was made from a page that has changed since is not used. */
   readonly version: number;
 }
 
 /** A region of a translated module. */
-export interface TranslatedRegion extends TranslatedBlocks {
+export interface TranslatedRegion extends TranslatedBlocks, Pick<KeptRegion, 'links' | 'moved'> {
+  /** Address of its memory, which its blocks are in, too. */
+  readonly memory: number;
   /** Name under which the module exports it. */
   readonly name: string;
   readonly version: number;
@@ -200,7 +206,7 @@ export class Translator {
       for (const request of requests) {
         if (regions.some((region) => covers(region, request))) continue;
         this.counters.requests++;
-        const before = this.#memories.page(request.gpa - (request.gpa % PAGE_BYTES)).slice();
+        const before = this.#pageAt(request.gpa).slice();
         const region = this.#region(request, regions);
         const place = region && this.cache.allocate(planOf(region).bytes);
         if (!place) {
@@ -231,10 +237,8 @@ export class Translator {
   }
 
   /** `others` are about to be in force. */
-  #region(
-    { gpa, mode }: TranslationRequest,
-    others: readonly TranslatedRegion[],
-  ): Region | undefined {
+  #region(request: TranslationRequest, others: readonly TranslatedRegion[]): Region | undefined {
+    const { gpa, mode } = request;
     const { lengthMax, lengthMin, store } = this.#options;
     const entered = enteredAt(this.#u32, gpa - (gpa % PAGE_BYTES), mode);
     const region = buildRegion({
@@ -247,9 +251,38 @@ export class Translator {
       hasRun: (at) => entered.all.has(at),
       isEntered: (at) =>
         entered.translated.has(at) || others.some((other) => covers(other, { gpa: at, mode })),
+      linkTo: (distance) => this.#linkable(request, distance),
     });
     if (!region || region.simple < (lengthMin ?? SIMPLE_MIN)) return undefined;
     return region;
+  }
+
+  #pageAt(gpa: number): Uint8Array {
+    return this.#memories.page(gpa - (gpa % PAGE_BYTES));
+  }
+
+  /** The region that the requesting vCPU went to lately for an address, if it is of the same mode. */
+  #linkable(
+    { linearPage, vcpu, mode }: TranslationRequest,
+    distance: number,
+  ): Linkable | undefined {
+    if (linearPage === undefined) return undefined;
+    const { memory } = this.#options;
+    const rip = BigInt.asUintN(64, BigInt(linearPage) * BigInt(PAGE_BYTES) + BigInt(distance));
+    const entryPoint = cachedJump(memory, vcpu ?? 0, rip);
+    const region = entryPoint === undefined ? undefined : this.cache.regionAt(entryPoint);
+    const gpa = region?.entries[entryPoint! >>> ENTRY_POINT.numberShift];
+    if (!region || gpa === undefined || region.mode !== mode || !isInForce(memory, region))
+      return undefined;
+    const page = gpa - (gpa % PAGE_BYTES);
+    if (gpa % PAGE_BYTES !== (distance & (PAGE_BYTES - 1))) return undefined;
+    const { all } = enteredAt(this.#u32, page, mode);
+    return {
+      gpa,
+      start: region.start - page,
+      end: region.end - page,
+      hasRun: (at) => all.has(at),
+    };
   }
 
   #compile(
@@ -288,9 +321,10 @@ export class Translator {
     this.counters.regions++;
     this.counters.instructions += region.length;
     const page = this.#memories.page(region.page);
-    this.#memories.writeMoved(page, region.moved, place);
+    this.#memories.begin(page, region, place);
     const bytes = body.code.length;
-    const kept = keptRegion(region, { name, number, handled, bytes, page: before });
+    const pages = [before, ...region.links.map((link) => this.#pageAt(link.gpa))];
+    const kept = keptRegion(region, { name, number, handled, bytes, pages });
     // A vCPU may have changed the code meanwhile, and back: nobody knows what the region was made from. A guest must not be
     // able to leave others something else than their code.
     const isStill =

@@ -35,7 +35,7 @@ const open = (path: string, bytesMax?: number) =>
 const made = (n: number, small: SmallModule): MadeModule => ({ ...small, regions: [region(n)] });
 /** As the translator has them; the store looks at nothing of it. */
 function region(n: number): MadeModule['regions'][number] {
-  const lists = { entries: [n], inner: [], pieces: [0, 2], moved: [], handled: [] };
+  const lists = { entries: [n], inner: [], pieces: [0, 2], moved: [], links: [], handled: [] };
   const where = { page: 0x1000, mode: 3, start: 0, end: 2, ...lists };
   const code = Uint8Array.of(n, 1);
   return { name: 'add', number: n, code, ...where, instructions: 1, bytes: 7 };
