@@ -284,11 +284,12 @@ class RegionCompiler {
     const { base, moved, next } = this.#region;
     const link = linkOf(to);
     return this.#frame.statements((l) => {
-      const rip = l.let(this.#frame.rip(to));
       const at = linkAt(link, moved.length * MOVED_BYTES);
+      // 32 bits that wrap around on the way are found nowhere.
+      const rip = l.let(this.#frame.ripUncut(to));
       checkLink(l, { base: this.#frame.value(base), at, link, rip }, () => {
         l.append(o.stores);
-        l.assign(next, rip);
+        l.assign(next, this.#frame.rip(to));
         // Where a loop closes it has been counted.
         if (!this.#flow.isBackEdge(from, to)) this.#frame.countRetired(l, 1);
         l.exit('again', o.isClean ? LEAVE.clean : LEAVE.noted);

@@ -103,16 +103,20 @@ export class RegionFrame {
   }
   /** rip of a place. */
   rip(place: number): Value {
-    const { ripBase, links, mode } = this.#region;
+    const rip = this.ripUncut(place);
+    // 32 bits may wrap around on the way to another page.
+    return linkOf(place) && isFlatMode(this.#region.mode) ? rip.and(0xffff_ffffn) : rip;
+  }
+  /** As `rip`, but out of range where 32 bits wrap around on the way. */
+  ripUncut(place: number): Value {
+    const { ripBase, links } = this.#region;
     const link = links[linkOf(place) - 1];
     const distance = (link ? pageDistance(link) : 0) + offsetOf(place);
-    const rip = this.value(ripBase).add(BigInt(distance));
-    // 32 bits may wrap around on the way to another page.
-    return link && isFlatMode(mode) ? rip.and(0xffff_ffffn) : rip;
+    return this.value(ripBase).add(BigInt(distance));
   }
   /** rip of the instruction at `place`. */
   #ripOfPlace(l: Lift, place: Value): Value {
-    const { ripBase, links, mode } = this.#region;
+    const { ripBase, links } = this.#region;
     const own = this.value(ripBase).add(place.and(PLACE.place).u64());
     if (!links.length) return own;
     const number = l.let(place.and(PLACE.place).shru(Math.log2(placeIn(1, 0))));
@@ -121,8 +125,7 @@ export class RegionFrame {
       const fromPlace = BigInt(pageDistance(link) - placeIn(n + 1, 0));
       l.if(number.eq(n + 1), () => distance.set(fromPlace));
     }
-    const rip = own.add(distance.get());
-    return isFlatMode(mode) ? rip.and(0xffff_ffffn) : rip;
+    return own.add(distance.get());
   }
 
   // --- in ---

@@ -61,23 +61,20 @@ export interface TranslationStore {
 /** What to know of a region in order to find it again. */
 export function keptRegion(
   region: Region,
-  o: Pick<KeptRegion, 'name' | 'number' | 'handled' | 'bytes'> & {
-    /** Its page, and those that it links to. */
-    readonly pages: readonly Uint8Array[];
-  },
+  o: Pick<KeptRegion, 'name' | 'number' | 'handled' | 'bytes'> & { readonly page: Uint8Array },
 ): KeptRegion {
-  const { pages, ...rest } = o;
+  const { page, ...rest } = o;
   const { mode, moved, start, end, length: instructions, entries } = region;
   const isInner = (place: number) => !linkOf(place) && !entries.includes(place);
   const inner = [...region.blocks.keys()].filter(isInner);
-  const links = region.links.map(({ target }, n) => ({
+  const links = region.links.map(({ target, page: of }, n) => ({
     target,
-    ...codeOf(region, n + 1, pages[n + 1]!),
+    ...codeOf(region, n + 1, of),
   }));
   return {
     ...rest,
     page: region.page,
-    ...codeOf(region, 0, pages[0]!),
+    ...codeOf(region, 0, page),
     ...{ mode, entries, inner, moved, links, start, end, instructions },
   };
 }

@@ -71,6 +71,9 @@ export interface Linkable {
   readonly start: number;
   readonly end: number;
   readonly hasRun: (gpa: number) => boolean;
+  /** Its page as it was before any of it was read for this region; whether that still holds behind it. */
+  readonly page: Uint8Array;
+  readonly isStill: () => boolean;
 }
 export interface RegionLink extends Linkable {
   /** Its address, less that of the region's page. */

@@ -241,18 +241,22 @@ export class Translator {
     const { gpa, mode } = request;
     const { lengthMax, lengthMin, store } = this.#options;
     const entered = enteredAt(this.#u32, gpa - (gpa % PAGE_BYTES), mode);
-    const region = buildRegion({
+    const options = {
       source: this.#source,
       gpa,
       mode,
       lengthMax: lengthMax ?? REGION_LENGTH_MAX,
       isShared: this.#options.isShared ?? false,
       moves: store !== undefined,
-      hasRun: (at) => entered.all.has(at),
-      isEntered: (at) =>
+      hasRun: (at: number) => entered.all.has(at),
+      isEntered: (at: number) =>
         entered.translated.has(at) || others.some((other) => covers(other, { gpa: at, mode })),
-      linkTo: (distance) => this.#linkable(request, distance),
-    });
+    };
+    const linkTo = (distance: number) => this.#linkable(request, distance);
+    const linked = buildRegion({ ...options, linkTo });
+    // Code that changes while it is read is not what the link will be checked against.
+    const isWhole = linked?.links.every((link) => link.isStill()) ?? true;
+    const region = isWhole ? linked : buildRegion(options);
     if (!region || region.simple < (lengthMin ?? SIMPLE_MIN)) return undefined;
     return region;
   }
@@ -261,7 +265,7 @@ export class Translator {
     return this.#memories.page(gpa - (gpa % PAGE_BYTES));
   }
 
-  /** The region that the requesting vCPU went to lately for an address, if it is of the same mode. */
+  /** The region that a vCPU goes to for an address, as far as is known, if it is of the same mode. */
   #linkable(
     { linearPage, vcpu, mode }: TranslationRequest,
     distance: number,
@@ -272,17 +276,19 @@ export class Translator {
     const entryPoint = cachedJump(memory, vcpu ?? 0, rip);
     const region = entryPoint === undefined ? undefined : this.cache.regionAt(entryPoint);
     const gpa = region?.entries[entryPoint! >>> ENTRY_POINT.numberShift];
-    if (!region || gpa === undefined || region.mode !== mode || !isInForce(memory, region))
-      return undefined;
-    const page = gpa - (gpa % PAGE_BYTES);
+    if (!region || gpa === undefined || region.mode !== mode) return undefined;
     if (gpa % PAGE_BYTES !== (distance & (PAGE_BYTES - 1))) return undefined;
-    const { all } = enteredAt(this.#u32, page, mode);
-    return {
-      gpa,
-      start: region.start - page,
-      end: region.end - page,
-      hasRun: (at) => all.has(at),
-    };
+    const start = gpa - (gpa % PAGE_BYTES);
+    const version = this.#versionOf(gpa);
+    const page = this.#pageAt(gpa).slice();
+    const isStill = () => isInForce(memory, region) && this.#versionOf(gpa) === version;
+    if (!isStill()) return undefined;
+    const { all } = enteredAt(this.#u32, start, mode);
+    const hasRun = (at: number) => all.has(at);
+    return { gpa, start: region.start - start, end: region.end - start, hasRun, page, isStill };
+  }
+  #versionOf(gpa: number): number {
+    return this.#u32[PAGE_VERSIONS_BASE / 4 + (gpa >>> 12)]!;
   }
 
   #compile(
@@ -323,12 +329,10 @@ export class Translator {
     const page = this.#memories.page(region.page);
     this.#memories.begin(page, region, place);
     const bytes = body.code.length;
-    const pages = [before, ...region.links.map((link) => this.#pageAt(link.gpa))];
-    const kept = keptRegion(region, { name, number, handled, bytes, pages });
+    const kept = keptRegion(region, { name, number, handled, bytes, page: before });
     // A vCPU may have changed the code meanwhile, and back: nobody knows what the region was made from. A guest must not be
     // able to leave others something else than their code.
-    const isStill =
-      this.#u32[PAGE_VERSIONS_BASE / 4 + region.page / PAGE_BYTES] === request.version;
+    const isStill = this.#versionOf(region.page) === request.version;
     const isKept = store !== undefined && isStill && holdsFor(kept, page);
     return { region: this.#memories.placed(kept, request, place), kept: isKept ? kept : undefined };
   }
