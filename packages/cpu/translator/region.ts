@@ -12,16 +12,16 @@ import { linkOf, offsetOf, placeIn } from './places.ts';
 import { RegisterLocals } from './registers.ts';
 
 /** Instructions of one region at most. */
-export const REGION_LENGTH_MAX = 250;
+export const REGION_LENGTH_MAX = 400;
 
 /** Places where one region can be entered, at most. */
 export const REGION_ENTRIES_MAX = 40;
 
 /** Each return compares with so many places at most. */
-const RETURN_POINTS_MAX = 4;
+const RETURN_POINTS_MAX = 8;
 /** Instructions of one link, and of all, at most. */
-const LINK_LENGTH_MAX = 60;
-const LINKED_LENGTH_MAX = 120;
+const LINK_LENGTH_MAX = 120;
+const LINKED_LENGTH_MAX = 240;
 
 export interface RegionBlock {
   readonly offset: number;
