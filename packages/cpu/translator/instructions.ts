@@ -24,7 +24,7 @@ import {
   type MovedNumbers,
   movedNumberOf,
 } from './moved-numbers.ts';
-import { linkOf, offsetOf } from './places.ts';
+import { inPage, linkOf, offsetOf, type ReadAt } from './places.ts';
 import { RegisterLocals } from './registers.ts';
 import { straighten } from './straighten.ts';
 import {
@@ -95,15 +95,6 @@ interface Template
   /** It jumps within the page. */
   readonly jumps: boolean;
   readonly isCall: boolean;
-}
-
-/** Where an instruction is read, if not simply in the region's page. */
-export interface ReadAt {
-  readonly place: number;
-  /** Its address less that of the region's page. */
-  readonly distance: number;
-  /** Place of the region that a jump to an address leads to, given as a distance; undefined: to none. */
-  readonly placeOf: (distance: number) => number | undefined;
 }
 
 /** An instruction at its place. */
@@ -400,15 +391,6 @@ function movedFields(
 
 function isDefined(number: MovedNumber | undefined): number is MovedNumber {
   return number !== undefined;
-}
-
-function inPage(offset: number): ReadAt {
-  const placeOf = (distance: number) => (isInPage(distance) ? distance : undefined);
-  return { place: offset, distance: offset, placeOf };
-}
-
-function isInPage(offset: number): boolean {
-  return offset >= 0 && offset < PAGE_BYTES;
 }
 
 function hole(node: Node, field: Hole['field'], use: Hole['use']): Value {

@@ -2,14 +2,12 @@
 // lead to them.
 
 import type { BlockStore, DroppedCode } from '../decode/block-store.ts';
-import { ENTRY_POINT } from '../interpreter/record.ts';
 import { MODE_SINGLE_STEP } from '../state/decoding-mode.ts';
-import { PAGE_BYTES, RAM_BASE, vcpuBase } from '../state/memory-map.ts';
+import { vcpuBase } from '../state/memory-map.ts';
 import { ChangingPages } from './changing-pages.ts';
 import type { Eviction } from './code-cache.ts';
 import { readCounters } from './counters.ts';
-import { isCopyOf, LinkWords, linkAt } from './links.ts';
-import { areMoved, MOVED_BYTES, movedIn, movedNumber } from './moved-numbers.ts';
+import { LinkResolver } from './link-resolver.ts';
 import { memoryName } from './region-memory.ts';
 import type {
   TranslatedRegion,
@@ -59,7 +57,7 @@ interface TableWithGrow extends WebAssembly.Table {
 export class TranslationLoader {
   readonly #source: TranslationSource;
   readonly #memory: WebAssembly.Memory;
-  readonly #i64: BigInt64Array;
+  readonly #links: LinkResolver;
   readonly #blocks: BlockStore;
   /** Exports of the interpreter's instance: its functions by name, and its table. */
   readonly #exports: Readonly<Record<string, unknown>>;
@@ -82,8 +80,7 @@ export class TranslationLoader {
   }) {
     this.#source = options.source;
     this.#memory = options.memory;
-    this.#links = new LinkWords(options.memory);
-    this.#i64 = new BigInt64Array(options.memory.buffer);
+    this.#links = new LinkResolver(options.memory);
     this.#blocks = options.blocks;
     this.#exports = options.exports;
     this.#table = options.exports.table as TableWithGrow;
@@ -91,41 +88,9 @@ export class TranslationLoader {
     this.#forgetJumps = () => forgetJumps(vcpuBase(options.index));
   }
 
-  /** What leads to a region, or may come to lead to one. */
-  readonly #regions = {
-    bySlot: new Map<number, TranslatedRegion>(),
-    linking: new Map<number, TranslatedRegion>(),
-  };
-  readonly #links: LinkWords;
-
-  /**
-   * A region, by the address of its memory, has gone to a link that is not resolved, or leads to another region by now: it goes
-   * by the given one from now on, if it has a copy of that one's code.
-   */
-  resolveLink(memory: number, number: number, entryPoint: number): void {
-    const from = this.#regions.linking.get(memory);
-    const to = this.#regions.bySlot.get(entryPoint & ENTRY_POINT.slot);
-    const link = from?.links[number - 1];
-    if (!from || !to || !link) return;
-    const address = memory + linkAt(number, from.moved.length * MOVED_BYTES);
-    const attempt = this.#links.attempt(address);
-    if (!attempt || to.mode !== from.mode || !this.#links.isInForce(to.records)) return;
-    const gpa = to.entries[entryPoint >>> ENTRY_POINT.numberShift];
-    if (gpa === undefined || (gpa - link.target) % PAGE_BYTES) return;
-    const start = gpa - (gpa % PAGE_BYTES);
-    const page = new Uint8Array(this.#memory.buffer, RAM_BASE + start, PAGE_BYTES);
-    const moved = movedIn(from.moved, number);
-    // Numbers that are read already stay.
-    if (moved.length && !attempt.isFirst) return;
-    for (let n = 0; n < link.pieces.length; n += 2) {
-      const at = start + link.pieces[n]!;
-      if (at < to.start || at + link.pieces[n + 1]! > to.end) return;
-    }
-    if (!isCopyOf(link, page, moved) || !areMoved(page, moved)) return;
-    for (const { n, ...moves } of moved)
-      this.#i64[(memory + n * MOVED_BYTES) / 8] = movedNumber(page, moves);
-    // What has been compared is still what the region was made from.
-    if (this.#links.isInForce(to.records)) this.#links.resolve(address, entryPoint, to.records);
+  /** A region has gone to a link that is not resolved, or leads to another region by now. */
+  resolveLink(memory: number, link: number, entryPoint: number): void {
+    this.#links.resolve(memory, link, entryPoint);
   }
 
   /** The block at an address is entered often; or, early, not as often, and a translation is wanted if one is kept. */
@@ -166,16 +131,8 @@ export class TranslationLoader {
 
   /** Afterwards nothing on this vCPU leads to the regions' slots and records, which others will have. */
   #evict({ id, evicted }: Eviction): void {
-    const { bySlot, linking } = this.#regions;
-    const slots = new Set(evicted.map(({ slot }) => slot));
-    for (const { memory, links, moved } of linking.values())
-      for (const n of links.keys())
-        this.#links.forget(memory + linkAt(n + 1, moved.length * MOVED_BYTES), (entryPoint) =>
-          slots.has(entryPoint & ENTRY_POINT.slot),
-        );
+    this.#links.forget(evicted);
     for (const region of evicted) {
-      bySlot.delete(region.slot);
-      linking.delete(region.memory);
       this.#blocks.uninstall(region);
       // A module that came too late was never put into the table.
       if (region.slot < this.#table.length) this.#table.set(region.slot, null);
@@ -208,8 +165,7 @@ export class TranslationLoader {
       if (this.#table.length <= region.slot)
         this.#table.grow(Math.max(region.slot + 1 - this.#table.length, this.#table.length));
       this.#table.set(region.slot, exports[region.name]);
-      this.#regions.bySlot.set(region.slot, region);
-      if (region.links.length) this.#regions.linking.set(region.memory, region);
+      this.#links.add(region);
       const isInForce = this.#blocks.install(region);
       if (isInForce) this.counters.regions++;
       else {
