@@ -6,7 +6,7 @@ import { enteredAt, type TranslatedBlocks } from '../decode/block-store.ts';
 import type { HandlerNumbers } from '../interpreter/handlers.ts';
 import { ENTRY_POINT, HANDLER_TYPE, RECORD_BYTES } from '../interpreter/record.ts';
 import type { FunctionRef } from '../lift/function.ts';
-import { PAGE_BYTES, PAGE_VERSIONS_BASE } from '../state/memory-map.ts';
+import { PAGE, PAGE_BYTES, PAGE_FLAGS_BASE, PAGE_VERSIONS_BASE } from '../state/memory-map.ts';
 import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
 import { Adoption } from './adoption.ts';
 import {
@@ -29,6 +29,9 @@ import { memoryName, planOf, RegionMemories } from './region-memory.ts';
 const SIMPLE_MIN = 1;
 /** Handler numbers have 16 bits; regions take those that instructions leave. */
 const HANDLER_MAX = 0xffff;
+
+/** Addresses that are remembered. */
+const ASKED_MAX = 20_000;
 
 /** A block that is entered often. */
 export interface TranslationRequest {
@@ -97,6 +100,9 @@ export class Translator {
   readonly #options: TranslatorOptions;
   readonly #source: InstructionSource;
   readonly #u32: Uint32Array;
+  readonly #u8: Uint8Array;
+  /** Regions by the address that they were asked for at, in whatever address space: hints for links. */
+  readonly #asked = new Map<bigint, { readonly region: TranslatedRegion; readonly gpa: number }>();
   readonly cache: CodeCache;
   /** What `TranslatorCounters` says, published behind each translation and adoption. */
   readonly counters = {
@@ -122,6 +128,7 @@ export class Translator {
     this.#options = options;
     this.#source = new InstructionSource(options.memory, options.handlers, options.lacking);
     this.#u32 = new Uint32Array(options.memory.buffer);
+    this.#u8 = new Uint8Array(options.memory.buffer);
     this.#memories = new RegionMemories(options);
     this.cache = new CodeCache({
       firstSlot: options.firstSlot,
@@ -216,6 +223,7 @@ export class Translator {
         places.push(place);
         const compiled = this.#compile(module, region, { request, place, before });
         regions.push(compiled.region);
+        this.#remember(request, compiled.region);
         if (compiled.kept) kept.push(compiled.kept);
         made?.(compiled.region);
       }
@@ -271,21 +279,29 @@ export class Translator {
     distance: number,
   ): Linkable | undefined {
     if (linearPage === undefined) return undefined;
-    const { memory } = this.#options;
-    const rip = BigInt.asUintN(64, BigInt(linearPage) * BigInt(PAGE_BYTES) + BigInt(distance));
-    const entryPoint = cachedJump(memory, vcpu ?? 0, rip);
-    const region = entryPoint === undefined ? undefined : this.cache.regionAt(entryPoint);
-    const gpa = region?.entries[entryPoint! >>> ENTRY_POINT.numberShift];
+    const rip = ripOf(linearPage, distance);
+    const asked = this.#asked.get(rip);
+    const entryPoint = cachedJump(this.#options.memory, vcpu ?? 0, rip);
+    const cached = entryPoint === undefined ? undefined : this.cache.regionAt(entryPoint);
+    const region = cached ?? asked?.region;
+    const gpa = cached ? cached.entries[entryPoint! >>> ENTRY_POINT.numberShift] : asked?.gpa;
     if (!region || gpa === undefined || region.mode !== mode) return undefined;
     if (gpa % PAGE_BYTES !== (distance & (PAGE_BYTES - 1))) return undefined;
     const start = gpa - (gpa % PAGE_BYTES);
     const version = this.#versionOf(gpa);
+    // Writes to a page with code are counted.
+    const hasCode = () => (this.#u8[PAGE_FLAGS_BASE + start / PAGE_BYTES]! & PAGE.hasCode) !== 0;
     const page = this.#pageAt(gpa).slice();
-    const isStill = () => isInForce(memory, region) && this.#versionOf(gpa) === version;
-    if (!isStill()) return undefined;
+    const isStill = () => hasCode() && this.#versionOf(gpa) === version;
     const { all } = enteredAt(this.#u32, start, mode);
     const hasRun = (at: number) => all.has(at);
     return { gpa, start: region.start - start, end: region.end - start, hasRun, page, isStill };
+  }
+  /** Remembers where a region was asked for. */
+  #remember({ gpa, mode, linearPage }: TranslationRequest, region: TranslatedRegion): void {
+    if (linearPage === undefined || !covers(region, { gpa, mode })) return;
+    if (this.#asked.size >= ASKED_MAX) this.#asked.clear();
+    this.#asked.set(ripOf(linearPage, gpa % PAGE_BYTES), { region, gpa });
   }
   #versionOf(gpa: number): number {
     return this.#u32[PAGE_VERSIONS_BASE / 4 + (gpa >>> 12)]!;
@@ -342,7 +358,10 @@ export class Translator {
   /** Takes over what earlier machines left for a request, and what else was on its page; none when there is nothing. */
   adopt(request: TranslationRequest): readonly Translation[] {
     const adopted = this.#adoption?.adopt(request) ?? [];
-    for (const { regions } of adopted) this.counters.adopted += regions.length;
+    for (const { regions } of adopted) {
+      this.counters.adopted += regions.length;
+      for (const region of regions) this.#remember(request, region);
+    }
     if (adopted.length) this.#publish();
     return adopted;
   }
@@ -360,6 +379,11 @@ export class Translator {
   get #keepable(): number {
     return this.counters.modules + this.counters.adopted;
   }
+}
+
+/** The address so far from the beginning of a page. */
+function ripOf(linearPage: number, distance: number): bigint {
+  return BigInt.asUintN(64, BigInt(linearPage) * BigInt(PAGE_BYTES) + BigInt(distance));
 }
 
 /** Values that are iterated over, and over the rest of them when that was given up. */
