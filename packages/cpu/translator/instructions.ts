@@ -247,7 +247,7 @@ export class InstructionSource {
     return template;
   }
   /** What else than its record and its form an instruction's meaning depends on; lifting drops zeros. */
-  #rest({ variant, distance, target }: Decoded, isShared: boolean): number {
+  #rest({ variant, distance, length, target }: Decoded, isShared: boolean): number {
     const [displacement, immediate] = [R.displacement / 4, R.immediate / 4];
     const words = this.#words;
     const isZero = !(words[displacement]! | words[displacement + 1]!);
@@ -262,7 +262,8 @@ export class InstructionSource {
       (words[immediate + 1] ? 0 : 0x400) |
       (distance ? 0 : 0x800) |
       (target === undefined ? 0 : 0x1000) |
-      (variant.flat ? 0x2000 : 0)
+      (variant.flat ? 0x2000 : 0) |
+      (distance + length ? 0 : 0x4000)
     );
   }
 
