@@ -6,6 +6,7 @@ import { enteredAt, type TranslatedBlocks } from '../decode/block-store.ts';
 import type { HandlerNumbers } from '../interpreter/handlers.ts';
 import { ENTRY_POINT, HANDLER_TYPE, RECORD_BYTES } from '../interpreter/record.ts';
 import type { FunctionRef } from '../lift/function.ts';
+import { codeBitsOf, isFlatMode } from '../state/decoding-mode.ts';
 import { PAGE, PAGE_BYTES, PAGE_FLAGS_BASE, PAGE_VERSIONS_BASE } from '../state/memory-map.ts';
 import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
 import { Adoption } from './adoption.ts';
@@ -278,7 +279,9 @@ export class Translator {
     { linearPage, vcpu, mode }: TranslationRequest,
     distance: number,
   ): Linkable | undefined {
-    if (linearPage === undefined) return undefined;
+    // Elsewhere a jump out of the page looks at CS's limit and wraps around as its size wants.
+    const isFlat = codeBitsOf(mode) === 64 || isFlatMode(mode);
+    if (linearPage === undefined || !isFlat) return undefined;
     const rip = ripOf(linearPage, distance);
     const asked = this.#asked.get(rip);
     const entryPoint = cachedJump(this.#options.memory, vcpu ?? 0, rip);
