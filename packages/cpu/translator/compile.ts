@@ -6,8 +6,10 @@ import { EXIT_CODES } from '../lift/assemble.ts';
 import { Emitter } from '../lift/emit.ts';
 import type { FunctionRef } from '../lift/function.ts';
 import type { InstructionExit, Local, Statement } from '../lift/ir.ts';
+import type { Lift } from '../lift/lift.ts';
 import { eachExpression, eachNode, someStatement } from '../lift/traverse.ts';
 import { S } from '../state/layout.ts';
+import { PAGE_BYTES } from '../state/memory-map.ts';
 import type { CodeWriter, FunctionBody } from '../wasm/module.ts';
 import { wasmOp } from '../wasm/opcodes.ts';
 import { analyse, type FlowGraph, ROOT } from './control-flow.ts';
@@ -16,10 +18,10 @@ import { FlagNote } from './flag-note.ts';
 import { CLEAN, type FaultStub, FlagSinker, type FlagState, localsOf } from './flag-sinking.ts';
 import { type FrameOptions, GO_ON, PLACE, RegionFrame } from './frame.ts';
 import type { RegionInstruction } from './instructions.ts';
-import { checkLink, linkAt } from './links.ts';
+import { checkLink, isLinkInForce, type LinkCheck, linkAt } from './links.ts';
 import { MOVED_BYTES } from './moved-numbers.ts';
 import { optimise } from './passes/index.ts';
-import { linkOf } from './places.ts';
+import { linkOf, placeIn } from './places.ts';
 import type { Region, RegionBlock } from './region.ts';
 import { RegisterBits, type RegisterLiveness, registerLiveness } from './register-liveness.ts';
 
@@ -281,20 +283,26 @@ class RegionCompiler {
     to: number,
     o: { readonly stores: readonly Statement[]; readonly isClean: boolean },
   ): readonly Statement[] {
-    const { base, moved, next } = this.#region;
-    const link = linkOf(to);
     return this.#frame.statements((l) => {
-      const at = linkAt(link, moved.length * MOVED_BYTES);
-      // 32 bits that wrap around on the way are found nowhere.
-      const rip = l.let(this.#frame.ripUncut(to));
-      checkLink(l, { base: this.#frame.value(base), at, link, rip }, () => {
+      checkLink(l, this.#linkTo(l, to), () => {
         l.append(o.stores);
-        l.assign(next, this.#frame.rip(to));
+        l.assign(this.#region.next, this.#frame.rip(to));
         // Where a loop closes it has been counted.
         if (!this.#flow.isBackEdge(from, to)) this.#frame.countRetired(l, 1);
         l.exit('again', o.isClean ? LEAVE.clean : LEAVE.noted);
       });
     });
+  }
+
+  /** The link that a place belongs to. What goes on in its middle goes by where it begins, too: that is what it was found by. */
+  #linkTo(l: Lift, to: number): LinkCheck {
+    const { base, moved, links } = this.#region;
+    const link = linkOf(to);
+    const at = linkAt(link, moved.length * MOVED_BYTES);
+    const start = placeIn(link, links[link - 1]!.target & (PAGE_BYTES - 1));
+    // 32 bits that wrap around on the way are found nowhere.
+    const rip = l.let(this.#frame.ripUncut(start));
+    return { base: this.#frame.value(base), at, link, rip };
   }
 
   /** Notes the instruction's place, if anybody may ask: a constant that only ways out read. */
@@ -412,7 +420,10 @@ class RegionCompiler {
     const from = this.#block.offset;
     for (const to of this.#returnsTo(from)) {
       this.#frame.lift((l) => {
-        const stay = () => l.exit('again', RETURNS + to);
+        const go = () => l.exit('again', RETURNS + to);
+        // Meanwhile another function may be there, or its code is another.
+        const stay = () =>
+          this.#isLink(from, to) ? l.if(isLinkInForce(l, this.#linkTo(l, to)), go) : go();
         l.if(this.#frame.value(this.#region.next).eq(this.#frame.rip(to)), () => {
           if (!this.#flow.isBackEdge(from, to)) {
             stay();

@@ -48,8 +48,10 @@ export class LinkResolver {
     const to = this.#bySlot.get(entryPoint & ENTRY_POINT.slot);
     const link = from?.links[number - 1];
     if (!from || !to || !link) return;
+    // What the jump cache has of a dropped region does not count.
+    if (!this.#words.isInForce(to.records)) return;
     const attempt = this.#words.attempt(wordsOf(from, number));
-    if (!attempt || to.mode !== from.mode || !this.#words.isInForce(to.records)) return;
+    if (!attempt || to.mode !== from.mode) return;
     const gpa = to.entries[entryPoint >>> ENTRY_POINT.numberShift];
     if (gpa === undefined || (gpa - link.target) % PAGE_BYTES) return;
     const start = gpa - (gpa % PAGE_BYTES);

@@ -43,27 +43,41 @@ export function linkAt(link: number, movedBytes: number): number {
   return movedBytes + (link - 1) * LINK_BYTES;
 }
 
-/** Does `otherwise` unless the jump cache says that the link of a region with its memory at `base` leads where it should. */
-export function checkLink(
-  l: Lift,
-  o: { readonly base: Value; readonly at: number; readonly link: number; readonly rip: Value },
-  otherwise: () => void,
-): void {
-  const { base, rip } = o;
+/** A link of a region with its memory at `base`; `rip`: the address that it leads to. */
+export interface LinkCheck {
+  readonly base: Value;
+  readonly at: number;
+  readonly link: number;
+  readonly rip: Value;
+}
+
+/** Does `otherwise` unless the jump cache says that a link leads where it should. */
+export function checkLink(l: Lift, o: LinkCheck, otherwise: () => void): void {
+  const { isOther, isUnusable, expected, entryPoint } = lookUp(l, o);
+  l.unlikely(isUnusable.nez(), () => {
+    // The cache may go on naming a region that is no longer valid.
+    const mayBe = expected.ne(NEVER | 0).and(expected.ne(entryPoint));
+    l.if(isOther.eqz().and(mayBe), () => l.run(resolveLink, o.base, o.link, entryPoint));
+    otherwise();
+  });
+}
+/** Whether what a link has a copy of is what would run there now: for ways into the middle of the copy. */
+export function isLinkInForce(l: Lift, o: LinkCheck): Value {
+  return lookUp(l, o).isUnusable.eqz();
+}
+
+function lookUp(l: Lift, { base, at, rip }: LinkCheck) {
   const entry = jumpCacheEntry(l, rip);
   const cached = (field: number) => JUMP_CACHE_OFFSET + field;
   const ripDiffers = l.loadRaw('i64.load', entry, cached(JUMP_CACHE_ENTRY.rip)).xor(rip);
   const context = l.loadRaw('i32.load', entry, cached(JUMP_CACHE_ENTRY.context));
   const isOther = l.let(ripDiffers.or(context.xor(l.get(S.context)).u64()));
   const entryPoint = l.loadRaw('i32.load', entry, cached(JUMP_CACHE_ENTRY.entryPoint));
-  const expected = l.loadRaw('i32.load', base, o.at + LINK.entryPoint);
-  const validAt = l.loadRaw('i32.load', base, o.at + LINK.validAt);
+  const expected = l.loadRaw('i32.load', base, at + LINK.entryPoint);
+  const validAt = l.loadRaw('i32.load', base, at + LINK.validAt);
   const isGone = l.loadRaw('i32.load16_u', validAt).eqz();
-  l.unlikely(isOther.or(expected.xor(entryPoint).or(isGone).u64()).nez(), () => {
-    const mayBe = expected.ne(NEVER | 0);
-    l.if(isOther.eqz().and(mayBe), () => l.run(resolveLink, base, o.link, entryPoint));
-    otherwise();
-  });
+  const isUnusable = isOther.or(expected.xor(entryPoint).or(isGone).u64());
+  return { isOther, isUnusable, expected, entryPoint };
 }
 
 /** Links in the memories of regions. */
