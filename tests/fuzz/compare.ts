@@ -91,7 +91,8 @@ export function place(program: Program, kept: readonly boolean[]): Placed {
 /** The kept item at a rip within the code segment, by number. */
 function itemAt({ program, kept, addresses }: Placed, rip: bigint): number | undefined {
   const linear = Number(BigInt.asUintN(32, rip)) + segmentBase(WORLDS[program.world], 'cs');
-  const found = program.items.findIndex((_, n) => kept[n] && addresses[n] === linear);
+  const isInstruction = (n: number) => kept[n] && program.items[n]!.gapTo === undefined;
+  const found = program.items.findIndex((_, n) => isInstruction(n) && addresses[n] === linear);
   return found < 0 ? undefined : found;
 }
 

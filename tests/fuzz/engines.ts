@@ -49,6 +49,7 @@ export class Engines {
   #interpreter = new InterpretedRunner({ layout: FUZZ_LAYOUT });
   readonly #translators = new Map<Translation, InterpretedRunner>();
   regions = 0;
+  links = 0;
 
   interpret({ test }: Run): Outcome {
     return runOn(this.#interpreter, test, INSTRUCTIONS_MAX, INSTRUCTIONS_MAX);
@@ -72,12 +73,14 @@ export class Engines {
   /** One outcome for each run of a program that is known to come to an end. */
   translate(run: Run): Outcome[] {
     const runner = this.#translating(run);
-    const before = runner.cpu.loader.counters.regions;
+    const { loader } = runner.cpu;
+    const before = { regions: loader.counters.regions, links: loader.linksResolved };
     const outcomes = Array.from({ length: TRANSLATED_RUNS }, () => {
       const { result, instructions } = runOn(runner, run.test, TRANSLATED_MAX, run.slice);
       return { result, ...(run.translation === 'counting' && { instructions }) };
     });
-    this.regions += runner.cpu.loader.counters.regions - before;
+    this.regions += loader.counters.regions - before.regions;
+    this.links += loader.linksResolved - before.links;
     if (run.translation === 'kept') outcomes.push(...this.#takeOver(runner, run));
     return outcomes;
   }
@@ -91,6 +94,7 @@ export class Engines {
     const outcomes = Array.from({ length: TAKER_RUNS }, () => ({
       result: runOn(taker, test, TRANSLATED_MAX, slice).result,
     }));
+    this.links += taker.cpu.loader.linksResolved;
     this.adopted += taker.cpu.translator.translator.counters.adopted;
     return outcomes;
   }

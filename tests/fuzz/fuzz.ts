@@ -52,6 +52,8 @@ export interface FuzzReport {
   regions: number;
   /** Regions that another processor took over. */
   adopted: number;
+  /** Times that a call of one region was found to lead to a function that it has a copy of. */
+  links: number;
   readonly failures: Failure[];
 }
 
@@ -92,6 +94,7 @@ export function fuzz(options: FuzzOptions): FuzzReport {
     instructions: 0n,
     regions: 0,
     adopted: 0,
+    links: 0,
     failures: [],
   };
   const usesHost = names.includes('native');
@@ -117,6 +120,7 @@ export function fuzz(options: FuzzOptions): FuzzReport {
     });
     report.regions = engines.regions;
     report.adopted = engines.adopted;
+    report.links = engines.links;
     options.progress?.(report);
   }
   return report;
@@ -167,7 +171,19 @@ export function describe({ program, addresses, test }: Placed): string {
   const world = WORLDS[program.world];
   const from = TEST.memory + program.start - CODE;
   const code = test.slice(from, from + addresses.at(-1)! - program.start);
-  const lines = disassemble(code, BigInt(program.start), world.bits, program.items.length);
+  const gap = program.items.findIndex(({ gapTo }) => gapTo !== undefined);
+  const parts =
+    gap < 0
+      ? [[0, addresses.length - 1]]
+      : [
+          [0, gap],
+          [gap + 1, addresses.length - 1],
+        ];
+  const lines = parts.flatMap(([first, end]) => {
+    const [start, behind] = [addresses[first!]!, addresses[end!]!];
+    const bytes = code.subarray(start - program.start, behind - program.start);
+    return disassemble(bytes, BigInt(start), world.bits, program.items.length);
+  });
   const count = world.bits === 64 ? 16 : 8;
   const registers = Array.from(
     { length: count },
@@ -245,7 +261,7 @@ export function main(args: readonly string[]): void {
     const seconds = (performance.now() - started) / 1000;
     const rate = (r.cases / seconds).toFixed(0);
     return (
-      `${r.cases} programs (${rate}/s), ${r.instructions} instructions, ${r.regions} regions (${r.adopted} taken over), ` +
+      `${r.cases} programs (${rate}/s), ${r.instructions} instructions, ${r.regions} regions (${r.adopted} taken over), ${r.links} links, ` +
       `${r.faults} faults, ${r.endless} endless, ${r.failures.length} differ`
     );
   };

@@ -35,6 +35,8 @@ export interface Item {
   readonly short?: { readonly bytes: readonly number[]; readonly fixups: readonly Fixup[] };
   readonly table?: TableForm;
   readonly built?: Built;
+  /** No instruction: what comes next lies at this linear address, or behind what was before if that is further on. */
+  readonly gapTo?: number;
   readonly flags: FlagEffects;
   readonly fallsThrough: boolean;
   /** Items that may run next, besides the one behind. */
@@ -64,10 +66,11 @@ export function assembleItems(
       !kept[n] ? EMPTY : isShort[n] ? item.short! : { bytes: item.bytes, fixups: item.fixups },
     );
     const addresses = [start];
-    for (const body of bodies) addresses.push(addresses.at(-1)! + body.bytes.length);
+    for (const [n, body] of bodies.entries())
+      addresses.push(addresses.at(-1)! + body.bytes.length + gapAt(items[n]!, kept[n]!, addresses));
     let fits = true;
     const code = bodies.flatMap((body, n) => {
-      const bytes = [...body.bytes];
+      const bytes = [...body.bytes, ...filler(items[n]!, kept[n]!, addresses.slice(0, n + 1))];
       const end = addresses[n + 1]!;
       for (const fixup of body.fixups) {
         const target = addresses[fixup.item]! + fixup.offset;
@@ -85,6 +88,14 @@ export function assembleItems(
     if (fits) return { code, addresses };
   }
 }
+/** Bytes of an item that is a gap, given the addresses up to its own. */
+function gapAt({ gapTo }: Item, isKept: boolean, addresses: readonly number[]): number {
+  return isKept && gapTo !== undefined ? Math.max(0, gapTo - addresses.at(-1)!) : 0;
+}
+function filler(item: Item, isKept: boolean, addresses: readonly number[]): number[] {
+  return item.gapTo === undefined ? [] : Array(gapAt(item, isKept, addresses)).fill(INT3);
+}
+const INT3 = 0xcc;
 const EMPTY = { bytes: [], fixups: [] } as const;
 
 function moveRelative(bytes: number[], item: Item, address: number): void {

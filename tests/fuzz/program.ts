@@ -3,6 +3,7 @@
 
 import type { TableForm } from '../../packages/cpu/interpreter/handlers.ts';
 import { type Aim, type Built, InstructionBuilder, type Poke } from '../silicon/encode.ts';
+import { CODE, PAGE } from '../silicon/layout.ts';
 import { Random } from '../silicon/random.ts';
 import { isOtherManufacturers } from '../silicon/undefined.ts';
 import { WORLDS, type World, type WorldName } from '../silicon/worlds.ts';
@@ -81,6 +82,8 @@ class Maker {
   readonly #patchPercent: number;
   /** And how often it loads a segment register. */
   readonly #segmentPercent: number;
+  /** Routines lie in another page than their callers, and are called more often. */
+  readonly #isSplit: boolean;
   /** Stores into items that come later. */
   readonly #latePatches: number[] = [];
 
@@ -98,6 +101,7 @@ class Maker {
     };
     this.#patchPercent = random.chance(20) ? 25 : 1;
     this.#segmentPercent = this.#worldName === 'flat' && random.chance(50) ? 10 : 0;
+    this.#isSplit = random.chance(35);
     this.#picker = new FormPicker(random, this.#world, forHost);
     this.#protected = new Set([
       STACK_POINTER,
@@ -110,13 +114,18 @@ class Maker {
   /** Undefined if it came out too long. */
   make(): Program | undefined {
     const r = this.#r;
-    const routineCount = r.below(3);
+    const routineCount = this.#isSplit ? 1 + r.below(4) : r.below(3);
     this.#block(4 + r.below(r.chance(20) ? 40 : 14), 0, routineCount);
     this.#places.set(END, this.#push({ ...NOP, bytes: [0xcc], fallsThrough: false }));
     this.#closeRoutine();
+    if (this.#isSplit)
+      this.#push({ ...NOP, bytes: [], gapTo: CODE + PAGE + r.below(128), fallsThrough: false });
     for (let n = 0; n < routineCount; n++) {
       this.#places.set(ROUTINE - n, this.#items.length);
       this.#block(1 + r.below(6), 1, 0);
+      // One further on, so that calls end.
+      if (this.#isSplit && n + 1 < routineCount && r.chance(40))
+        this.#callRoutine(routineCount, n + 1);
       this.#push(returnItem());
       this.#closeRoutine();
     }
@@ -171,7 +180,8 @@ class Maker {
     const world = this.#world;
     const { pointers } = this.#aim;
     const roll = r.below(100);
-    if (roll < 8 && nesting < NESTING_MAX) this.#loop(nesting, routineCount);
+    if (this.#isSplit && routineCount && r.chance(25)) this.#callRoutine(routineCount);
+    else if (roll < 8 && nesting < NESTING_MAX) this.#loop(nesting, routineCount);
     else if (roll < 17) this.#add(jumpIf(world, r.below(16), this.#ahead(), r.chance(20)));
     else if (roll < 20 && routineCount) this.#callRoutine(routineCount);
     else if (roll < 22) {
@@ -189,9 +199,9 @@ class Maker {
     this.#block(1 + this.#r.below(7), nesting + 1, routineCount);
     this.#add(...backEdge(this.#counter, this.#r, head, END));
   }
-  #callRoutine(routineCount: number): void {
+  #callRoutine(routineCount: number, first = 0): void {
     const r = this.#r;
-    const routine = () => ROUTINE - r.below(routineCount);
+    const routine = () => ROUTINE - first - r.below(routineCount - first);
     if (r.chance(30)) this.#add(...indirect(this.#world, r, [routine(), routine()], 'call'));
     else this.#push(call(this.#world, routine()));
     this.#push({ ...NOP, isReturnPoint: true });

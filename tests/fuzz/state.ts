@@ -78,7 +78,7 @@ export function initialState(
   const view = new DataView(state.buffer);
   const { code } = assembleItems(
     o.items,
-    o.items.map(() => true),
+    o.items.map(({ gapTo }) => gapTo === undefined),
     CODE,
   );
   const crosses = random.chance(30) && code.length > 8;

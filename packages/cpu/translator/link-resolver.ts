@@ -21,6 +21,9 @@ export class LinkResolver {
     this.#words = new LinkWords(memory);
   }
 
+  /** How often a link was found to lead where it should. */
+  resolved = 0;
+
   /** A region is put into the vCPU's table. */
   add(region: TranslatedRegion): void {
     this.#bySlot.set(region.slot, region);
@@ -64,8 +67,9 @@ export class LinkResolver {
     for (const { n, ...numbers } of moved)
       this.#i64[(memory + n * MOVED_BYTES) / 8] = movedNumber(page, numbers);
     // What was compared is still what the region was made from.
-    if (this.#words.isInForce(to.records))
-      this.#words.resolve(wordsOf(from, number), entryPoint, to.records);
+    if (!this.#words.isInForce(to.records)) return;
+    this.#words.resolve(wordsOf(from, number), entryPoint, to.records);
+    this.resolved++;
   }
 }
 

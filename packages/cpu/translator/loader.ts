@@ -88,6 +88,10 @@ export class TranslationLoader {
     this.#forgetJumps = () => forgetJumps(vcpuBase(options.index));
   }
 
+  get linksResolved(): number {
+    return this.#links.resolved;
+  }
+
   /** A region has gone to a link that is not resolved, or leads to another region by now. */
   resolveLink(memory: number, link: number, entryPoint: number): void {
     this.#links.resolve(memory, link, entryPoint);
