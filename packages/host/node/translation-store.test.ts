@@ -71,6 +71,15 @@ test('another process has the modules, what is known of them, and their code', a
   assert.equal(statSync(dirname(path)).mode & 0o777, 0o700);
 });
 
+test('what is known of a module is in memory of its own, so that sending it does not send the index', () => {
+  const path = pathOf('own');
+  const modules = Array.from({ length: 50 }, (_, n) => made(n, quickModule(n)));
+  open(path).save({ ...NONE, made: modules });
+  const sizes = open(path).kept.map(({ regions }) => regions[0]!.code.buffer.byteLength);
+  assert.equal(sizes.length, modules.length);
+  assert.ok(Math.max(...sizes) < 2000, `${sizes}`);
+});
+
 test('code that became better later is kept too, of modules made and loaded', async () => {
   const path = pathOf('better');
   const store = open(path);

@@ -159,9 +159,10 @@ export class KeptTranslations implements TranslationStore {
 
 function descriptionsIn(file: TranslationFile | undefined): KeptModule[] {
   try {
-    // Cast: the index is whole, and of a translator with these sources.
+    // Copies: arrays that come of it are views of what it is read from, and whoever sends one to another thread sends all
+    // that it is a view of, here the index. Cast: the index is whole, and of a translator with these sources.
     return (file?.entries ?? []).map(
-      ({ description }) => v8.deserialize(description) as KeptModule,
+      ({ description }) => v8.deserialize(Uint8Array.from(description)) as KeptModule,
     );
   } catch {
     return [];
