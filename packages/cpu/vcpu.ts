@@ -614,8 +614,9 @@ export class Vcpu {
         if (wakeCount !== undefined) this.#posted?.sleep(wakeCount, YIELD_MS);
         return undefined;
       },
-      invalidateCode: (gpa: number, bytes: number) =>
-        blocks.invalidate(gpa >>> 0, bytes) as undefined,
+      beginCodeWrite: (gpa: number, bytes: number) =>
+        blocks.beginWrite(gpa >>> 0, bytes) as undefined,
+      endCodeWrite: (gpa: number, bytes: number) => blocks.endWrite(gpa >>> 0, bytes) as undefined,
       decodeBlock: (gpa: number, mode: number) =>
         blocks.find(gpa >>> 0, mode, () => this.#nextCodePage()),
       blockIsHot: (gpa: number, mode: number, isEarly: number) => {

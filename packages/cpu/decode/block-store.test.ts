@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { engine } from '../interpreter/engine.ts';
 import { PSEUDO_HANDLERS, R } from '../interpreter/record.ts';
+import { SHARED } from '../smp/shared-words.ts';
 import { World } from '../smp/world.ts';
 import { DECODING_MODE } from '../state/decoding-mode.ts';
 import {
@@ -48,7 +49,8 @@ function setup() {
     version,
   });
   write(CODE, [NOP, RET]);
-  return { a, b, write, handlerOf, hasCode, region };
+  const isLocked = () => new Int32Array(memory.buffer)[SHARED.storeLock] !== 0;
+  return { a, b, write, handlerOf, hasCode, region, isLocked };
 }
 
 test('what one vCPU has decoded the other finds, and what one drops is gone for both', () => {
@@ -125,5 +127,28 @@ test('a translation of what the page is no longer is not taken', () => {
   assert.ok(!a.install(region(without)), 'no code on the page');
   a.find(CODE, DECODING_MODE.code64, noNextPage);
   assert.ok(!a.install(region(without)), 'code since');
+  assert.ok(a.install(region(a.pageVersion(CODE))));
+});
+
+test('while a vCPU writes nobody decodes, and what is translated meanwhile is not taken', () => {
+  const { a, b, handlerOf, region, isLocked } = setup();
+  const block = a.find(CODE, DECODING_MODE.code64, noNextPage);
+  // A second one, so that the page keeps code.
+  a.find(CODE + 1, DECODING_MODE.code64, noNextPage);
+  const dropped: number[] = [];
+  b.onDrop = ({ blocks }) => {
+    assert.ok(!isLocked());
+    dropped.push(blocks);
+  };
+  const before = a.pageVersion(CODE);
+  b.beginWrite(CODE, 1);
+  assert.equal(handlerOf(block), PSEUDO_HANDLERS.lookUp);
+  assert.ok(isLocked());
+  const meanwhile = a.pageVersion(CODE);
+  b.endWrite(CODE, 1);
+  assert.ok(!isLocked());
+  assert.deepEqual(dropped, [1]);
+  assert.ok(!a.install(region(before)), 'asked for before the write');
+  assert.ok(!a.install(region(meanwhile)), 'asked for while it was made');
   assert.ok(a.install(region(a.pageVersion(CODE))));
 });

@@ -121,6 +121,9 @@ export class BlockStore {
   readonly counters = { decoded: 0, dropped: 0, droppedTranslated: 0, emptied: 0 };
   /** Called behind each `invalidate` that dropped something, with the lock free. */
   onDrop: ((dropped: DroppedCode) => void) | undefined;
+  /** `counters` when the write that is under way began. */
+  #droppedBefore = 0;
+  #regionsBefore = 0;
 
   constructor(options: {
     memory: WebAssembly.Memory;
@@ -470,19 +473,34 @@ export class BlockStore {
     }
   }
 
-  /** Drops the blocks that overlap a range of guest-physical memory, within one page or across several. */
+  /** Drops the blocks that overlap what a device has written, within one page or across several. */
   invalidate(gpa: number, bytes: number): void {
+    this.beginWrite(gpa, bytes);
+    this.endWrite(gpa, bytes);
+  }
+
+  /**
+   * A vCPU is about to write to pages with code: drops the blocks that overlap. Nobody decodes before `endWrite`, which has
+   * to follow at once: code from before and from behind the write would be there at the same time, and a vCPU that has run
+   * the new could come to the old again.
+   */
+  beginWrite(gpa: number, bytes: number): void {
     this.#world.lock();
-    const { dropped, droppedTranslated } = this.counters;
+    this.#droppedBefore = this.counters.dropped;
+    this.#regionsBefore = this.counters.droppedTranslated;
     for (let page = gpa >>> 12; page <= (gpa + bytes - 1) >>> 12; page++) {
       if (this.#isRam(page * PAGE_BYTES) && this.#u8[PAGE_FLAGS_BASE + page]! & PAGE.hasCode)
         this.#invalidatePage(page, gpa, bytes);
     }
+  }
+  endWrite(gpa: number, bytes: number): void {
+    // Once more: the translator reads without the lock, and may have asked for the version between the two.
+    for (let page = gpa >>> 12; page <= (gpa + bytes - 1) >>> 12; page++)
+      if (this.#isRam(page * PAGE_BYTES)) this.#u32[PAGE_VERSIONS_BASE / 4 + page]!++;
+    const blocks = this.counters.dropped - this.#droppedBefore;
+    const translated = this.counters.droppedTranslated - this.#regionsBefore;
     this.#world.unlock();
-    const blocks = this.counters.dropped - dropped;
-    if (blocks === 0 || this.onDrop === undefined) return;
-    const translated = this.counters.droppedTranslated - droppedTranslated;
-    this.onDrop({ gpa, sizeBytes: bytes, blocks, translated });
+    if (blocks > 0) this.onDrop?.({ gpa, sizeBytes: bytes, blocks, translated });
   }
 
   #invalidatePage(page: number, gpa: number, bytes: number): void {

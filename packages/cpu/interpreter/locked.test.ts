@@ -34,10 +34,14 @@ const PLAIN: Readonly<Record<string, string>> = {
 }; // biome-ignore format: one family a line
 
 /** A processor that may stop all others at once: there are none. Counts how often it did. */
-function newCpu(processors: Processors): { cpu: TestCpu; stops: () => number } {
+function newCpu(
+  processors: Processors,
+  host: ConstructorParameters<typeof TestCpu>[0] = {},
+): { cpu: TestCpu; stops: () => number } {
   let stops = 0;
   const cpu: TestCpu = new TestCpu(
     {
+      ...host,
       synchronise: () => {
         if (cpu.get('stopsOthers')) {
           cpu.set('stopsOthers', 0);
@@ -163,4 +167,36 @@ test('a locked write to a page with code drops the code', () => {
   cpu.set('activity', 0);
   assert.equal(cpu.runFreely(BUDGET), EXIT_REASON.halted);
   assert.equal(cpu.get('gpr', RAX), 8n);
+});
+
+test('code is dropped before a write changes its bytes, and stays so until it has', () => {
+  const AT = CODE + 0x800;
+  for (const processors of ['one', 'several', 'ordered'] as const) {
+    const seen: string[] = [];
+    const bytes = () => Buffer.from(cpu.read(AT, 16)).toString('hex');
+    const { cpu } = newCpu(processors, {
+      beginCodeWrite(gpa: number, count: number) {
+        seen.push(bytes());
+        cpu.blocks.beginWrite(gpa, count);
+        return undefined;
+      },
+      endCodeWrite(gpa: number, count: number) {
+        seen.push(bytes());
+        cpu.blocks.endWrite(gpa, count);
+        return undefined;
+      },
+    });
+    for (const [name, code] of Object.entries({ ...LOCKED, ...PLAIN })) {
+      cpu.reset(64);
+      cpu.write(AT, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+      const before = bytes();
+      seen.length = 0;
+      run(cpu, code, AT, 1);
+      // What moves 16 bytes writes two halves.
+      assert.equal(seen[0] ?? before, before, name);
+      assert.equal(seen.at(-1) ?? before, bytes(), name);
+      const reads = name.startsWith('load') || /^(push|movups load)/.test(name);
+      assert.equal(seen.length === 0, reads, name);
+    }
+  }
 });

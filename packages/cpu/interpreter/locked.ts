@@ -17,7 +17,7 @@ import type { Value } from '../lift/value.ts';
 import { translate } from '../microcode/memory.ts';
 import { PF } from '../microcode/page-walk.ts';
 import { SPINS, yieldHost } from '../microcode/pause.ts';
-import { noteWrite } from '../microcode/physical-memory.ts';
+import { writeRam } from '../microcode/physical-memory.ts';
 import { SHARED } from '../smp/shared-words.ts';
 import {
   EVENT,
@@ -146,8 +146,8 @@ export function lockedUpdate(
         host,
         () => {
           const replacement = l.let(v);
-          l.unlikely(exchange(replacement).eqz(), () => l.exit('retry'));
-          l.run(noteWrite, host, bytes);
+          const isDone = writeRam(l, host, bytes, () => l.let(exchange(replacement)));
+          l.unlikely(isDone.eqz(), () => l.exit('retry'));
         },
         () => alone.store(address, v),
       ),

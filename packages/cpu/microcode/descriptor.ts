@@ -8,7 +8,7 @@ import { EFER } from '../state/control-bits.ts';
 import { S, SEGMENT } from '../state/layout.ts';
 import { raiseSelectorIf } from './fault.ts';
 import { probeWrite } from './memory.ts';
-import { noteWrite } from './physical-memory.ts';
+import { writeRam } from './physical-memory.ts';
 import { ATTRIBUTES } from './segment-access.ts';
 
 /** Types of system descriptors, bits 11–8 of the high word. SDM vol 3A table 3-2. */
@@ -135,12 +135,13 @@ export const changeDescriptorType: FunctionRef = fn('changeDescriptorType', {
       l.store(1, linear, changed(type), { system: true });
       l.return();
     });
-    l.loop((again) => {
-      const type = l.loadRaw('i32.load8_u', host);
-      const seen = l.atomic('i32.atomic.rmw8.cmpxchg_u', host, 0, type, l.let(changed(type)));
-      l.if(seen.ne(type), again);
-    });
-    l.run(noteWrite, host, 1);
+    writeRam(l, host, 1, () =>
+      l.loop((again) => {
+        const type = l.loadRaw('i32.load8_u', host);
+        const seen = l.atomic('i32.atomic.rmw8.cmpxchg_u', host, 0, type, l.let(changed(type)));
+        l.if(seen.ne(type), again);
+      }),
+    );
   },
 });
 

@@ -12,7 +12,7 @@ import { PAGE, PAGE_FLAGS_BASE, RAM_BASE } from '../state/memory-map.ts';
 import { checkDataBreakpoint } from './debug-register.ts';
 import { seesTime } from './exact.ts';
 import { PF, PTE, walk } from './page-walk.ts';
-import { busRead, busWrite, markDirty, noteWrite, ramAddress } from './physical-memory.ts';
+import { busRead, busWrite, markDirty, ramAddress, writeRam } from './physical-memory.ts';
 import { emptyTag, noteEntry, tlbEntry } from './tlb.ts';
 
 /** #GP(0), or #SS(0) when the access went through SS: the engine knows which when it delivers the fault. */
@@ -64,7 +64,7 @@ export const translate: FunctionRef = fn('translate', {
     const writes = l.let(access.and(PF.write).nez());
     keep(TLB_ENTRY.readTag, isFetch.eqz());
     keep(TLB_ENTRY.executeTag, isFetch);
-    // A page with cached code never gets a write tag: noteWrite must see each write.
+    // A page with cached code never gets a write tag: writeRam must see each write.
     const plain = flags.and(PAGE.hasCode).eqz();
     l.if(writes, () => markDirty(l, page, flags));
     keep(TLB_ENTRY.writeTag, writes.and(plain).and(rights.i32().and(PTE.dirty).nez()));
@@ -181,8 +181,8 @@ export const storeSlow: FunctionRef = fn('storeSlow', {
           l.if(
             at.nez(),
             () => {
-              l.storeRaw('i64.store8', at.add(delta), 0, byte);
-              l.run(noteWrite, at.add(delta), 1);
+              const to = l.let(at.add(delta));
+              writeRam(l, to, 1, () => l.storeRaw('i64.store8', to, 0, byte));
             },
             () =>
               l.run(busWrite, l.select(first, gpa, nextGpa).add(delta.u64()), 1, byte.and(0xffn)),
@@ -197,16 +197,17 @@ export const storeSlow: FunctionRef = fn('storeSlow', {
       l.run(busWrite, gpa, bytes, value);
       l.return();
     });
-    l.switch(
-      bytes.ctz(),
-      [
-        () => l.storeRaw('i64.store8', host, 0, value),
-        () => l.storeRaw('i64.store16', host, 0, value),
-        () => l.storeRaw('i64.store32', host, 0, value),
-      ],
-      () => l.storeRaw('i64.store', host, 0, value),
+    writeRam(l, host, bytes, () =>
+      l.switch(
+        bytes.ctz(),
+        [
+          () => l.storeRaw('i64.store8', host, 0, value),
+          () => l.storeRaw('i64.store16', host, 0, value),
+          () => l.storeRaw('i64.store32', host, 0, value),
+        ],
+        () => l.storeRaw('i64.store', host, 0, value),
+      ),
     );
-    l.run(noteWrite, host, bytes);
   },
 });
 

@@ -7,11 +7,11 @@ import type { Value } from '../lift/value.ts';
 import { CR0, CR4, EFER } from '../state/control-bits.ts';
 import { S } from '../state/layout.ts';
 import {
-  noteWrite,
   PHYSICAL_BITS,
   physicalLoad32,
   physicalLoad64,
   ramAddress,
+  writeRam,
 } from './physical-memory.ts';
 
 /** Bits of a page-fault error code, SDM vol 3A figure 4-12; also how an access is described to the walk. */
@@ -45,15 +45,17 @@ const setEntryBits: FunctionRef = fn('setEntryBits', {
     l.if(host.eqz(), () => l.return(1));
     const isWide = l.get(S.cr4).i32().and(CR4.pae);
     const changed = l.let(entry.or(bits.u64()));
-    const found = l.choose(
-      isWide,
-      'i64',
-      () => l.atomic('i64.atomic.rmw.cmpxchg', host, 0, entry, changed),
-      () => l.atomic('i32.atomic.rmw.cmpxchg', host, 0, entry.i32(), changed.i32()).u64(),
+    const found = writeRam(l, host, 4, () =>
+      l.let(
+        l.choose(
+          isWide,
+          'i64',
+          () => l.atomic('i64.atomic.rmw.cmpxchg', host, 0, entry, changed),
+          () => l.atomic('i32.atomic.rmw.cmpxchg', host, 0, entry.i32(), changed.i32()).u64(),
+        ),
+      ),
     );
-    l.if(found.ne(entry), () => l.return(0));
-    l.run(noteWrite, host, 4);
-    l.return(1);
+    l.return(found.eq(entry));
   },
 });
 /** Records #PF for the address with the error code; the caller leaves. */

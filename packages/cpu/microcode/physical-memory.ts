@@ -13,8 +13,11 @@ export const busWrite: FunctionRef = imported('busWrite', {
   bytes: 'i32',
   value: 'i64',
 });
-/** Drops decoded code that overlaps a write to RAM. */
-export const invalidateCode: FunctionRef = imported('invalidateCode', { gpa: 'i32', bytes: 'i32' });
+/**
+ * Around a write to a page with decoded code: the first drops what the write overlaps, and nobody decodes before the second.
+ */
+const beginCodeWrite: FunctionRef = imported('beginCodeWrite', { gpa: 'i32', bytes: 'i32' });
+const endCodeWrite: FunctionRef = imported('endCodeWrite', { gpa: 'i32', bytes: 'i32' });
 /** Physical address width that CPUID leaf 0x80000008 tells. */
 export const PHYSICAL_BITS = 40;
 
@@ -56,14 +59,28 @@ export function markDirty(l: Lift, page: Value, flags: Value): void {
   );
 }
 
-/** After a write to RAM behind the TLB's back: marks the page dirty, drops code made from it. */
-export const noteWrite: FunctionRef = fn('noteWrite', {
+/** Before a write to RAM behind the TLB's back: marks the page dirty, gives whether it has code, which is dropped. */
+const beginWrite: FunctionRef = fn('beginWrite', {
   params: { host: 'i32', bytes: 'i32' },
+  result: 'i32',
   build(l, { host, bytes }) {
     const gpa = l.let(host.sub(RAM_BASE));
     const page = l.let(gpa.shru(12));
     const flags = l.loadRaw('i32.load8_u', page, PAGE_FLAGS_BASE);
     markDirty(l, page, flags);
-    l.unlikely(flags.and(PAGE.hasCode), () => l.run(invalidateCode, gpa, bytes));
+    l.if(flags.and(PAGE.hasCode).eqz(), () => l.return(0));
+    l.run(beginCodeWrite, gpa, bytes);
+    l.return(1);
   },
 });
+
+/**
+ * A write to RAM behind the TLB's back, within a page: marks the page dirty and drops code made from it. `write` neither
+ * faults nor leaves; what it computes for later it has to put into a local.
+ */
+export function writeRam<T>(l: Lift, host: Value, bytes: Value | number, write: () => T): T {
+  const hasCode = l.let(l.call(beginWrite, host, bytes));
+  const result = write();
+  l.unlikely(hasCode, () => l.run(endCodeWrite, host.sub(RAM_BASE), bytes));
+  return result;
+}

@@ -143,8 +143,10 @@ export class TestCpu {
     return {
       busRead: () => -1n,
       busWrite: () => undefined,
-      invalidateCode: (gpa: number, bytes: number) =>
-        this.blocks.invalidate(gpa >>> 0, bytes) as undefined,
+      beginCodeWrite: (gpa: number, bytes: number) =>
+        this.blocks.beginWrite(gpa >>> 0, bytes) as undefined,
+      endCodeWrite: (gpa: number, bytes: number) =>
+        this.blocks.endWrite(gpa >>> 0, bytes) as undefined,
       decodeBlock: (gpa: number, mode: number) => this.#decode(gpa >>> 0, mode),
       blockIsHot: (gpa: number, mode: number, isEarly: number) => {
         const linearPage = Number(BigInt.asUintN(64, this.get('codePageLinear') as bigint) >> 12n);
