@@ -423,7 +423,7 @@ export class InstructionBuilder {
     }
     const value = this.#pointerValue();
     if (value !== undefined) put(littleEndian(value, 8));
-    else if (name === 'LDMXCSR')
+    else if (/^V?LDMXCSR$/.test(name))
       put(littleEndian(BigInt(r.chance(90) ? r.below(0x10000) : r.u32()), 4));
     else if (name === 'BOUND') put(littleEndian(r.integer(), 8));
     else if (/^F|^XRSTOR|^FXRSTOR/.test(name)) put(this.#floatingPoint(c));
