@@ -121,7 +121,8 @@ export class BlockStore {
   readonly counters = { decoded: 0, dropped: 0, droppedTranslated: 0, emptied: 0 };
   /** Called behind each `invalidate` that dropped something, with the lock free. */
   onDrop: ((dropped: DroppedCode) => void) | undefined;
-  /** `counters` when the write that is under way began. */
+  /** Pages with code of the write that is under way; `counters` when it began. */
+  readonly #beingWritten: number[] = [];
   #droppedBefore = 0;
   #regionsBefore = 0;
 
@@ -489,14 +490,16 @@ export class BlockStore {
     this.#droppedBefore = this.counters.dropped;
     this.#regionsBefore = this.counters.droppedTranslated;
     for (let page = gpa >>> 12; page <= (gpa + bytes - 1) >>> 12; page++) {
-      if (this.#isRam(page * PAGE_BYTES) && this.#u8[PAGE_FLAGS_BASE + page]! & PAGE.hasCode)
-        this.#invalidatePage(page, gpa, bytes);
+      if (!this.#isRam(page * PAGE_BYTES)) continue;
+      if (!(this.#u8[PAGE_FLAGS_BASE + page]! & PAGE.hasCode)) continue;
+      this.#invalidatePage(page, gpa, bytes);
+      this.#beingWritten.push(page);
     }
   }
   endWrite(gpa: number, bytes: number): void {
-    // Once more: the translator reads without the lock, and may have asked for the version between the two.
-    for (let page = gpa >>> 12; page <= (gpa + bytes - 1) >>> 12; page++)
-      if (this.#isRam(page * PAGE_BYTES)) this.#u32[PAGE_VERSIONS_BASE / 4 + page]!++;
+    // Not before: the translator reads without the lock, and what it was asked for meanwhile is of no use.
+    for (const page of this.#beingWritten) this.#u32[PAGE_VERSIONS_BASE / 4 + page]!++;
+    this.#beingWritten.length = 0;
     const blocks = this.counters.dropped - this.#droppedBefore;
     const translated = this.counters.droppedTranslated - this.#regionsBefore;
     this.#world.unlock();
@@ -505,7 +508,6 @@ export class BlockStore {
 
   #invalidatePage(page: number, gpa: number, bytes: number): void {
     const head = PAGE_BLOCKS_BASE / 4 + page;
-    this.#u32[PAGE_VERSIONS_BASE / 4 + page]!++;
     let link = head;
     for (let block = this.#u32[head]!; block; block = this.#u32[link]!) {
       const word = block / 4;

@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Processors } from '../interpreter/engine.ts';
 import { EXIT_REASON } from '../interpreter/service.ts';
 import { DECODING_MODE } from '../state/decoding-mode.ts';
 import { EVENT, SEGMENT } from '../state/layout.ts';
@@ -54,6 +55,8 @@ interface Options {
   readonly slice?: number;
   readonly host?: ConstructorParameters<typeof TestCpu>[0];
   readonly prepare?: (cpu: TestCpu) => void;
+  /** As one of several processors, with nobody else there. */
+  readonly processors?: Processors;
 }
 
 /** A processor on which the same is done with and without translation. */
@@ -67,12 +70,13 @@ class Side {
   constructor(translates: boolean, code: Code, o: Options) {
     this.#translates = translates;
     this.#slice = o.slice ?? 5000;
-    const { counts, store, codeBytesMax } = o;
+    const { counts, store, codeBytesMax, processors } = o;
     this.cpu = new TestCpu(o.host, {
       hotThreshold: translates ? NEVER : 0,
       ...(counts !== undefined && { counts }),
       ...(store && { store }),
       ...(codeBytesMax && { codeBytesMax }),
+      ...(processors && { processors }),
     });
     const { cpu } = this;
     cpu.reset(o.bits ?? 64, o.cpl ?? 0);
@@ -146,17 +150,21 @@ class Side {
   }
 }
 
-/** Does the same interpreted and translated; what it gives must be the same. */
+/** Does the same interpreted and translated, alone and as one of several; what it gives must be the same. */
 function compare<T>(code: Code, script: (side: Side) => T, options: Options = {}): T {
   const interpreted = script(new Side(false, code, options));
-  const translated = script(new Side(true, code, options));
-  if (options.counts !== false) assert.deepEqual(translated, interpreted);
-  else {
-    const plain = (value: unknown) =>
-      JSON.stringify(value, (key, v) => (key === 'count' ? 0 : typeof v === 'bigint' ? `${v}` : v));
-    assert.equal(plain(translated), plain(interpreted));
+  const several = (more: Options) => ({ ...more, processors: 'several' }) as const;
+  for (const o of [options, several(options)]) {
+    const translated = script(new Side(true, code, o));
+    if (options.counts !== false) assert.deepEqual(translated, interpreted);
+    else assert.equal(withoutCounts(translated), withoutCounts(interpreted));
   }
   return interpreted;
+}
+function withoutCounts(value: unknown): string {
+  return JSON.stringify(value, (key, v) =>
+    key === 'count' ? 0 : typeof v === 'bigint' ? `${v}` : v,
+  );
 }
 
 /** Runs once to know the code, translates the places, callees first, and runs again with the link resolved. */

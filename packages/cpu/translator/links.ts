@@ -16,12 +16,16 @@ import { isInMoved, type MovedNumber } from './moved-numbers.ts';
 /** Links of a region at most. */
 export const LINKS_MAX = 7;
 
-/** What a region's memory has of a link: the ENTRY_POINT that it goes by, or NOT_RESOLVED or NEVER; the address of a word that
- *  is 0 when that region is no longer valid; how often it has been resolved. */
+/**
+ * What a region's memory has of a link: where it leads, which is the ENTRY_POINT that it goes by, or NOT_RESOLVED or NEVER, and in the
+ * upper half the address of a word that is 0 when that region is no longer valid; and how often it has been resolved. Both halves are
+ * read and written as one: all vCPUs share them.
+ */
 export const LINK_BYTES = 16;
-const LINK = { entryPoint: 0, validAt: 4, tries: 8 } as const;
-const NOT_RESOLVED = 0xffff_fffe;
-const NEVER = 0xffff_ffff;
+const LINK = { leadsTo: 0, tries: 8 } as const;
+const NOT_RESOLVED = 0xffff_fffen;
+const NEVER = 0xffff_ffffn;
+const ENTRY_POINT_BITS = 0xffff_ffffn;
 const TRIES_MAX = 8;
 
 /** A link of a region, which may have been made in another machine. Can be cloned. */
@@ -56,7 +60,7 @@ export function checkLink(l: Lift, o: LinkCheck, otherwise: () => void): void {
   const { isOther, isUnusable, expected, entryPoint } = lookUp(l, o);
   l.unlikely(isUnusable.nez(), () => {
     // The cache may go on naming a region that is no longer valid.
-    const mayBe = expected.ne(NEVER | 0).and(expected.ne(entryPoint));
+    const mayBe = expected.ne(Number(BigInt.asIntN(32, NEVER))).and(expected.ne(entryPoint));
     l.if(isOther.eqz().and(mayBe), () => l.run(resolveLink, o.base, o.link, entryPoint));
     otherwise();
   });
@@ -73,53 +77,52 @@ function lookUp(l: Lift, { base, at, rip }: LinkCheck) {
   const context = l.loadRaw('i32.load', entry, cached(JUMP_CACHE_ENTRY.context));
   const isOther = l.let(ripDiffers.or(context.xor(l.get(S.context)).u64()));
   const entryPoint = l.loadRaw('i32.load', entry, cached(JUMP_CACHE_ENTRY.entryPoint));
-  const expected = l.loadRaw('i32.load', base, at + LINK.entryPoint);
-  const validAt = l.loadRaw('i32.load', base, at + LINK.validAt);
-  const isGone = l.loadRaw('i32.load16_u', validAt).eqz();
+  const leadsTo = l.let(l.loadRaw('i64.load', base, at + LINK.leadsTo));
+  const expected = leadsTo.i32();
+  const isGone = l.loadRaw('i32.load16_u', leadsTo.shru(32).i32()).eqz();
   const isUnusable = isOther.or(expected.xor(entryPoint).or(isGone).u64());
   return { isOther, isUnusable, expected, entryPoint };
 }
 
 /** Links in the memories of regions. */
 export class LinkWords {
-  readonly #u32: Uint32Array;
+  readonly #i32: Int32Array;
+  readonly #u64: BigUint64Array;
   readonly #u16: Uint16Array;
 
   constructor(memory: WebAssembly.Memory) {
-    this.#u32 = new Uint32Array(memory.buffer);
+    this.#i32 = new Int32Array(memory.buffer);
+    this.#u64 = new BigUint64Array(memory.buffer);
     this.#u16 = new Uint16Array(memory.buffer);
   }
 
   /** A new region's links, at an address. */
   clear(address: number, count: number): void {
-    for (let n = 0; n < count; n++) {
-      const word = (address + n * LINK_BYTES) / 4;
-      this.#u32[word + LINK.entryPoint / 4] = NOT_RESOLVED;
-      this.#u32[word + LINK.validAt / 4] = 0;
-      this.#u32[word + LINK.tries / 4] = 0;
+    for (let at = address; at < address + count * LINK_BYTES; at += LINK_BYTES) {
+      Atomics.store(this.#u64, (at + LINK.leadsTo) / 8, NOT_RESOLVED);
+      Atomics.store(this.#i32, (at + LINK.tries) / 4, 0);
     }
   }
   /** Counts an attempt; undefined when there were enough, else whether it is the first. */
   attempt(address: number): { readonly isFirst: boolean } | undefined {
-    const word = address / 4;
-    const tries = ++this.#u32[word + LINK.tries / 4]!;
-    if (tries <= TRIES_MAX) return { isFirst: tries === 1 };
-    this.#u32[word + LINK.entryPoint / 4] = NEVER;
+    const before = Atomics.add(this.#i32, (address + LINK.tries) / 4, 1);
+    if (before < TRIES_MAX) return { isFirst: before === 0 };
+    Atomics.store(this.#u64, (address + LINK.leadsTo) / 8, NEVER);
     return undefined;
   }
   /** From now on the link goes by an entry of the region with these blocks. */
   resolve(address: number, entryPoint: number, records: number): void {
-    const word = address / 4;
-    this.#u32[word + LINK.validAt / 4] = records + RECORD_BYTES;
-    this.#u32[word + LINK.entryPoint / 4] = entryPoint;
+    const leadsTo = (BigInt(records + RECORD_BYTES) << 32n) | BigInt(entryPoint >>> 0);
+    Atomics.store(this.#u64, (address + LINK.leadsTo) / 8, leadsTo);
   }
   /** Forgets where a link leads if that is what is going. */
   forget(address: number, isGoing: (entryPoint: number) => boolean): void {
-    const word = address / 4;
-    const entryPoint = this.#u32[word + LINK.entryPoint / 4]!;
-    if (entryPoint >= NOT_RESOLVED || !isGoing(entryPoint)) return;
-    this.#u32[word + LINK.entryPoint / 4] = NOT_RESOLVED;
-    this.#u32[word + LINK.validAt / 4] = 0;
+    const word = (address + LINK.leadsTo) / 8;
+    const leadsTo = Atomics.load(this.#u64, word);
+    const entryPoint = leadsTo & ENTRY_POINT_BITS;
+    if (entryPoint >= NOT_RESOLVED || !isGoing(Number(entryPoint))) return;
+    // Another vCPU may have resolved it to another one meanwhile.
+    Atomics.compareExchange(this.#u64, word, leadsTo, NOT_RESOLVED);
   }
   /** Whether the region with these blocks is valid. */
   isInForce(records: number): boolean {

@@ -262,8 +262,7 @@ export class Translator {
         entered.translated.has(at) || others.some((other) => covers(other, { gpa: at, mode })),
     };
     const linkTo = (distance: number) => this.#linkable(request, distance);
-    // The words of a link are not changed at once for several processors.
-    const linked = buildRegion({ ...options, ...(!options.isShared && { linkTo }) });
+    const linked = buildRegion({ ...options, linkTo });
     // Code that changes while it is read is not what the link will be checked against.
     const isWhole = linked?.links.every((link) => link.isStill()) ?? true;
     const region = isWhole ? linked : buildRegion(options);
