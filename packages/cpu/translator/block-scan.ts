@@ -1,5 +1,6 @@
-// A walk over a block's instructions in the order in which they run, for data flow: what they read and set, where they leave
-// the region or go on in it. Expressions come before what is nested in their statement, and a set behind its value.
+// Data flow over a region's blocks. A walk over a block's instructions in the order in which they run says what they read and set,
+// where they leave the region or go on in it: expressions come before what is nested in their statement, and a set behind its
+// value. What an analysis makes of that, its happenings, is solved forwards or backwards, with sets as bits of a word.
 
 import type { Local, Node, Statement } from '../lift/ir.ts';
 import { eachExpression, eachOperand, innerLists } from '../lift/traverse.ts';
@@ -68,4 +69,46 @@ export function scanBlock(block: RegionBlock, flow: Flow, visitor: BlockVisitor)
   }
   const last = block.instructions.at(-1)!;
   if (last.fallsThrough) goTo(last.offset + last.length);
+}
+
+/** A set for the beginning of each block. */
+export type SetsAtStart = ReadonlyMap<number, number>;
+
+/** The smallest sets so that each contains what `before` makes of all that is behind; a block's end has the empty one. */
+export function solveBackwards<H>(
+  happenings: ReadonlyMap<number, readonly H[]>,
+  before: (h: H, behind: number, where: { block: number; sets: SetsAtStart }) => number,
+): SetsAtStart {
+  const order = [...happenings.keys()].toReversed();
+  const sets = new Map<number, number>(order.map((block) => [block, 0]));
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (const block of order) {
+      const where = { block, sets };
+      const now = happenings.get(block)!.reduceRight((behind, h) => before(h, behind, where), 0);
+      if (now !== sets.get(block)) changed = true;
+      sets.set(block, now);
+    }
+  }
+  return sets;
+}
+
+/** The smallest sets so that each contains what comes along every edge to its block, given what its source begins with. */
+export function solveForwards<H extends { readonly kind: string }>(
+  happenings: ReadonlyMap<number, readonly H[]>,
+  along: (edge: H & { readonly kind: 'edge' }, atStart: number) => number,
+): SetsAtStart {
+  const isEdge = (h: H): h is H & { kind: 'edge'; target: number } => h.kind === 'edge';
+  const sets = new Map<number, number>([...happenings.keys()].map((block) => [block, 0]));
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (const [block, all] of happenings)
+      for (const edge of all.filter(isEdge)) {
+        const before = sets.get(edge.target)!;
+        const now = before | along(edge, sets.get(block)!);
+        if (now !== before) changed = true;
+        sets.set(edge.target, now);
+      }
+  }
+  return sets;
 }

@@ -5,7 +5,7 @@
 
 import type { Local, Statement } from '../lift/ir.ts';
 import { eachStatement } from '../lift/traverse.ts';
-import { type Flow, scanBlock } from './block-scan.ts';
+import { type Flow, scanBlock, solveBackwards, solveForwards } from './block-scan.ts';
 import type { RegionInstruction } from './instructions.ts';
 import type { RegionBlock } from './region.ts';
 import type { RegisterLocals } from './registers.ts';
@@ -45,15 +45,19 @@ export function flagLiveness(
   registers: RegisterLocals,
   flow: Flow,
 ): FlagLiveness {
-  const happenings = new Map<number, readonly Happening[]>();
-  for (const offset of order)
-    happenings.set(offset, happeningsOf(blocks.get(offset)!, registers, flow));
-  const dirty = dirtyBlocks(order, happenings);
-  const live = new Map<number, number>(order.map((offset) => [offset, 0]));
+  const happenings = new Map(
+    order.map((at) => [at, happeningsOf(blocks.get(at)!, registers, flow)]),
+  );
+  const isDirtyHere = (atStart: number, state: State) =>
+    state === 'as before' ? atStart !== 0 : state;
+  const dirty = solveForwards(happenings, (edge, atStart) =>
+    isDirtyHere(atStart, edge.isDirty) ? 1 : 0,
+  );
+  const isDirty = (block: number, state: State) => isDirtyHere(dirty.get(block)!, state);
+  /** What is clean where a block begins needs no note. */
+  const noted = (block: number, flags: number) => (dirty.get(block) ? flags : flags & ~NOTE);
   const behind = new Map<RegionInstruction, number>();
-  const isDirty = (block: number, state: State) =>
-    state === 'as before' ? dirty.has(block) : state;
-  const liveBefore = (block: number, h: Happening, now: number): number => {
+  const live = solveBackwards(happenings, (h, now, { block, sets }) => {
     switch (h.kind) {
       case 'read':
         return now | h.flags;
@@ -62,47 +66,19 @@ export function flagLiveness(
       case 'perhaps':
         return now & NOTE ? ALL_FLAGS : now;
       case 'edge':
-        return now | (live.get(h.target)! & (dirty.has(h.target) ? ~0 : ~NOTE));
+        return now | noted(h.target, sets.get(h.target)!);
       case 'leave':
         return isDirty(block, h.isDirty) ? now | NOTE : now;
       case 'handler':
         behind.set(h.instruction, now & ALL_FLAGS);
         return isDirty(block, h.isDirty) ? NOTE : 0;
     }
-  };
-  for (let changed = true; changed; ) {
-    changed = false;
-    for (const offset of order.toReversed()) {
-      const now = happenings
-        .get(offset)!
-        .reduceRight((after, h) => liveBefore(offset, h, after), 0);
-      if (now !== live.get(offset)) changed = true;
-      live.set(offset, now);
-    }
-  }
+  });
   return {
-    liveAt: (block) => live.get(block)! & (dirty.has(block) ? ~0 : ~NOTE),
+    liveAt: (block) => noted(block, live.get(block)!),
     liveBehind: (handlerCall) => behind.get(handlerCall) ?? 0,
-    isDirtyAt: (block) => dirty.has(block),
+    isDirtyAt: (block) => dirty.get(block) !== 0,
   };
-}
-
-function dirtyBlocks(
-  order: readonly number[],
-  happenings: ReadonlyMap<number, readonly Happening[]>,
-): ReadonlySet<number> {
-  const dirty = new Set<number>();
-  for (let changed = true; changed; ) {
-    changed = false;
-    for (const offset of order)
-      for (const h of happenings.get(offset)!) {
-        if (h.kind !== 'edge' || dirty.has(h.target)) continue;
-        if (h.isDirty === 'as before' ? !dirty.has(offset) : !h.isDirty) continue;
-        dirty.add(h.target);
-        changed = true;
-      }
-  }
-  return dirty;
 }
 
 function happeningsOf(

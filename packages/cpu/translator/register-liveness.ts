@@ -5,7 +5,7 @@
 // A set of registers is a word of bits for the first that the region uses; any further ones are always loaded and written.
 
 import type { Local } from '../lift/ir.ts';
-import { type Flow, scanBlock } from './block-scan.ts';
+import { type Flow, scanBlock, solveBackwards, solveForwards } from './block-scan.ts';
 import type { RegionInstruction } from './instructions.ts';
 import type { RegionBlock } from './region.ts';
 import type { Promoted, RegisterLocals } from './registers.ts';
@@ -66,10 +66,9 @@ export function registerLiveness(
   flow: Flow,
 ): RegisterLiveness {
   const happenings = new Map(order.map((at) => [at, happeningsOf(blocks.get(at)!, bits, flow)]));
-  const dirty = dirtyBlocks(order, happenings);
-  const live = new Map<number, number>(order.map((offset) => [offset, 0]));
+  const dirty = solveForwards(happenings, (edge, atStart) => dirtyHere(atStart, edge));
   const behind = new Map<RegionInstruction, number>();
-  const liveBefore = (block: number, h: Happening, now: number): number => {
+  const live = solveBackwards(happenings, (h, now, { block, sets }) => {
     switch (h.kind) {
       case 'read':
         return now | h.bits;
@@ -78,22 +77,12 @@ export function registerLiveness(
       case 'leave':
         return now | dirtyHere(dirty.get(block)!, h);
       case 'edge':
-        return now | live.get(h.target)!;
+        return now | sets.get(h.target)!;
       case 'handler':
         behind.set(h.instruction, now);
         return dirtyHere(dirty.get(block)!, h);
     }
-  };
-  for (let changed = true; changed; ) {
-    changed = false;
-    for (const offset of order.toReversed()) {
-      const now = happenings
-        .get(offset)!
-        .reduceRight((after, h) => liveBefore(offset, h, after), 0);
-      if (now !== live.get(offset)) changed = true;
-      live.set(offset, now);
-    }
-  }
+  });
   return {
     liveAt: (block) => live.get(block)!,
     liveBehind: (handlerCall) => behind.get(handlerCall) ?? 0,
@@ -103,26 +92,6 @@ export function registerLiveness(
 
 function dirtyHere(atStart: number, { set, isFresh }: { set: number; isFresh: boolean }): number {
   return isFresh ? set : atStart | set;
-}
-
-function dirtyBlocks(
-  order: readonly number[],
-  happenings: ReadonlyMap<number, readonly Happening[]>,
-): ReadonlyMap<number, number> {
-  const dirty = new Map<number, number>(order.map((offset) => [offset, 0]));
-  for (let changed = true; changed; ) {
-    changed = false;
-    for (const offset of order)
-      for (const h of happenings.get(offset)!) {
-        if (h.kind !== 'edge') continue;
-        const before = dirty.get(h.target)!;
-        const now = before | dirtyHere(dirty.get(offset)!, h);
-        if (now === before) continue;
-        dirty.set(h.target, now);
-        changed = true;
-      }
-  }
-  return dirty;
 }
 
 function happeningsOf(block: RegionBlock, bits: RegisterBits, flow: Flow): readonly Happening[] {
