@@ -24,6 +24,8 @@ interface Pending {
 }
 
 const keyOf = ({ gpa, mode, version }: TranslationRequest) => `${gpa} ${mode} ${version}`;
+/** Modes have four bits. */
+const placeOf = (gpa: number, mode: number) => gpa * 16 + mode;
 
 export class PendingRequests {
   readonly #words: Int32Array;
@@ -33,7 +35,8 @@ export class PendingRequests {
   /** What regions reach by themselves and nobody has asked for since. */
   readonly #inner = new Set<string>();
   readonly #isKept: (request: TranslationRequest) => boolean;
-  #waiting: Pending[] = [];
+  /** By place: a guest with much code has thousands, so nobody goes through them for each request or region. */
+  readonly #waiting = new Map<number, Pending>();
 
   /** `isKept`: answers a request at once with what earlier machines left, if there is something. */
   constructor(
@@ -52,13 +55,14 @@ export class PendingRequests {
     const now = performance.now();
     for (const [vcpu, ring] of this.#rings.entries())
       for (let request = ring.take(); request; request = ring.take()) this.#add(request, vcpu, now);
-    for (const pending of this.#waiting) pending.heat = this.#heat(pending);
-    this.#waiting = this.#waiting.filter((pending) => !this.#hasCooledDown(pending, now));
     let hottest: Pending | undefined;
-    for (const pending of this.#waiting)
-      if (!hottest || pending.heat > hottest.heat) hottest = pending;
+    for (const [place, pending] of this.#waiting) {
+      pending.heat = this.#heat(pending);
+      if (this.#hasCooledDown(pending, now)) this.#waiting.delete(place);
+      else if (!hottest || pending.heat > hottest.heat) hottest = pending;
+    }
     if (!hottest || hottest.heat < heatMin) return undefined;
-    this.#waiting.splice(this.#waiting.indexOf(hottest), 1);
+    this.#waiting.delete(placeOf(hottest.request.gpa, hottest.request.mode));
     return hottest;
   }
 
@@ -79,15 +83,17 @@ export class PendingRequests {
    * was interpreted; it is wanted for itself only if it is found hot once more.
    */
   answered(regions: readonly TranslatedRegion[]): void {
-    const entered = new Set<string>();
     for (const { entries, inner, mode, version } of regions) {
-      for (const gpa of entries) entered.add(keyOf({ gpa, mode, version }));
-      for (const gpa of inner) this.#inner.add(keyOf({ gpa, mode, version }));
+      for (const gpa of inner) {
+        this.#inner.add(keyOf({ gpa, mode, version }));
+        const pending = this.#waitingFor({ gpa, mode, version });
+        if (pending && this.#isInner(pending)) this.#waiting.delete(placeOf(gpa, mode));
+      }
+      for (const gpa of entries) {
+        this.#answered.add(keyOf({ gpa, mode, version }));
+        if (this.#waitingFor({ gpa, mode, version })) this.#waiting.delete(placeOf(gpa, mode));
+      }
     }
-    for (const key of entered) this.#answered.add(key);
-    this.#waiting = this.#waiting.filter(
-      (pending) => !entered.has(keyOf(pending.request)) && !this.#isInner(pending),
-    );
     if (this.#inner.size > ANSWERED_MAX) this.#inner.clear();
   }
   /** Requests for these are new ones again. */
@@ -113,11 +119,12 @@ export class PendingRequests {
     if (this.#isKept(request)) return;
     if (this.#answered.size >= ANSWERED_MAX) this.#answered.clear();
     this.#answered.add(keyOf(request));
-    // What the page was before nobody wants any more.
-    this.#waiting = this.#waiting.filter(
-      ({ request: other }) => other.gpa !== request.gpa || other.mode !== request.mode,
-    );
-    this.#waiting.push(pending);
+    // In the place of what the page was before, which nobody wants any more.
+    this.#waiting.set(placeOf(request.gpa, request.mode), pending);
+  }
+  #waitingFor({ gpa, mode, version }: TranslationRequest): Pending | undefined {
+    const pending = this.#waiting.get(placeOf(gpa, mode));
+    return pending?.request.version === version ? pending : undefined;
   }
 
   /** Whether a region reaches it by itself; the vCPU begins to count anew, and the next time the answer is no. */
