@@ -119,7 +119,7 @@ export class BlockStore {
   readonly #tables: readonly BlockTable[];
   /** Blocks decoded, dropped by writes (and how many were regions), and times the store was emptied. */
   readonly counters = { decoded: 0, dropped: 0, droppedTranslated: 0, emptied: 0 };
-  /** Called behind each `invalidate` that dropped something, with the lock free. */
+  /** Called behind each write that dropped something, with the lock free. */
   onDrop: ((dropped: DroppedCode) => void) | undefined;
   /** Pages with code of the write that is under way; `counters` when it began. */
   readonly #beingWritten: number[] = [];

@@ -103,11 +103,13 @@ export function solveForwards<H extends { readonly kind: string }>(
   for (let changed = true; changed; ) {
     changed = false;
     for (const [block, all] of happenings)
-      for (const edge of all.filter(isEdge)) {
-        const before = sets.get(edge.target)!;
-        const now = before | along(edge, sets.get(block)!);
-        if (now !== before) changed = true;
-        sets.set(edge.target, now);
+      for (const h of all) {
+        if (!isEdge(h)) continue;
+        const before = sets.get(h.target)!;
+        const now = before | along(h, sets.get(block)!);
+        if (now === before) continue;
+        sets.set(h.target, now);
+        changed = true;
       }
   }
   return sets;

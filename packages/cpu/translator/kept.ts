@@ -137,8 +137,8 @@ export class KeptCode {
   }
 }
 
-/** Modes have four bits. */
-function entryKey(address: number, mode: number): number {
+/** One number for a place and a mode, which has four bits. */
+export function entryKey(address: number, mode: number): number {
   return address * 16 + mode;
 }
 function add(map: Map<number, Found[]>, key: number, found: Found): void {

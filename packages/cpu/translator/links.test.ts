@@ -258,6 +258,20 @@ const SWITCH = [0x83, 0xf9, 10, 0x75, 6, 0x48, 0x87, 0xeb, 0x0f, 0x22, 0xdb];
 const CALLEE = { gpa: CODE_ADDRESS + PAGE, linear: CODE_ADDRESS + PAGE };
 const REPLACED = { gpa: OTHER, linear: CODE_ADDRESS + PAGE };
 
+/** A link has been taken in the first space; `run` begins in one space, and SWITCH goes to the other. */
+function linkedInTwoSpaces(side: Side) {
+  const [first, second] = twoSpaces(side.cpu);
+  const run = (from: PageTables, to: PageTables) => {
+    from.activate();
+    return side.run({ 3: from.root, 5: to.root });
+  };
+  const states = [run(first, first)];
+  side.translate([CALLEE, 0]);
+  for (let n = 0; n < 2; n++) states.push(run(first, first));
+  side.expectLinks(1);
+  return { first, second, run, states };
+}
+
 for (const isSame of [false, true])
   test(`a callee whose page another load of CR3 replaces by ${isSame ? 'its equal' : 'another'}`, () => {
     const main = caller([PAGE], { more: SWITCH });
@@ -269,15 +283,7 @@ for (const isSame of [false, true])
     compare(
       code,
       (side) => {
-        const [first, second] = twoSpaces(side.cpu);
-        const run = (...[a, b]: PageTables[]) => {
-          a!.activate();
-          return side.run({ 3: a!.root, 5: b!.root });
-        };
-        const states = [run(first, first)];
-        side.translate([CALLEE, 0]);
-        for (let n = 0; n < 2; n++) states.push(run(first, first));
-        side.expectLinks(1);
+        const { first, second, run, states } = linkedInTwoSpaces(side);
         states.push(run(first, second));
         side.translate([REPLACED]);
         for (let n = 0; n < 3; n++) states.push(run(first, second), run(second, second));
@@ -351,15 +357,7 @@ test('a callee whose page is replaced while a function that it calls runs', () =
     [OTHER - CODE_ADDRESS]: callee(0x1000),
   };
   compare(code, (side) => {
-    const [first, second] = twoSpaces(side.cpu);
-    const run = (...[a, b]: PageTables[]) => {
-      a!.activate();
-      return side.run({ 3: a!.root, 5: b!.root });
-    };
-    const states = [run(first, first)];
-    side.translate([CALLEE, 0]);
-    for (let n = 0; n < 2; n++) states.push(run(first, first));
-    side.expectLinks(1);
+    const { first, second, run, states } = linkedInTwoSpaces(side);
     states.push(run(first, second), run(second, first), run(second, second), run(first, first));
     return states;
   });

@@ -3,6 +3,7 @@
 // runs again.
 
 import { BlockTable } from '../decode/block-table.ts';
+import { entryKey } from './kept.ts';
 import { RequestRing } from './requests.ts';
 import type { TranslatedRegion, TranslationRequest } from './translator.ts';
 
@@ -24,8 +25,6 @@ interface Pending {
 }
 
 const keyOf = ({ gpa, mode, version }: TranslationRequest) => `${gpa} ${mode} ${version}`;
-/** Modes have four bits. */
-const placeOf = (gpa: number, mode: number) => gpa * 16 + mode;
 
 export class PendingRequests {
   readonly #words: Int32Array;
@@ -62,7 +61,7 @@ export class PendingRequests {
       else if (!hottest || pending.heat > hottest.heat) hottest = pending;
     }
     if (!hottest || hottest.heat < heatMin) return undefined;
-    this.#waiting.delete(placeOf(hottest.request.gpa, hottest.request.mode));
+    this.#waiting.delete(entryKey(hottest.request.gpa, hottest.request.mode));
     return hottest;
   }
 
@@ -87,11 +86,11 @@ export class PendingRequests {
       for (const gpa of inner) {
         this.#inner.add(keyOf({ gpa, mode, version }));
         const pending = this.#waitingFor({ gpa, mode, version });
-        if (pending && this.#isInner(pending)) this.#waiting.delete(placeOf(gpa, mode));
+        if (pending && this.#isInner(pending)) this.#waiting.delete(entryKey(gpa, mode));
       }
       for (const gpa of entries) {
         this.#answered.add(keyOf({ gpa, mode, version }));
-        if (this.#waitingFor({ gpa, mode, version })) this.#waiting.delete(placeOf(gpa, mode));
+        if (this.#waitingFor({ gpa, mode, version })) this.#waiting.delete(entryKey(gpa, mode));
       }
     }
     if (this.#inner.size > ANSWERED_MAX) this.#inner.clear();
@@ -120,10 +119,10 @@ export class PendingRequests {
     if (this.#answered.size >= ANSWERED_MAX) this.#answered.clear();
     this.#answered.add(keyOf(request));
     // In the place of what the page was before, which nobody wants any more.
-    this.#waiting.set(placeOf(request.gpa, request.mode), pending);
+    this.#waiting.set(entryKey(request.gpa, request.mode), pending);
   }
   #waitingFor({ gpa, mode, version }: TranslationRequest): Pending | undefined {
-    const pending = this.#waiting.get(placeOf(gpa, mode));
+    const pending = this.#waiting.get(entryKey(gpa, mode));
     return pending?.request.version === version ? pending : undefined;
   }
 
